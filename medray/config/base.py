@@ -1,0 +1,31 @@
+"""The base of every configuration schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+
+class Section(BaseModel):
+    """A frozen, strict block of settings: unknown keys and bools given for numbers are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_bool_for_number(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, bool):
+            annotation = cls.model_fields[info.field_name].annotation
+            if bool not in _leaves(annotation):
+                raise ValueError("a number or text is expected, not true/false (YAML reads on/off/yes/no so)")
+        return value
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    args = getattr(annotation, "__args__", None)
+    if not args:
+        return {annotation}
+    return set().union(*(_leaves(a) for a in args))

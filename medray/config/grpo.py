@@ -1,0 +1,122 @@
+"""The GRPO job."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from medray.config.base import Section
+from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
+from medray.config.data import DataConfig
+from medray.config.model import ModelConfig
+from medray.config.optim import OptimConfig
+from medray.config.reward import RewardConfig
+from medray.config.rollout import RolloutConfig
+from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
+
+
+class KlConfig(Section):
+    """Penalty that keeps the policy near the reference model."""
+
+    coef: float = Field(0.0, ge=0)
+    """Factor of the penalty; 0 starts no reference model and computes nothing."""
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Schulman's estimators of KL(policy || reference): k1 = log ratio, k2 = half its square, k3 = r - 1 - log r."""
+    place: Literal["loss", "reward"] = "loss"
+    """Differentiate the penalty in the loss, or subtract it from the reward of each response."""
+
+
+class AlgorithmConfig(Section):
+    """GRPO (arXiv:2402.03300) and its variants."""
+
+    advantage_scale: Literal["none", "std"] = "none"
+    """Divide the group's centred rewards by their sample standard deviation, or leave them (arXiv:2503.20783)."""
+    aggregation: Literal["token", "sequence", "fixed"] = "token"
+    """token: mean over the trained tokens of the step; sequence: mean over responses of their token mean; fixed: sum over tokens / (responses * max_new_tokens)."""
+    clip_low: float = Field(0.2, ge=0, lt=1)
+    """The ratio is clipped below at 1 - clip_low."""
+    clip_high: float = Field(0.2, ge=0)
+    """The ratio is clipped above at 1 + clip_high."""
+    kl: KlConfig = KlConfig()
+    """Penalty towards the reference model."""
+    minibatches: int = Field(1, ge=1)
+    """Optimizer steps one rollout batch is cut into."""
+    epochs: int = Field(1, ge=1)
+    """Times a rollout batch is gone through."""
+    zero_advantages: bool = False
+    """Control experiment: train on advantages of zero, so nothing may improve."""
+
+
+class LearnerConfig(Section):
+    """How a batch is cut for the learner."""
+
+    row_tokens: int = Field(4096, ge=16)
+    """Token budget of one packed row (micro-batch); a longer group has a row to itself."""
+    head_chunk: int = Field(1024, ge=1)
+    """Trained tokens whose logits are held at once."""
+
+
+class GrpoJob(Section):
+    """Everything `jobs/grpo.py` does is said here."""
+
+    out: str = "runs/grpo"
+    """Run folder: config, metrics, rollouts, checkpoints."""
+    num_steps: int = Field(30, ge=1)
+    """Rollout batches to train on."""
+    seed: int = 17
+    """Seeds sampling, prompt order and initialisation."""
+    deterministic: bool = False
+    """Fixed submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
+    no_signal_patience: int = Field(5, ge=1)
+    """Stop with advice after this many steps in a row in which every group ties."""
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    rewards: tuple[RewardConfig, ...] = (RewardConfig(),)
+    rollout: RolloutConfig = RolloutConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    optim: OptimConfig = OptimConfig()
+    learner: LearnerConfig = LearnerConfig()
+    scale: ScaleConfig = ScaleConfig()
+    sync: SyncConfig = SyncConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    logging: LoggingConfig = LoggingConfig()
+    deadlines: DeadlineConfig = DeadlineConfig()
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        rollout, algorithm, scale = self.rollout, self.algorithm, self.scale
+        if rollout.samples_per_prompt < 2:
+            raise ValueError(
+                "rollout.samples_per_prompt=1 leaves nothing to compare a response with: set it to 2 or more"
+            )
+        if rollout.prompts_per_step % algorithm.minibatches:
+            raise ValueError(
+                f"rollout.prompts_per_step={rollout.prompts_per_step} is not divisible by "
+                f"algorithm.minibatches={algorithm.minibatches}: make one a multiple of the other"
+            )
+        if rollout.prompts_per_step // algorithm.minibatches < scale.learner_ranks:
+            raise ValueError(
+                f"a minibatch of {rollout.prompts_per_step // algorithm.minibatches} prompts cannot feed "
+                f"scale.learner_ranks={scale.learner_ranks}: raise rollout.prompts_per_step or lower the ranks"
+            )
+        if self.data.num_train is not None and self.data.num_train < rollout.prompts_per_step:
+            raise ValueError(
+                f"data.num_train={self.data.num_train} is below rollout.prompts_per_step={rollout.prompts_per_step}"
+            )
+        if self.sync.backend != "object_store" and self.model.device != "cuda":
+            raise ValueError(
+                f"sync.backend={self.sync.backend} moves GPU memory: set model.device=cuda or sync.backend=object_store"
+            )
+        if scale.colocate and self.model.device != "cuda":
+            raise ValueError("scale.colocate shares GPUs: set model.device=cuda or scale.colocate=false")
+        if self.model.device == "cuda" and scale.learner.gpus == 0:
+            raise ValueError("model.device=cuda needs scale.learner.gpus > 0")
+        if self.evaluation.num_items > self.data.num_eval:
+            raise ValueError(
+                f"evaluation.num_items={self.evaluation.num_items} exceeds data.num_eval={self.data.num_eval}"
+            )
+        if not self.rewards:
+            raise ValueError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
+        return self

@@ -1,0 +1,117 @@
+"""YAML plus dotted `key=value` overrides, checked against a schema; errors are one line each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from medray.errors import ConfigError
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def load_config(schema: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()) -> S:
+    """Read `path` (YAML), apply overrides such as `optim.lr=1e-5`, and validate.
+
+    Raises:
+        ConfigError: the file, a key or a value is wrong; one line per problem, with the nearest known key.
+    """
+    settings: dict[str, Any] = _read_yaml(Path(path)) if path is not None else {}
+    for override in overrides:
+        _apply(settings, override)
+    try:
+        return schema.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(schema, dict(e)) for e in error.errors())) from None
+
+
+def dump_config(config: BaseModel) -> str:
+    """The resolved configuration as JSON; `schema.model_validate_json` reads it back unchanged."""
+    return json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file {path} does not exist") from None
+    except IsADirectoryError:
+        raise ConfigError(f"config file {path} is a folder: name the YAML file in it") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f":{where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path}: the top level must be keys and values, not a {type(loaded).__name__}")
+    return loaded
+
+
+def _apply(settings: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} is not of the form key=value, e.g. optim.lr=1e-5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML") from None
+    *parents, leaf = key.split(".")
+    node: Any = settings
+    for name in parents:
+        if isinstance(node, list):
+            node = _item(node, name, override)
+        else:
+            if not isinstance(node.get(name), dict | list):
+                node[name] = {}
+            node = node[name]
+    if isinstance(node, list):
+        _item(node, leaf, override)
+        node[int(leaf)] = value
+    else:
+        node[leaf] = value
+
+
+def _item(node: list[Any], name: str, override: str) -> Any:
+    if not name.isdigit() or int(name) >= len(node):
+        raise ConfigError(f"override {override!r}: {name!r} is not an index of a list of {len(node)}")
+    return node[int(name)]
+
+
+def _explain(schema: type[BaseModel], error: dict[str, Any]) -> str:
+    location = tuple(error["loc"])
+    key = ".".join(str(part) for part in location) or "config"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(schema)
+        guess = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or _by_leaf(str(location[-1]), known)
+        return f"unknown key {key}" + (f": did you mean {guess[0]}?" if guess else "")
+    message = error["msg"].removeprefix("Value error, ")
+    shown = error.get("input")
+    given = f" (got {shown!r})" if isinstance(shown, str | int | float) and error["type"] != "value_error" else ""
+    return f"{key}: {message}{given}" if location else message
+
+
+def _by_leaf(leaf: str, known: list[str]) -> list[str]:
+    leaves: Mapping[str, str] = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
+    return [leaves[m] for m in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
+
+
+def _known_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, info in schema.model_fields.items():
+        keys.append(prefix + name)
+        for nested in _schemas(info.annotation):
+            keys += _known_keys(nested, f"{prefix}{name}.")
+    return keys
+
+
+def _schemas(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [s for a in getattr(annotation, "__args__", ()) for s in _schemas(a)]

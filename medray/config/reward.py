@@ -1,0 +1,20 @@
+"""Which rewards score a response, and their weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from medray.config.base import Section
+
+
+class RewardConfig(Section):
+    """One reward of the mixture. The final reward is the sum of weight * score."""
+
+    kind: str = "choice"
+    """A registered reward, or your own as `package.module:ClassName`."""
+    weight: float = 1.0
+    """Factor of this reward in the mixture."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The reward's own settings; checked by the reward before anything starts."""

@@ -1,0 +1,159 @@
+"""Values that cross process boundaries.
+
+Frozen dataclasses over numpy arrays and builtins: cheap to pickle, read without a copy from Ray's object
+store, and free of torch. Axis letters: T tokens of one sequence, G responses of one prompt, N trained
+tokens of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+TokenIds = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+FinishReason = Literal["stop", "length", "abort"]
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The canonical row every dataset schema is turned into.
+
+    `group_id` names what must stay on one side of a split (a patient, a case, a code); `answer` is the
+    gold answer in the form the reward expects (for a choice: its letters, "B" or "ABD").
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    answer: str = ""
+    options: tuple[str, ...] = ()
+    task: str = ""
+    lang: str = "en"
+    source: str = ""
+    licence: str = ""
+    group_id: str = ""
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A record ready for the policy: its chat rendered once, up to the assistant's first token."""
+
+    record: Record
+    token_ids: TokenIds  # [T]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One sampled answer. `token_ids` ends with the stop token when `finish_reason` is "stop"."""
+
+    token_ids: TokenIds  # [T]
+    logp: Floats  # [T] nats, under the policy and the temperature that sampled each token
+    text: str
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All G responses to one prompt, sampled under one policy version."""
+
+    prompt: Prompt
+    responses: tuple[Response, ...]
+    policy_version: int
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMeta:
+    """What the driver sees of a `RolloutGroup`: sizes and origin, never tokens."""
+
+    prompt_id: str
+    num_prompt_tokens: int
+    num_response_tokens: tuple[int, ...]  # [G]
+    num_stopped: int
+    policy_version: int
+    worker: str
+    num_cached_tokens: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens the learner computes for this group: the prompt once, every response once."""
+        return self.num_prompt_tokens + sum(self.num_response_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """A grader's verdict on one group: one reward per response, and the parts it is made of."""
+
+    rewards: tuple[float, ...]  # [G]
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # name -> [G]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Tokens that follow a shared prompt, which of them are trained, and per-token columns.
+
+    Every column has one value per token of the continuation; values at untrained tokens are ignored.
+    """
+
+    token_ids: TokenIds  # [T]
+    trained: npt.NDArray[np.bool_]  # [T]
+    columns: Mapping[str, Floats] = field(default_factory=dict)  # name -> [T]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTree:
+    """The learner's unit of data: a prompt computed once, and the continuations that share it.
+
+    G continuations in GRPO and PPO, two in DPO and reward modelling, one in SFT; an empty prompt and one
+    continuation in pretraining.
+    """
+
+    prompt_ids: TokenIds  # [T]
+    continuations: tuple[Continuation, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens computed: the prompt once, every continuation once."""
+        return len(self.prompt_ids) + sum(len(c.token_ids) for c in self.continuations)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTotals:
+    """Denominators of one optimizer step, counted over all micro-batches and all ranks."""
+
+    num_tokens: int
+    num_sequences: int
+    num_groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingContract:
+    """How tokens are drawn, read alike by the engine that samples and the learner that scores.
+
+    The learner divides logits by `temperature`; the other fields must be neutral for training, since a
+    truncated distribution cannot be rebuilt from the learner's logits.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+
+    @property
+    def is_unbiased(self) -> bool:
+        """True when the learner can compute the very distribution the engine sampled from."""
+        return (
+            self.temperature > 0 and self.top_p == 1.0 and self.top_k == 0 and self.min_p == 0.0
+        )
