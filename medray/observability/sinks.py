@@ -1,0 +1,91 @@
+"""Where the metrics of a run go: always `metrics.jsonl`, and any number of others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from medray.observability.metrics_file import JsonlSink
+from medray.observability.trackers import TensorBoardSink
+
+if TYPE_CHECKING:
+    from medray.config.run import LoggingConfig
+
+
+class MetricSink(Protocol):
+    """Takes the metrics of one step. Called on the driver, in step order."""
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of training step `step` (from 1)."""
+        ...
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take held-out metrics of the policy after `step` steps (0: before the first)."""
+        ...
+
+    def close(self) -> None:
+        """Write out what is buffered. Must stand being called twice."""
+        ...
+
+
+class CompositeSink:
+    """Passes everything to each of `sinks`, in order; closes them all even when one fails."""
+
+    def __init__(self, sinks: Sequence[MetricSink]) -> None:
+        self.sinks = tuple(sinks)
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of training step `step`."""
+        for sink in self.sinks:
+            sink.record(step, metrics)
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take held-out metrics of the policy after `step` steps."""
+        for sink in self.sinks:
+            sink.evaluation(step, metrics)
+
+    def close(self) -> None:
+        """Close every sink, the last first; the first failure is raised once all were tried."""
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.callback(sink.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_sinks(
+    folder: str | Path,
+    logging: LoggingConfig,
+    resume_step: int | None = None,
+    *,
+    extra: Sequence[MetricSink] = (),
+) -> CompositeSink:
+    """Open the sinks of the run in `folder`; use as a context manager.
+
+    Args:
+        folder: the run folder; made if missing.
+        logging: which sinks besides `metrics.jsonl`.
+        resume_step: step of the checkpoint the run continues from, later metrics are dropped; None
+            starts anew and drops all.
+        extra: further sinks, such as a `Console`; closed with the rest.
+
+    Raises:
+        ConfigError: a library that `logging` asks for is not installed.
+        ResourceError: the disk is full.
+    """
+    sinks: list[MetricSink] = [JsonlSink(folder, resume_step)]
+    if logging.tensorboard:
+        sinks.append(TensorBoardSink(folder, resume_step))
+    return CompositeSink([*sinks, *extra])

@@ -1,0 +1,134 @@
+"""Metric sinks for the trackers people already use, each imported when its sink is made."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from medray.errors import ConfigError
+from medray.observability.atomic import explain_full_disk, write_text
+
+EVENTS_FOLDER = "events"
+
+
+class TensorBoardSink:
+    """Scalars in `folder/events`, written by TensorBoard's own writer (no torch, no TensorFlow).
+
+    Args:
+        folder: the run folder.
+        resume_step: TensorBoard drops what it already holds of later steps; None drops nothing.
+
+    Raises:
+        ConfigError: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: str | Path, resume_step: int | None = None) -> None:
+        writer = _needed(
+            "tensorboard.summary.writer.event_file_writer", "set logging.tensorboard=false"
+        )
+        self._events = import_module("tensorboard.compat.proto.event_pb2")
+        self._summaries = import_module("tensorboard.compat.proto.summary_pb2")
+        with explain_full_disk(Path(folder, EVENTS_FOLDER)):
+            self._writer = writer.EventFileWriter(str(Path(folder, EVENTS_FOLDER)))
+        if resume_step is not None:
+            start = self._events.SessionLog(status=self._events.SessionLog.START)
+            self._add(resume_step + 1, session_log=start)
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write one scalar a metric; NaN and infinities are written as they are."""
+        values = [
+            self._summaries.Summary.Value(tag=name, simple_value=value)
+            for name, value in metrics.items()
+        ]
+        self._add(step, summary=self._summaries.Summary(value=values))
+
+    evaluation = record
+
+    def close(self) -> None:
+        """Flush and close; may be called twice."""
+        self._writer.close()
+
+    def _add(self, step: int, **content: Any) -> None:
+        with explain_full_disk(self._writer.get_logdir()):
+            self._writer.add_event(self._events.Event(wall_time=time.time(), step=step, **content))
+            self._writer.flush()
+
+
+class WandbSink:
+    """Weights & Biases run in `folder`, continued on resume; `options` go to `wandb.init`.
+
+    Raises:
+        ConfigError: wandb is not installed.
+    """
+
+    def __init__(self, folder: str | Path, resume_step: int | None = None, **options: Any) -> None:
+        wandb = _needed("wandb", "leave its sink out")
+        known = _known_run(folder, "wandb", resume_step)
+        self._run = wandb.init(
+            dir=str(folder), **{"id": known, "resume": "must" if known else None, **options}
+        )
+        write_text(Path(folder, "wandb_run.txt"), self._run.id)
+        # A resumed run writes some steps a second time, which wandb's own step counter refuses.
+        self._run.define_metric("*", step_metric="step")
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics, with the step as an axis of its own."""
+        self._run.log({**metrics, "step": step})
+
+    evaluation = record
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+class MlflowSink:
+    """MLflow run, continued on resume; kept in `folder` unless MLFLOW_TRACKING_URI is set.
+
+    Raises:
+        ConfigError: mlflow is not installed.
+    """
+
+    def __init__(self, folder: str | Path, resume_step: int | None = None, **options: Any) -> None:
+        self._mlflow = _needed("mlflow", "leave its sink out")
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            database = Path(folder, "mlflow.db").absolute()
+            self._mlflow.set_tracking_uri(f"sqlite:///{database}")
+        known = _known_run(folder, "mlflow", resume_step)
+        run = self._mlflow.start_run(**{"run_id": known, "run_name": Path(folder).name, **options})
+        self._run_id: str = run.info.run_id
+        write_text(Path(folder, "mlflow_run.txt"), self._run_id)
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the finite metrics; most MLflow stores refuse NaN."""
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self._mlflow.log_metrics(finite, step=step, run_id=self._run_id)
+
+    evaluation = record
+
+    def close(self) -> None:
+        """End the run."""
+        self._mlflow.end_run()
+
+
+def _needed(module: str, otherwise: str) -> Any:
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"{package} is not installed: pip install {package}, or {otherwise}"
+        ) from None
+
+
+def _known_run(folder: str | Path, tracker: str, resume_step: int | None) -> str | None:
+    """The tracker's id of the run to continue, written when the run was first opened."""
+    path = Path(folder, f"{tracker}_run.txt")
+    if resume_step is None or not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8").strip()
