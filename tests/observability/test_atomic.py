@@ -81,7 +81,8 @@ def test_replace_dir_puts_the_old_folder_back_when_the_new_one_is_missing(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("code", "why"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")]
+    ("code", "why"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")],
 )
 def test_a_full_disk_is_one_line_with_path_and_sizes(tmp_path, code, why):
     def write():

@@ -94,7 +94,9 @@ def test_merge_leaves_the_other_unchanged_and_merged_leaves_all():
 @pytest.mark.parametrize("reduction", ["sum", "max"])
 def test_nan_is_never_hidden(reduction):
     for order in ([math.nan, 1.0], [1.0, math.nan]):
-        assert math.isnan(filled([(reduction, value) for value in order]).values()[f"a/{reduction}"])
+        assert math.isnan(
+            filled([(reduction, value) for value in order]).values()[f"a/{reduction}"]
+        )
 
 
 def test_infinite_total_shows_in_the_mean():

@@ -1,4 +1,4 @@
-"""Sinks write what was recorded, whole lines only, and a resumed run reads like an undisturbed one."""
+"""Sinks write what was recorded in whole lines; a resumed run reads like an undisturbed one."""
 
 import errno
 import json
@@ -213,5 +213,7 @@ def test_close_reaches_every_sink_when_one_fails(tmp_path):
 @pytest.mark.parametrize(("sink", "package"), [(WandbSink, "wandb"), (MlflowSink, "mlflow")])
 def test_a_missing_tracker_is_one_line(tmp_path, monkeypatch, sink, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=f"^{package} is not installed: pip install {package}, or"):
+    with pytest.raises(
+        ConfigError, match=f"^{package} is not installed: pip install {package}, or"
+    ):
         sink(tmp_path)

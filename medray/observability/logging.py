@@ -1,0 +1,87 @@
+"""Logging of the `medray` package: plain lines for people, JSON lines for machines.
+
+Metrics go to sinks, not here, and the text of prompts and responses is never logged: rollouts have
+their own files.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+_ROOT = "medray"
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger of a module: pass `__name__`."""
+    return logging.getLogger(name if name.split(".")[0] == _ROOT else f"{_ROOT}.{name}")
+
+
+def setup_logging(
+    level: str = "INFO", style: Literal["plain", "json"] = "plain", stream: TextIO | None = None
+) -> None:
+    """Send what medray logs at `level` or above to `stream` (stderr), one line a record.
+
+    Only the `medray` logger is touched; calling it again replaces the earlier set-up.
+
+    Args:
+        level: name of a standard level, any case.
+        style: "plain" for `12:03:04 WARNING actors.groups: text key=value`, "json" for one object a
+            line.
+        stream: where to; None takes stderr as it is now.
+
+    Raises:
+        ValueError: unknown level.
+    """
+    logger = logging.getLogger(_ROOT)
+    logger.setLevel(level.upper())
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else PlainFormatter())
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    # Ray and libraries put handlers on the root logger; passing on would print every line twice.
+    logger.propagate = False
+
+
+class PlainFormatter(logging.Formatter):
+    """`HH:MM:SS LEVEL module: message key=value`; an exception is named at the end of the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without the package's own name and without a traceback unless DEBUG is on."""
+        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        source = record.name.removeprefix(f"{_ROOT}.")
+        text = " ".join(record.getMessage().split("\n"))
+        line = f"{clock} {record.levelname} {source}: {text}"
+        line += "".join(f" {key}={value}" for key, value in _extras(record).items())
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line += f" ({type(error).__name__}: {' '.join(str(error).split())})"
+            if logging.getLogger(_ROOT).isEnabledFor(logging.DEBUG):
+                line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: time, level, logger, message, `extra` keys, traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object on one line; values JSON does not know are written as text."""
+        row: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            row["exception"] = self.formatException(record.exc_info)
+        return json.dumps(row, ensure_ascii=False, default=str)
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}

@@ -1,0 +1,89 @@
+"""One line a record, in both styles, and only the package's own logger is touched."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from medray.observability.logging import get_logger, setup_logging
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    logger = logging.getLogger("medray")
+    kept = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = kept
+
+
+def fail():
+    raise RuntimeError("two\nlines")
+
+
+def test_plain_is_one_line_with_extras_and_the_error():
+    stream = io.StringIO()
+    setup_logging(stream=stream)
+    logger = get_logger("medray.actors.groups")
+    logger.debug("unseen")
+    logger.warning("worker %s\nleft", "r1", extra={"policy_version": 3})
+    try:
+        fail()
+    except RuntimeError:
+        logger.exception("step failed")
+    first, second = stream.getvalue().splitlines()
+    assert first[8:] == " WARNING actors.groups: worker r1 left policy_version=3"
+    assert second[8:] == " ERROR actors.groups: step failed (RuntimeError: two lines)"
+
+
+def test_plain_shows_the_traceback_at_debug():
+    stream = io.StringIO()
+    setup_logging("debug", stream=stream)
+    try:
+        fail()
+    except RuntimeError:
+        get_logger("medray.x").exception("step failed")
+    assert "in fail" in stream.getvalue()
+
+
+def test_json_is_one_object_a_line():
+    stream = io.StringIO()
+    setup_logging(style="json", stream=stream)
+    get_logger("medray.engines").info("ready in %d s", 40, extra={"worker": "r0", "path": {1}})
+    try:
+        fail()
+    except RuntimeError:
+        get_logger("medray.engines").exception("late")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first.pop("time").endswith("+00:00")
+    assert first == {
+        "level": "INFO",
+        "logger": "medray.engines",
+        "message": "ready in 40 s",
+        "worker": "r0",
+        "path": "{1}",
+    }
+    assert second["message"] == "late"
+    assert "RuntimeError: two\nlines" in second["exception"]
+
+
+def test_setting_up_twice_prints_once_and_leaves_the_root_alone():
+    root = logging.getLogger().handlers[:]
+    first, second = io.StringIO(), io.StringIO()
+    setup_logging(stream=first)
+    setup_logging(stream=second)
+    get_logger("medray.x").info("hello")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("hello") == 1
+    assert logging.getLogger().handlers == root
+
+
+def test_names_outside_the_package_are_put_under_it():
+    assert get_logger("my_rewards").name == "medray.my_rewards"
+    assert get_logger("medrays").name == "medray.medrays"
+    assert get_logger("medray.cli").name == "medray.cli"
+
+
+def test_unknown_level_is_refused():
+    with pytest.raises(ValueError, match="Unknown level"):
+        setup_logging("loud")
