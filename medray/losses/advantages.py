@@ -1,0 +1,145 @@
+"""Advantages of sampled responses from their rewards; numpy, one function an estimator.
+
+Axis letters: P prompts, G responses of one prompt (may differ between prompts). Statistics are
+    taken in float64 over everything that is passed in, so a whole batch must be passed at once.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from medray.errors import DataError, NumericsError
+
+Floats = npt.NDArray[np.float32]
+STD_EPS = 1e-6
+TIE_TOLERANCE = 1e-9
+
+
+def tied(rewards: Sequence[float]) -> bool:
+    """True when all rewards of a group are equal within 1e-9, so none is better than another."""
+    return len(rewards) == 0 or max(rewards) - min(rewards) <= TIE_TOLERANCE
+
+
+def group_advantages(
+    rewards: Sequence[Sequence[float]], *, scale: Literal["none", "std"] = "none"
+) -> list[Floats]:
+    """Rewards less the mean of their group, optionally over the group's standard deviation.
+
+    A = r - mean(r), or (r - mean(r)) / (std(r) + 1e-6) with the sample standard deviation (divisor
+    G - 1).
+
+    Args:
+        rewards: [P][G], ragged.
+        scale: "none" leaves easy and hard prompts their weight; "std" gives every group the same
+            spread.
+
+    Returns:
+        One float32 array [G] a prompt; each sums to zero.
+
+    Raises:
+        DataError: a group has fewer than two responses.
+        NumericsError: a reward is not finite.
+
+    Source: GRPO, arXiv:2402.03300 eq. in 4.1.2 ("std"); Dr. GRPO, arXiv:2503.20783 ("none").
+    """
+    out: list[Floats] = []
+    for group in _checked(rewards, smallest=2):
+        centred = group - group.mean()
+        if scale == "std":
+            centred /= group.std(ddof=1) + STD_EPS
+        out.append(centred.astype(np.float32))
+    return out
+
+
+def rloo_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
+    """Each reward less the mean of the other rewards of its group.
+
+    A_i = r_i - sum_{j != i} r_j / (G - 1). Arguments, errors and result as in `group_advantages`.
+
+    Source: RLOO, arXiv:2402.14740 eq. 8.
+    """
+    out: list[Floats] = []
+    for group in _checked(rewards, smallest=2):
+        others = (group.sum() - group) / (len(group) - 1)
+        out.append((group - others).astype(np.float32))
+    return out
+
+
+def reinforce_pp_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
+    """Rewards whitened over the whole batch; a group of one is welcome.
+
+    A = (r - mean) / (std + 1e-6), mean and sample standard deviation over all responses of all
+    prompts.
+
+    Raises:
+        DataError: a group is empty, or the batch has fewer than two responses.
+        NumericsError: a reward is not finite.
+
+    Source: REINFORCE++, arXiv:2501.03262.
+    """
+    groups = _checked(rewards, smallest=1)
+    batch_mean = np.concatenate(groups).mean() if groups else 0.0
+    return _over_batch_std([group - batch_mean for group in groups])
+
+
+def reinforce_pp_baseline_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
+    """Rewards less the mean of their group, over the standard deviation of the whole batch.
+
+    A = (r - mean_group) / (std + 1e-6), std being the sample standard deviation of r - mean_group
+    over all responses. Arguments, errors and result as in `group_advantages`.
+
+    Source: REINFORCE++-Baseline, arXiv:2501.03262.
+    """
+    return _over_batch_std([group - group.mean() for group in _checked(rewards, smallest=2)])
+
+
+def remax_advantages(
+    rewards: Sequence[Sequence[float]], greedy_rewards: Sequence[float]
+) -> list[Floats]:
+    """Rewards less the reward of the prompt's greedy response.
+
+    Args:
+        rewards: [P][G], ragged; a group of one is welcome.
+        greedy_rewards: [P], reward of the response decoded greedily.
+
+    Raises:
+        DataError: a group is empty, or the two lists differ in length.
+        NumericsError: a reward is not finite.
+
+    Source: ReMax, arXiv:2310.10505.
+    """
+    if len(rewards) != len(greedy_rewards):
+        raise DataError(
+            f"{len(rewards)} groups but {len(greedy_rewards)} greedy rewards: pass one a group"
+        )
+    groups = _checked(rewards, smallest=1)
+    baselines = _checked([[r] for r in greedy_rewards], smallest=1)
+    return [(g - b).astype(np.float32) for g, b in zip(groups, baselines, strict=True)]
+
+
+def _checked(rewards: Sequence[Sequence[float]], *, smallest: int) -> list[npt.NDArray[np.float64]]:
+    groups = [np.asarray(group, dtype=np.float64) for group in rewards]
+    for index, group in enumerate(groups):
+        if len(group) < smallest:
+            raise DataError(
+                f"group {index} has {len(group)} response(s), needs {smallest} or more: "
+                "raise rollout.samples_per_prompt or drop the group"
+            )
+        if not np.isfinite(group).all():
+            bad = int(np.flatnonzero(~np.isfinite(group))[0])
+            raise NumericsError(
+                f"reward {bad} of group {index} is {group[bad]}: every reward must be finite"
+            )
+    return groups
+
+
+def _over_batch_std(centred: list[npt.NDArray[np.float64]]) -> list[Floats]:
+    if not centred:
+        return []
+    batch = np.concatenate(centred)
+    if len(batch) < 2:
+        raise DataError("a batch of one response has no standard deviation: pass two or more")
+    std = batch.std(ddof=1) + STD_EPS
+    return [(group / std).astype(np.float32) for group in centred]

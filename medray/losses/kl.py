@@ -1,0 +1,60 @@
+"""Per-token estimators of KL(policy || reference) from two log-probabilities of the sampled token.
+
+With d = logp - ref_logp, for tokens sampled from the policy:
+
+    estimator   value            expected value     gradient when used as a loss
+    k1          d                the KL             zero in expectation
+    k2          d^2 / 2          biased, low noise  that of the KL
+    k3          e^-d - 1 + d     the KL, >= 0       that of KL(reference || policy)
+
+Why the gradients differ from the values: the derivative of the KL also acts on the distribution
+the tokens were drawn from, which a loss over given tokens does not see. With s = d logp / d theta
+and E[s] = 0, grad KL = E[d * s]. As losses k1 gives E[s] = 0, k2 gives E[d * s], and k3 gives
+E[(1 - e^-d) * s], which agrees with k2 to first order in d. So k1 belongs in the reward, where it
+is multiplied by s and is right; as a loss, k2 is the one whose gradient is that of the KL.
+
+Source: J. Schulman, "Approximating KL divergence" (joschu.net/blog/kl-approx.html) for the values;
+arXiv:2510.01555 for the gradients.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LOG_RATIO_BOUND = 20.0
+"""k3 is constant beyond this log ratio, so that one token cannot overflow the step."""
+
+
+def k1(logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """logp - ref_logp in nats: unbiased, may be negative; as a loss its gradient averages to 0."""
+    return logp - ref_logp
+
+
+def k2(logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """(logp - ref_logp)^2 / 2 in nats: a biased value; as a loss its gradient is the KL's."""
+    return 0.5 * (logp - ref_logp).square()
+
+
+def k3(logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """exp(ref_logp - logp) - 1 - (ref_logp - logp) in nats: unbiased and never negative.
+
+    As a loss its gradient is that of the reverse direction, KL(reference || policy). Beyond a
+    difference of 20 nats the value stays at its bound and the gradient is zero.
+    """
+    gap = (ref_logp - logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+    return torch.expm1(gap) - gap
+
+
+def kl_penalty(
+    logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"], estimator: Literal["k1", "k2", "k3"]
+) -> Float[Tensor, " N"]:
+    """The estimator of that name, per token. The module's text says which one to differentiate.
+
+    Args:
+        logp: nats, under the policy being trained; carries grad.
+        ref_logp: nats, under the reference; constant.
+        estimator: "k1", "k2" or "k3".
+    """
+    return {"k1": k1, "k2": k2, "k3": k3}[estimator](logp, ref_logp)
