@@ -20,10 +20,16 @@ class StepTimer:
 
     Args:
         clock_ns: a monotonic clock in nanoseconds.
+        on_phase: told the name of each phase as it begins, such as `Console.phase`.
     """
 
-    def __init__(self, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        on_phase: Callable[[str], None] | None = None,
+    ) -> None:
         self._clock_ns = clock_ns
+        self._on_phase = on_phase
         self._open: str | None = None
         self.start_step()
 
@@ -48,6 +54,8 @@ class StepTimer:
         self._refuse_inside(f"timer({phase!r})")
         if phase in _RESERVED:
             raise ValueError(f"timer({phase!r}): the name is taken by time/{phase}_s")
+        if self._on_phase is not None:
+            self._on_phase(phase)
         self._open, began_ns = phase, self._clock_ns()
         try:
             yield

@@ -95,3 +95,13 @@ def test_the_real_clock_measures_a_sleep():
         time.sleep(0.02)
     seconds = timer.seconds()
     assert 0.02 <= seconds["time/sleep_s"] <= seconds["time/step_s"] < 5
+
+
+def test_each_phase_is_announced_as_it_begins():
+    told = []
+    timer = StepTimer(on_phase=told.append)
+    with timer("generate"):
+        assert told == ["generate"]
+    with timer("update"):
+        pass
+    assert told == ["generate", "update"]
