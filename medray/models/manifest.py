@@ -20,7 +20,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, provenance: Mapping[str, object]) -> None:
-    """Describe every file in `folder`; the manifest is written last, so its presence means "whole"."""
+    """Describe every file in `folder`. Written last, so a manifest means that the rest is there."""
     files = {}
     for path in sorted(folder.iterdir()):
         path.chmod(0o644)

