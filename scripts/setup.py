@@ -154,9 +154,9 @@ def forget_half_installed(environment: Path) -> None:
 
 
 def install_torch(pip: Pip, constraints: Path) -> None:
-    """Ask the configured indexes for torch's CPU build, then PyTorch's own: it is not on the registry.
+    """Ask the configured indexes for torch's CPU build, then PyTorch's own.
 
-    With that index added for all packages, each would cost a row of retries where it is unreachable.
+    Adding that index for all packages would cost each a row of retries where it is unreachable.
     """
     pin = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
     if pip.has(pin):
@@ -170,8 +170,9 @@ def install_torch(pip: Pip, constraints: Path) -> None:
             pip.install(["--no-deps", "--retries", "2", "--extra-index-url", TORCH_INDEX, pin])
         except SetupError as error:
             raise SetupError(
-                f"{pin} is neither on the configured package indexes nor on {TORCH_INDEX}: connect to a "
-                f"network, or name a folder with its wheel in PIP_FIND_LINKS (full output: {pip.log})"
+                f"{pin} is neither on the configured package indexes nor on {TORCH_INDEX}: "
+                "connect to a network, or name a folder with its wheel in PIP_FIND_LINKS "
+                f"(full output: {pip.log})"
             ) from error
 
 
