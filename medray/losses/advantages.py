@@ -42,7 +42,7 @@ def group_advantages(
         DataError: a group has fewer than two responses.
         NumericsError: a reward is not finite.
 
-    Source: GRPO, arXiv:2402.03300 eq. in 4.1.2 ("std"); Dr. GRPO, arXiv:2503.20783 ("none").
+    Source: GRPO, arXiv:2402.03300 section 4.1.2 ("std"); Dr. GRPO, arXiv:2503.20783 ("none").
     """
     out: list[Floats] = []
     for group in _checked(rewards, smallest=2):
@@ -58,7 +58,7 @@ def rloo_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
 
     A_i = r_i - sum_{j != i} r_j / (G - 1). Arguments, errors and result as in `group_advantages`.
 
-    Source: RLOO, arXiv:2402.14740 eq. 8.
+    Source: RLOO, arXiv:2402.14740.
     """
     out: list[Floats] = []
     for group in _checked(rewards, smallest=2):

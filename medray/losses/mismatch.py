@@ -1,0 +1,66 @@
+"""Corrections for an engine whose probabilities differ slightly from the learner's.
+
+All take the learner's logp under the very weights that sampled (before any update on the batch) and
+the engine's behaviour_logp, and give a constant factor for the loss of each token. A token of factor
+zero still counts in the step's denominator unless the caller leaves it out of the totals.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from medray.losses.kl import LOG_RATIO_BOUND
+from medray.losses.reduce import sequence_means
+
+
+@torch.no_grad()
+def tis_weight(
+    logp: Float[Tensor, " N"], behaviour_logp: Float[Tensor, " N"], cap: float = 2.0
+) -> Float[Tensor, " N"]:
+    """Truncated importance sampling: min(exp(logp - behaviour_logp), cap) per token.
+
+    Source: F. Yao et al., "Your efficient RL framework secretly brings you off-policy RL training",
+    2025.
+    """
+    return _ratio(logp, behaviour_logp).clamp(max=cap)
+
+
+@torch.no_grad()
+def icepop_weight(
+    logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+    low: float = 0.5,
+    high: float = 5.0,
+) -> Float[Tensor, " N"]:
+    """exp(logp - behaviour_logp) where it lies in [low, high], zero elsewhere.
+
+    Source: IcePop, Ring-1T arXiv:2510.18855.
+    """
+    ratio = _ratio(logp, behaviour_logp)
+    return torch.where((ratio >= low) & (ratio <= high), ratio, 0.0)
+
+
+@torch.no_grad()
+def sequence_mask(
+    logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+    sequence_index: Int[Tensor, " N"],
+    sequence_lengths: Int[Tensor, " S"],
+    low: float,
+    high: float,
+) -> Bool[Tensor, " N"]:
+    """True for every token of a response whose geometric mean ratio lies in [low, high].
+
+    The mean is exp(mean over the response of (logp - behaviour_logp)), so its bounds do not depend
+    on the response's length. All trained tokens of a response have to be in the run.
+
+    Source: J. Liu et al., "When speed kills stability: demystifying RL collapse from the
+    training-inference mismatch", 2025 (masked sequence importance sampling); the geometric mean as
+    in GSPO, arXiv:2507.18071.
+    """
+    mean = sequence_means(logp - behaviour_logp, sequence_index, sequence_lengths).exp()
+    return ((mean >= low) & (mean <= high)).index_select(0, sequence_index.long())
+
+
+def _ratio(logp: Tensor, behaviour_logp: Tensor) -> Tensor:
+    return (logp - behaviour_logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp()
