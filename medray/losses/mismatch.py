@@ -1,8 +1,8 @@
 """Corrections for an engine whose probabilities differ slightly from the learner's.
 
 All take the learner's logp under the very weights that sampled (before any update on the batch) and
-the engine's behaviour_logp, and give a constant factor for the loss of each token. A token of factor
-zero still counts in the step's denominator unless the caller leaves it out of the totals.
+the engine's behaviour_logp, and give a constant factor for the loss of each token. A token of
+factor zero still counts in the denominator unless the caller leaves it out of the totals.
 """
 
 import torch

@@ -1,0 +1,229 @@
+"""The losses once more, as slow loops over Python floats, written from the equations alone.
+
+Nothing here imports the product or a tensor library; `numeric_gradient` gives derivatives by
+central differences. Every function names the source whose equation it follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+Vector = Sequence[float]
+Matrix = Sequence[Vector]
+
+
+def numeric_gradient(
+    function: Callable[[list[float]], float], at: Vector, step: float = 1e-5
+) -> list[float]:
+    """Central differences of a scalar function."""
+    gradient = []
+    for i in range(len(at)):
+        up, down = list(at), list(at)
+        up[i] += step
+        down[i] -= step
+        gradient.append((function(up) - function(down)) / (2 * step))
+    return gradient
+
+
+# The output head
+
+
+def final_logits(
+    hidden: Vector,
+    weight: Matrix,
+    bias: Vector | None = None,
+    scale: float = 1.0,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+) -> list[float]:
+    """Logits of one position; the softcap is that of Gemma 2, arXiv:2408.00118."""
+    logits = []
+    for token, row in enumerate(weight):
+        x = sum(h * w for h, w in zip(hidden, row, strict=True))
+        if bias is not None:
+            x += bias[token]
+        x *= scale
+        if softcap is not None:
+            x = softcap * math.tanh(x / softcap)
+        logits.append(x / temperature)
+    return logits
+
+
+def log_softmax(logits: Vector) -> list[float]:
+    top = max(logits)
+    log_sum = top + math.log(sum(math.exp(x - top) for x in logits))
+    return [x - log_sum for x in logits]
+
+
+def entropy(log_p: Vector) -> float:
+    return -sum(math.exp(x) * x for x in log_p)
+
+
+# Advantages
+
+
+def group_advantages(rewards: Matrix, scale: str) -> list[list[float]]:
+    """GRPO, arXiv:2402.03300 section 4.1.2; "none" is arXiv:2503.20783."""
+    out = []
+    for group in rewards:
+        mean = sum(group) / len(group)
+        spread = 1.0
+        if scale == "std":
+            variance = sum((r - mean) ** 2 for r in group) / (len(group) - 1)
+            spread = math.sqrt(variance) + 1e-6
+        out.append([(r - mean) / spread for r in group])
+    return out
+
+
+def rloo(rewards: Matrix) -> list[list[float]]:
+    """arXiv:2402.14740."""
+    out = []
+    for group in rewards:
+        row = []
+        for i, reward in enumerate(group):
+            others = [r for j, r in enumerate(group) if j != i]
+            row.append(reward - sum(others) / len(others))
+        out.append(row)
+    return out
+
+
+def reinforce_pp(rewards: Matrix, baseline: bool) -> list[list[float]]:
+    """arXiv:2501.03262, with and without the group's mean as baseline."""
+    every = [r for group in rewards for r in group]
+    batch_mean = sum(every) / len(every)
+    centred = []
+    for group in rewards:
+        mean = sum(group) / len(group) if baseline else batch_mean
+        centred.append([r - mean for r in group])
+    flat = [a for group in centred for a in group]
+    mean = sum(flat) / len(flat)
+    std = math.sqrt(sum((a - mean) ** 2 for a in flat) / (len(flat) - 1))
+    return [[a / (std + 1e-6) for a in group] for group in centred]
+
+
+def gae(
+    rewards: Vector,
+    values: Vector,
+    lengths: Sequence[int],
+    gamma: float,
+    lam: float,
+    bootstrap: Vector,
+) -> list[float]:
+    """arXiv:1506.02438 eq. 16, as the sum of discounted residuals rather than the recursion."""
+    out, start = [], 0
+    for length, last in zip(lengths, bootstrap, strict=True):
+        v = [*values[start : start + length], last]
+        r = rewards[start : start + length]
+        delta = [r[t] + gamma * v[t + 1] - v[t] for t in range(length)]
+        for t in range(length):
+            out.append(sum((gamma * lam) ** k * delta[t + k] for k in range(length - t)))
+        start += length
+    return out
+
+
+# Per-token losses
+
+
+def kl_estimator(logp: float, ref_logp: float, name: str) -> float:
+    """J. Schulman, "Approximating KL divergence": in r = p(x) / q(x), x sampled from q."""
+    r = math.exp(ref_logp) / math.exp(logp)
+    return {"k1": -math.log(r), "k2": math.log(r) ** 2 / 2, "k3": (r - 1) - math.log(r)}[name]
+
+
+def clip(x: float, low: float, high: float) -> float:
+    return min(max(x, low), high)
+
+
+def ppo_token(logp: float, behaviour: float, adv: float, low: float, high: float) -> float:
+    """arXiv:1707.06347 eq. 7, negated."""
+    ratio = math.exp(logp) / math.exp(behaviour)
+    return -min(ratio * adv, clip(ratio, 1 - low, 1 + high) * adv)
+
+
+def gspo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high: float) -> float:
+    """arXiv:2507.18071 eq. 5 and 7, negated: one value for the whole response."""
+    ratio = 1.0
+    for new, old in zip(logp, behaviour, strict=True):
+        ratio *= math.exp(new) / math.exp(old)
+    ratio **= 1 / len(logp)
+    return -min(ratio * adv, clip(ratio, 1 - low, 1 + high) * adv)
+
+
+def clipped_value(value: float, old: float, target: float, bound: float) -> float:
+    """PPO's value loss; arXiv:2005.12729 section 3."""
+    near = clip(value, old - bound, old + bound)
+    return 0.5 * max((value - target) ** 2, (near - target) ** 2)
+
+
+def aggregate(
+    per_sequence: Matrix, how: str, num_tokens: int, num_sequences: int, max_new_tokens: int
+) -> float:
+    """One micro-batch's part, from the losses of each response's tokens."""
+    total = 0.0
+    for losses in per_sequence:
+        if not losses:
+            continue
+        if how == "token":
+            total += sum(losses) / num_tokens
+        elif how == "sequence":
+            total += sum(losses) / len(losses) / num_sequences
+        else:
+            total += sum(losses) / (num_sequences * max_new_tokens)
+    return total
+
+
+# Preferences
+
+
+def sigma(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def dpo(margin: float, beta: float, smoothing: float = 0.0) -> float:
+    """arXiv:2305.18290 eq. 7, with Mitchell's smoothing."""
+    right = math.log(sigma(beta * margin))
+    wrong = math.log(1 - sigma(beta * margin))
+    return -(1 - smoothing) * right - smoothing * wrong
+
+
+def robust_dpo(margin: float, beta: float, smoothing: float) -> float:
+    """arXiv:2403.00409: the noisy loss solved for the clean one."""
+    clean, flipped = dpo(margin, beta), dpo(-margin, beta)
+    return ((1 - smoothing) * clean - smoothing * flipped) / (1 - 2 * smoothing)
+
+
+def odds_ratio_loss(chosen_mean: float, rejected_mean: float) -> float:
+    """arXiv:2403.07691 eq. 7."""
+    p, q = math.exp(chosen_mean), math.exp(rejected_mean)
+    return -math.log(sigma(math.log((p / (1 - p)) / (q / (1 - q)))))
+
+
+def kto(log_ratio: float, desirable: bool, z: float, beta: float, weight: float) -> float:
+    """arXiv:2402.01306: lambda_y - v(x, y)."""
+    value = sigma(beta * (log_ratio - z)) if desirable else sigma(beta * (z - log_ratio))
+    return weight - weight * value
+
+
+def bradley_terry(chosen: float, rejected: float, margin: float, centring: float) -> float:
+    """arXiv:2307.09288 eq. 2 and arXiv:2312.09244."""
+    return -math.log(sigma(chosen - rejected - margin)) + centring * (chosen + rejected) ** 2
+
+
+# Distillation
+
+
+def divergence(log_student: Vector, log_teacher: Vector, name: str, beta: float) -> float:
+    """arXiv:2306.13649 section 2."""
+    student = [math.exp(x) for x in log_student]
+    teacher = [math.exp(x) for x in log_teacher]
+
+    def kl(p: Vector, q: Vector) -> float:
+        return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+    if name == "forward_kl":
+        return kl(teacher, student)
+    if name == "reverse_kl":
+        return kl(student, teacher)
+    mixture = [beta * t + (1 - beta) * s for t, s in zip(teacher, student, strict=True)]
+    return beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture)
