@@ -141,8 +141,10 @@ def kto_loss(
     Source: KTO, arXiv:2402.01306.
     """
     gain = beta * (logp - ref_logp - reference_point)
-    sign = torch.where(desirable, 1.0, -1.0).to(logp.dtype)
-    weight = torch.where(desirable, desirable_weight, undesirable_weight).to(logp.dtype)
+    sign = torch.where(desirable, logp.new_tensor(1), logp.new_tensor(-1))
+    weight = torch.where(
+        desirable, logp.new_tensor(desirable_weight), logp.new_tensor(undesirable_weight)
+    )
     return weight * torch.sigmoid(-sign * gain)
 
 

@@ -43,8 +43,10 @@ def test_matches_the_reference(pairs, name) -> None:
     factors = weights(len(pairs))
 
     def slow(values: list[float]) -> float:
-        terms = (reference.kl_estimator(p, r, name) for p, (_, r) in zip(values, pairs,
-        strict=True)) return sum(float(w) * k for w, k in zip(factors, terms, strict=True))
+        terms = (
+            reference.kl_estimator(p, r, name) for p, (_, r) in zip(values, pairs, strict=True)
+        )
+        return sum(float(w) * k for w, k in zip(factors, terms, strict=True))
 
     loss = (factors * kl_penalty(logp, ref, name)).sum()
     assert_same(loss, slow([p for p, _ in pairs]), 1e-8)

@@ -108,8 +108,10 @@ def test_clipped_matches_the_reference(rows, low, high) -> None:
 
 
 @light
-@given(rows=tokens, advantage=st.floats(0.1, 2), low=st.floats(0.1, 0.9), sign=st.sampled_from([1,
--1])) def test_gspo_matches_the_reference(rows, advantage, low, sign) -> None:
+@given(
+    rows=tokens, advantage=st.floats(0.1, 2), low=st.floats(0.1, 0.9), sign=st.sampled_from([1, -1])
+)
+def test_gspo_matches_the_reference(rows, advantage, low, sign) -> None:
     new, old, _ = columns(rows)
     count, adv = len(rows), sign * advantage
     ratio = math.exp(sum(n - o for n, o in zip(new, old, strict=True)) / count)
