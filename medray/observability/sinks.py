@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from medray.errors import ConfigError
 from medray.observability.metrics_file import JsonlSink
-from medray.observability.trackers import TensorBoardSink
+from medray.observability.trackers import TRACKERS, TensorBoardSink
 
 if TYPE_CHECKING:
     from medray.config.run import LoggingConfig
@@ -70,6 +71,7 @@ def open_sinks(
     logging: LoggingConfig,
     resume_step: int | None = None,
     *,
+    trackers: Sequence[str] = (),
     extra: Sequence[MetricSink] = (),
 ) -> CompositeSink:
     """Open the sinks of the run in `folder`; use as a context manager.
@@ -79,13 +81,21 @@ def open_sinks(
         logging: which sinks besides `metrics.jsonl`.
         resume_step: step of the checkpoint the run continues from, later metrics are dropped; None
             starts anew and drops all.
+        trackers: names of `TRACKERS`, "wandb" or "mlflow".
         extra: further sinks, such as a `Console`; closed with the rest.
 
     Raises:
-        ConfigError: a library that `logging` asks for is not installed.
+        ConfigError: a tracker is unknown, or its library is not installed.
         ResourceError: the disk is full.
     """
     sinks: list[MetricSink] = [JsonlSink(folder, resume_step)]
     if logging.tensorboard:
         sinks.append(TensorBoardSink(folder, resume_step))
+    sinks += [_tracker(name)(folder, resume_step) for name in trackers]
     return CompositeSink([*sinks, *extra])
+
+
+def _tracker(name: str) -> Callable[..., Any]:
+    if name not in TRACKERS:
+        raise ConfigError(f"unknown tracker {name!r}: choose from {', '.join(TRACKERS)}")
+    return TRACKERS[name]

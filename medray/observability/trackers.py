@@ -12,8 +12,10 @@ from typing import Any
 
 from medray.errors import ConfigError
 from medray.observability.atomic import explain_full_disk, write_text
+from medray.observability.logging import get_logger
 
 EVENTS_FOLDER = "events"
+_logger = get_logger(__name__)
 
 
 class TensorBoardSink:
@@ -70,7 +72,7 @@ class WandbSink:
         wandb = _needed("wandb", "leave its sink out")
         known = _known_run(folder, "wandb", resume_step)
         self._run = wandb.init(
-            dir=str(folder), **{"id": known, "resume": "must" if known else None, **options}
+            dir=str(folder), **{"id": known, "resume": "allow" if known else None, **options}
         )
         write_text(Path(folder, "wandb_run.txt"), self._run.id)
         # A resumed run writes some steps a second time, which wandb's own step counter refuses.
@@ -105,15 +107,22 @@ class MlflowSink:
         write_text(Path(folder, "mlflow_run.txt"), self._run_id)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the finite metrics; most MLflow stores refuse NaN."""
+        """Log the finite metrics (most MLflow stores refuse NaN); a failing server only warns."""
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        self._mlflow.log_metrics(finite, step=step, run_id=self._run_id)
+        try:
+            self._mlflow.log_metrics(finite, step=step, run_id=self._run_id)
+        except self._mlflow.MlflowException as error:
+            # The numbers are in metrics.jsonl; a tracking server must not end a run.
+            _logger.warning("mlflow did not take step %d: %s", step, error)
 
     evaluation = record
 
     def close(self) -> None:
         """End the run."""
         self._mlflow.end_run()
+
+
+TRACKERS = {"wandb": WandbSink, "mlflow": MlflowSink}
 
 
 def _needed(module: str, otherwise: str) -> Any:

@@ -217,3 +217,41 @@ def test_a_missing_tracker_is_one_line(tmp_path, monkeypatch, sink, package):
         ConfigError, match=f"^{package} is not installed: pip install {package}, or"
     ):
         sink(tmp_path)
+
+
+def test_an_unknown_tracker_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="unknown tracker 'wanda': choose from wandb, mlflow"):
+        open_sinks(tmp_path, LoggingConfig(tensorboard=False), trackers=["wanda"])
+
+
+def test_mlflow_continues_its_run_on_resume_and_survives_its_store(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is optional and not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    off = LoggingConfig(tensorboard=False)
+    with open_sinks(tmp_path, off, trackers=["mlflow"]) as sinks:
+        sinks.record(1, {"reward/mean": 0.1, "optim/grad_norm": math.nan})
+    with open_sinks(tmp_path, off, resume_step=1, trackers=["mlflow"]) as sinks:
+        sinks.record(2, {"reward/mean": 0.2})
+        run_id = (tmp_path / "mlflow_run.txt").read_text()
+        history = mlflow.MlflowClient().get_metric_history(run_id, "reward/mean")
+        assert [(metric.step, metric.value) for metric in history] == [(1, 0.1), (2, 0.2)]
+
+        def unreachable(*args, **kwargs):
+            raise mlflow.MlflowException("no server")
+
+        monkeypatch.setattr(mlflow, "log_metrics", unreachable)
+        sinks.record(3, {"reward/mean": 0.3})
+    assert [row["step"] for row in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_wandb_continues_its_run_on_resume(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wandb is optional and not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    ids = []
+    for resume_step in (None, 1, None):
+        sink = WandbSink(tmp_path, resume_step)
+        sink.record(1, {"reward/mean": 0.1})
+        sink.close()
+        ids.append((tmp_path / "wandb_run.txt").read_text())
+    assert ids[0] == ids[1] != ids[2]
+    assert any((tmp_path / "wandb").glob(f"offline-run-*-{ids[0]}"))
