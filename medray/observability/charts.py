@@ -86,7 +86,10 @@ def _parts(rows: Sequence[MetricRow], note: str) -> Figure | None:
     names = dict.fromkeys(
         name for row in rows for name in row.metrics if name.startswith("reward/")
     )
-    parts = tuple(name for name in names if name.removeprefix("reward/") not in _NOT_PARTS)
+    scores = [name for name in names if name.endswith("/score")]
+    # The score of the only reward in the mixture is the reward once more.
+    left_out = {*(f"reward/{name}" for name in _NOT_PARTS), *(scores if len(scores) == 1 else ())}
+    parts = tuple(name for name in names if name not in left_out)
     return _lines(rows, "Parts of the reward", parts, number, note)
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TextIO
 
 from medray.observability.columns import COLUMNS, Eta, Metrics
 from medray.observability.formatting import estimate
-from medray.observability.held_out import held_out
+from medray.observability.held_out import headline, held_out
 from medray.observability.sinks import MetricSink
 
 Mode = Literal["auto", "rich", "plain", "quiet"]
@@ -129,7 +129,7 @@ def count(step: int, num_steps: int) -> str:
 
 def evaluation_text(metrics: Metrics) -> str:
     """`accuracy 0.27 [0.20, 0.35]  reward 0.54 [0.50, 0.58]`."""
-    values = held_out(metrics).items()
+    values = headline(held_out(metrics)).items()
     return "  ".join(f"{name} {estimate(v.value, v.low, v.high)}" for name, v in values)
 
 

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from medray.observability.intervals import Interval
 
 _PREFIX = "eval/"
+_RIGHT = ("right", "correct", "exact")
 
 
 def held_out(metrics: Mapping[str, float]) -> dict[str, Interval]:
-    """The `eval/` metrics by name, in their order; without `_low` and `_high` the ends are NaN."""
+    """The `eval/` metrics by name, in their order; without `_low` and `_high` the ends are NaN.
+
+    Left out: counts (`num_...`), and the score of a single reward, which is the reward once more.
+    """
     named = {key.removeprefix(_PREFIX): v for key, v in metrics.items() if key.startswith(_PREFIX)}
     ends = {f"{name}_{end}" for name in named for end in ("low", "high")}
     return {
@@ -19,10 +23,27 @@ def held_out(metrics: Mapping[str, float]) -> dict[str, Interval]:
             value, named.get(f"{name}_low", math.nan), named.get(f"{name}_high", math.nan), 0
         )
         for name, value in named.items()
-        if name not in ends
+        if name not in ends and not name.startswith("num_") and not _repeats(name, named)
     }
 
 
 def is_accuracy(name: str) -> bool:
-    """True of metrics that count right answers, the only ones that speak of skill."""
-    return "accuracy" in name.lower()
+    """True of metrics that count right answers, the only ones that speak of skill.
+
+    These are names that contain "accuracy", and reward parts called right, correct or exact.
+    """
+    return "accuracy" in name.lower() or name.rpartition("/")[2] in _RIGHT
+
+
+def headline(values: Mapping[str, Interval]) -> dict[str, Interval]:
+    """What fits on one line: reward, accuracies and stop share; everything if none is there."""
+    chosen = {
+        name: interval
+        for name, interval in values.items()
+        if name in ("reward", "stop_share") or is_accuracy(name)
+    }
+    return chosen or dict(values)
+
+
+def _repeats(name: str, named: Mapping[str, float]) -> bool:
+    return name.endswith("/score") and "reward" in named and named[name] == named["reward"]

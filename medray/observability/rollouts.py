@@ -116,12 +116,17 @@ def _rows(
                 "logprobs": response.logp,
                 "finish_reason": response.finish_reason,
                 "reward": reward,
-                **{f"reward_{p}": score.parts[p][sample] for p in parts if p in score.parts},
+                **{_column(p): score.parts[p][sample] for p in parts if p in score.parts},
                 "advantage": advantage,
                 "answer": record.answer,
                 "policy_version": group.policy_version,
                 "worker": group.worker,
             }
+
+
+def _column(part: str) -> str:
+    """`reward_choice_right` for the part `choice/right`."""
+    return f"reward_{part.replace('/', '_')}"
 
 
 def _last_user_text(group: RolloutGroup) -> str:
@@ -144,7 +149,7 @@ def _schema(parts: Sequence[str]) -> pa.Schema:
             ("logprobs", pa.list_(pa.float32())),
             ("finish_reason", text),
             ("reward", number),
-            *((f"reward_{part}", number) for part in parts),
+            *((_column(part), number) for part in parts),
             ("advantage", number),
             ("answer", text),
             ("policy_version", pa.int64()),

@@ -189,4 +189,24 @@ def test_held_out_pairs_values_with_their_ends():
     assert values["set_low"].value == 3.0
     assert str(values["stop_share"].low) == "nan"
     assert is_accuracy("icd10_accuracy")
+    assert is_accuracy("choice/right")
+    assert not is_accuracy("choice/parsed")
     assert not is_accuracy("reward")
+
+
+def test_held_out_leaves_out_counts_and_the_reward_said_twice():
+    metrics = {"eval/num_items": 128.0, "eval/reward": 0.5, "eval/choice/score": 0.5}
+    assert list(held_out(metrics)) == ["reward"]
+    assert list(held_out(metrics | {"eval/choice/score": 0.25})) == ["reward", "choice/score"]
+
+
+def test_an_evaluation_line_keeps_to_the_headline():
+    stream = io.StringIO()
+    console = PlainConsole(3, stream)
+    parts = {"eval/reward": 0.5, "eval/choice/parsed": 0.7, "eval/choice/right": 0.25}
+    console.evaluation(1, parts)
+    console.evaluation(2, {"eval/perplexity": 12.25})
+    assert stream.getvalue().splitlines() == [
+        "eval 1/3  reward 0.50  choice/right 0.25",
+        "eval 2/3  perplexity 12.2",
+    ]

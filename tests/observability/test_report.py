@@ -176,3 +176,14 @@ def test_figures_come_only_for_what_was_measured(make_run):
     by_title = {figure.title: figure for figure in figures}
     assert by_title["Seconds of a step, by phase"].legend == ("generate", "update", "other")
     assert by_title["Held-out values"].legend == ("reward", "accuracy")
+
+
+def test_the_only_score_is_not_drawn_beside_the_reward():
+    one = {"reward/mean": 0.5, "reward/choice/score": 0.5, "reward/choice/right": 0.2}
+    two = one | {"reward/numeric/score": 0.1}
+    for metrics, legend in (
+        (one, ("choice/right",)),
+        (two, ("choice/score", "choice/right", "numeric/score")),
+    ):
+        figures = run_figures([MetricRow(1, "train", metrics)])
+        assert figures[1].legend == legend

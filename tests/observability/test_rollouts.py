@@ -38,8 +38,8 @@ def group(name, texts, version=2):
 
 GROUPS = (group("J45", ["B", "Asthma é"]), group("I10", ["", "B"]))
 SCORES = (
-    GroupScore((1.0, 0.25), {"right": (1.0, 0.0), "stopped": (1.0, 0.0)}),
-    GroupScore((0.0, 1.0), {"right": (0.0, 1.0)}),
+    GroupScore((1.0, 0.25), {"choice/right": (1.0, 0.0), "stopped": (1.0, 0.0)}),
+    GroupScore((0.0, 1.0), {"choice/right": (0.0, 1.0)}),
 )
 ADVANTAGES = [[0.375, -0.375], [-0.5, 0.5]]
 
@@ -59,7 +59,7 @@ def test_a_row_a_response(tmp_path):
         "logprobs": [-0.5] * 8,
         "finish_reason": "length",
         "reward": 0.25,
-        "reward_right": 0.0,
+        "reward_choice_right": 0.0,
         "reward_stopped": 0.0,
         "advantage": -0.375,
         "answer": "B",
