@@ -30,7 +30,7 @@ lint: setup  ## style, import layers and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/codespell README.md docs medray jobs scripts tests
+	@$(BIN)/codespell .
 	@$(BIN)/pyright --level error
 
 format:  ## rewrite the code in the project's style

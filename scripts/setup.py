@@ -23,6 +23,7 @@ WANTED = (3, 11)
 MODEL = "smollm2-135m"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_REGISTRY = "connect to a network, or name your package registry in PIP_INDEX_URL"
+ONE_MORE = ("Collecting ", "Processing ", "Requirement already satisfied")
 TEXT_ONLY = ("torchvision", "torchaudio", "torchcodec")
 
 
@@ -37,17 +38,25 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_python(sys.version_info[:2], sys.platform)
         with (ROOT / "pyproject.toml").open() as handle:
-            lock(handle)
-            install(environment, options)
+            lock(handle.fileno())
+            install(environment, options, handle.fileno())
         if not options.no_model:
             fetch_model(environment)
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error}: mend this and run it again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; run it again to continue", file=sys.stderr)
         return 130
     return 0
+
+
+def say(text: str) -> None:
+    """One line of progress, shown at once even through a pipe."""
+    print(text, flush=True)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -79,13 +88,13 @@ def check_python(version: tuple[int, int], system: str) -> None:
         ) from None
 
 
-def install(environment: Path, options: argparse.Namespace) -> None:
+def install(environment: Path, options: argparse.Namespace, lock_fd: int) -> None:
     """Bring the environment to the pinned state unless its stamp says it is there."""
     constraints = ROOT / "constraints" / f"{options.extra}.txt"
     stamp = environment / "medray.stamp"
-    wanted = fingerprint(options.extra, constraints)
+    wanted = fingerprint(f"{options.extra} {environment}", constraints)
     if stamp.is_file() and stamp.read_text() == wanted and (environment / "bin/medray").is_file():
-        print(f"environment {environment.name} is up to date")
+        say(f"environment {environment.name} is up to date")
         return
     check_disk(environment.parent, options.min_free_gb)
     started = time.monotonic()
@@ -95,30 +104,31 @@ def install(environment: Path, options: argparse.Namespace) -> None:
         forget_half_installed(environment)
     unfinished.touch()
     stamp.unlink(missing_ok=True)
-    pip = Pip(environment)
+    pip = Pip(environment, lock_fd)
     if options.extra == "cpu":
         install_torch(pip, constraints)
         num_packages = sum(1 for line in constraints.read_text().splitlines() if "==" in line)
-        print(f"installing {num_packages} packages (2-3 minutes; details in {pip.log})")
+        say(f"installing {num_packages} packages (2-3 minutes; details in {pip.log})")
         # The list is complete, so pip need not resolve anything.
         pip.install(["--no-deps", "-r", str(constraints)], total=num_packages)
     else:
-        print(f"installing the GPU packages (untested; details in {pip.log})")
+        say(f"installing the GPU packages (untested; details in {pip.log})")
         pip.install(["-c", str(constraints), f"{ROOT}[gpu,dev]"])
     remove_broken(pip)
+    compile_packages(environment)
     # medray itself: setuptools is among the pinned packages, so nothing is downloaded.
     pip.install(["--no-deps", "--no-build-isolation", "-e", str(ROOT)])
     stamp.write_text(wanted)
     unfinished.unlink()
-    print(f"environment {environment.name} is ready after {time.monotonic() - started:.0f} s")
+    say(f"environment {environment.name} is ready after {time.monotonic() - started:.0f} s")
 
 
-def fingerprint(extra: str, constraints: Path) -> str:
-    """Changes when the pinned packages, the project's metadata or the Python change."""
+def fingerprint(what: str, constraints: Path) -> str:
+    """Changes when the pinned packages, the project's metadata, the place or the Python change."""
     digest = hashlib.sha256()
     for part in (ROOT / "pyproject.toml", constraints):
         digest.update(part.read_bytes())
-    digest.update(f"{extra} {platform.python_version()}".encode())
+    digest.update(f"{what} {platform.python_version()}".encode())
     return digest.hexdigest()
 
 
@@ -134,12 +144,13 @@ def check_disk(folder: Path, min_free_gb: float) -> None:
 
 def make_environment(environment: Path) -> None:
     """Create the virtual environment, or mend one whose creation was interrupted."""
-    python = environment / "bin" / "python"
-    if python.exists():
+    python, script = environment / "bin" / "python", environment / "bin" / "pip"
+    # The scripts of an environment that was moved still name the old place.
+    if python.exists() and script.is_file() and f"{environment}/" in script.read_text():
         code = "import sys, pip; sys.exit(sys.version_info[:2] != (3, 11))"
         if subprocess.run([python, "-c", code], capture_output=True).returncode == 0:
             return
-    print(f"creating {environment}")
+    say(f"creating {environment}")
     command = [sys.executable, "-m", "venv", "--clear", str(environment)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
@@ -161,11 +172,11 @@ def install_torch(pip: Pip, constraints: Path) -> None:
     pin = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
     if pip.has(pin):
         return
-    print(f"installing {pin}")
+    say(f"installing {pin}")
     try:
         pip.install(["--no-deps", pin])
     except NotFound:
-        print(f"not on the configured package indexes; trying {TORCH_INDEX}")
+        say(f"not on the configured package indexes; trying {TORCH_INDEX}")
         try:
             pip.install(["--no-deps", "--retries", "2", "--extra-index-url", TORCH_INDEX, pin])
         except SetupError as error:
@@ -182,7 +193,14 @@ def remove_broken(pip: Pip) -> None:
     imports = "; ".join(f"import {name}" for name in installed)
     if installed and subprocess.run([pip.python, "-c", imports], capture_output=True).returncode:
         pip.run(["uninstall", "-y", *installed])
-        print(f"removed {', '.join(installed)}: not needed, and broken with this torch")
+        say(f"removed {', '.join(installed)}: not needed, and broken with this torch")
+
+
+def compile_packages(environment: Path) -> None:
+    """Byte-compile on all cores; pip itself would use one and take twice as long."""
+    command = [str(environment / "bin" / "python"), "-m", "compileall", "-q", "-q", "-j", "0"]
+    say("compiling")
+    subprocess.run([*command, str(environment / "lib")], capture_output=True)
 
 
 class NotFound(SetupError):
@@ -192,7 +210,8 @@ class NotFound(SetupError):
 class Pip:
     """The environment's pip, with its output in a log."""
 
-    def __init__(self, environment: Path) -> None:
+    def __init__(self, environment: Path, lock_fd: int) -> None:
+        self.lock_fd = lock_fd
         self.python = environment / "bin" / "python"
         self.log = environment / "setup.log"
 
@@ -208,7 +227,9 @@ class Pip:
 
     def install(self, arguments: list[str], total: int = 0) -> None:
         """`pip install`; raises SetupError with pip's own reason."""
-        self.run(["install", "--progress-bar", "off", "--no-input", *arguments], total)
+        self.run(
+            ["install", "--no-compile", "--progress-bar", "off", "--no-input", *arguments], total
+        )
 
     def run(self, arguments: list[str], total: int = 0) -> None:
         """Run pip, count the packages it has got so far, and keep its output."""
@@ -224,6 +245,7 @@ class Pip:
                 stderr=subprocess.STDOUT,
                 text=True,
                 env=environment,
+                pass_fds=[self.lock_fd],  # a pip that outlives a killed set-up keeps the lock
             ) as process:
                 assert process.stdout is not None
                 for line in process.stdout:
@@ -253,20 +275,20 @@ class Pip:
 
 def count(output: list[str], total: int) -> None:
     """Print progress every 50 packages."""
-    if not total or not output[-1].startswith(("Collecting ", "Requirement already")):
+    if not total or not output[-1].startswith(ONE_MORE):
         return
-    done = sum(line.startswith(("Collecting ", "Requirement already")) for line in output)
-    if done % 50 == 0 or done == total:
-        print(f"  {done} of {total}", flush=True)
+    done = sum(line.startswith(ONE_MORE) for line in output)
+    if done % 50 == 0:
+        say(f"  {done} of {total}")
 
 
-def lock(handle: object) -> None:
+def lock(lock_fd: int) -> None:
     """One set-up of a checkout at a time; the system drops the lock when the holder ends."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print("another set-up of this checkout is running; waiting for it", flush=True)
-        fcntl.flock(handle, fcntl.LOCK_EX)  # type: ignore[arg-type]
+        say("another set-up of this checkout is running; waiting for it")
+        fcntl.flock(lock_fd, fcntl.LOCK_EX)
 
 
 def fetch_model(environment: Path) -> None:

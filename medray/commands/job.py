@@ -1,0 +1,58 @@
+"""How every script in jobs/ is started: `--config FILE key=value ...`, `--dry-run`, one-line errors."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from medray.config.base import Section
+from medray.config.loader import dump_config, load_config
+from medray.errors import MedrayError
+
+S = TypeVar("S", bound=Section)
+INTERRUPTED = 130
+
+
+def run_job(
+    schema: type[S], run: Callable[[S], None], describe: Callable[[S], str], help: str
+) -> None:
+    """Parse the command line into `schema` and run the job; ends the process with the right exit code."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command(help=help, context_settings={"help_option_names": ["-h", "--help"]})
+    def command(
+        overrides: Annotated[
+            list[str] | None, typer.Argument(help="Settings as key=value, e.g. optim.lr=1e-5.")
+        ] = None,
+        config: Annotated[
+            Path | None, typer.Option("--config", "-c", help="YAML file with the job's settings.")
+        ] = None,
+        dry_run: Annotated[
+            bool,
+            typer.Option(
+                "--dry-run", help="Print the resolved settings and resources, start nothing."
+            ),
+        ] = False,
+    ) -> None:
+        job = load_config(schema, config, overrides or ())
+        if dry_run:
+            print(dump_config(job), end="")
+            print(describe(job))
+            return
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        run(job)
+
+    try:
+        app()
+    except MedrayError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
+        sys.exit(INTERRUPTED)
