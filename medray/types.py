@@ -154,6 +154,42 @@ class SamplingContract:
     @property
     def is_unbiased(self) -> bool:
         """True when the learner can compute the very distribution the engine sampled from."""
-        return (
-            self.temperature > 0 and self.top_p == 1.0 and self.top_k == 0 and self.min_p == 0.0
-        )
+        return self.temperature > 0 and self.top_p == 1.0 and self.top_k == 0 and self.min_p == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateSpec:
+    """One order to an engine: how many responses a prompt, how long, drawn how."""
+
+    sampling: SamplingContract
+    num_samples: int
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Shape and dtype ("float32", "bfloat16", ...) of one tensor of a model."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A fixed text with the learner's log-probabilities, against which an engine proves its weights.
+
+    `logp[i]` is the learner's log-probability (temperature 1) of `token_ids[i + 1]` after `token_ids[: i + 1]`.
+    """
+
+    token_ids: TokenIds  # [T]
+    logp: Floats  # [T - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightManifest:
+    """What one weight version consists of: the promise that an engine checks a delivery against."""
+
+    version: int
+    tensors: Mapping[str, TensorInfo]
+    probe: Probe

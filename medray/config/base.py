@@ -20,12 +20,12 @@ class Section(BaseModel):
         if isinstance(value, bool):
             annotation = cls.model_fields[info.field_name].annotation
             if bool not in _leaves(annotation):
-                raise ValueError("a number or text is expected, not true/false (YAML reads on/off/yes/no so)")
+                raise ValueError(
+                    "a number or text is expected, not true/false (YAML reads on/off/yes/no so)"
+                )
         return value
 
 
 def _leaves(annotation: Any) -> set[Any]:
-    args = getattr(annotation, "__args__", None)
-    if not args:
-        return {annotation}
-    return set().union(*(_leaves(a) for a in args))
+    args: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    return {leaf for a in args for leaf in _leaves(a)} if args else {annotation}

@@ -12,22 +12,29 @@ from medray.config.base import Section
 class RoleResources(Section):
     """What one actor of a role reserves."""
 
-    cpus: float = Field(1.0, ge=0)
-    """CPU cores reserved; also the actor's compute threads (at least one)."""
-    gpus: float = Field(0.0, ge=0)
+    cpus: float = Field(default=1.0, ge=0)
+    """CPU cores reserved."""
+    threads: int | None = Field(default=None, ge=1)
+    """Compute threads; None takes `cpus`. Roles that take turns may each use all the cores."""
+    gpus: float = Field(default=0.0, ge=0)
     """GPUs reserved; a fraction lets actors share one."""
     custom: dict[str, float] = Field(default_factory=dict)
     """Custom Ray resources, e.g. {rollout_node: 1} to pin a role to a node type."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads an actor of this role computes with."""
+        return self.threads or max(1, int(self.cpus))
 
 
 class ScaleConfig(Section):
     """Number of actors a role, and the resources of each."""
 
-    learner_ranks: int = Field(1, ge=1)
+    learner_ranks: int = Field(default=1, ge=1)
     """Ranks of the policy; each holds the whole model and a share of the batch."""
-    rollout_workers: int = Field(1, ge=1)
+    rollout_workers: int = Field(default=1, ge=1)
     """vLLM engines."""
-    graders: int = Field(1, ge=1)
+    graders: int = Field(default=1, ge=1)
     """Processes that compute rewards."""
     learner: RoleResources = RoleResources(cpus=1.0)
     rollout: RoleResources = RoleResources(cpus=1.0)
@@ -42,17 +49,17 @@ class ScaleConfig(Section):
 class DeadlineConfig(Section):
     """Seconds the driver waits before it names who is late and stops."""
 
-    start_s: float = Field(600, gt=0)
+    start_s: float = Field(default=600, gt=0)
     """All actors constructed and their models loaded."""
-    generate_s: float = Field(1200, gt=0)
+    generate_s: float = Field(default=1200, gt=0)
     """One rollout batch."""
-    grade_s: float = Field(300, gt=0)
+    grade_s: float = Field(default=300, gt=0)
     """Rewards of one group."""
-    update_s: float = Field(1800, gt=0)
+    update_s: float = Field(default=1800, gt=0)
     """One optimizer step over all ranks."""
-    sync_s: float = Field(300, gt=0)
+    sync_s: float = Field(default=300, gt=0)
     """One weight sync, the probe included."""
-    save_s: float = Field(600, gt=0)
+    save_s: float = Field(default=600, gt=0)
     """One checkpoint."""
 
 
@@ -61,7 +68,7 @@ class SyncConfig(Section):
 
     backend: Literal["object_store", "nccl", "ipc"] = "object_store"
     """object_store works everywhere; nccl and ipc move GPU memory directly."""
-    tolerance: float = Field(1e-3, gt=0)
-    """Largest |engine - learner| log-probability (nats) the probe accepts. bf16 weights need about 0.1."""
-    bucket_mb: int = Field(128, ge=1)
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest |engine - learner| log-probability (nats) the probe accepts; None takes 1e-3 for float32, else 0.15."""
+    bucket_mb: int = Field(default=128, ge=1)
     """Tensors travel in buckets of about this size."""

@@ -16,19 +16,19 @@ class DataConfig(Section):
     """Registered schema (`medray data list`): icd10 needs no file; pubmedqa, qa and choice read `path`."""
     path: str | None = None
     """File to read. Relative paths are taken from the working directory."""
-    num_train: int | None = Field(None, ge=1)
+    num_train: int | None = Field(default=None, ge=1)
     """Training records to keep; None keeps all (icd10: 4096)."""
-    num_eval: int = Field(128, ge=0)
+    num_eval: int = Field(default=128, ge=0)
     """Held-out records, never trained on."""
-    num_options: int = Field(4, ge=2, le=26)
+    num_options: int = Field(default=4, ge=2, le=26)
     """Options of a generated multiple-choice item."""
     seed: int = 17
     """Seeds the split, the generated items and the order of options, apart from the run's seed."""
-    max_prompt_tokens: int = Field(1024, ge=8)
+    max_prompt_tokens: int = Field(default=1024, ge=8)
     """Longer prompts are dropped, counted and reported."""
     system: str | None = None
     """System message put before each prompt; None keeps the record's own."""
-    on_bad_row: str = Field("error", pattern="^(error|skip)$")
+    on_bad_row: str = Field(default="error", pattern="^(error|skip)$")
     """What a malformed row does: stop the job naming file and line, or be skipped, counted and reported."""
 
     @model_validator(mode="after")

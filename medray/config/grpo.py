@@ -19,7 +19,7 @@ from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
 class KlConfig(Section):
     """Penalty that keeps the policy near the reference model."""
 
-    coef: float = Field(0.0, ge=0)
+    coef: float = Field(default=0.0, ge=0)
     """Factor of the penalty; 0 starts no reference model and computes nothing."""
     estimator: Literal["k1", "k2", "k3"] = "k3"
     """Schulman's estimators of KL(policy || reference): k1 = log ratio, k2 = half its square, k3 = r - 1 - log r."""
@@ -33,16 +33,17 @@ class AlgorithmConfig(Section):
     advantage_scale: Literal["none", "std"] = "none"
     """Divide the group's centred rewards by their sample standard deviation, or leave them (arXiv:2503.20783)."""
     aggregation: Literal["token", "sequence", "fixed"] = "token"
-    """token: mean over the trained tokens of the step; sequence: mean over responses of their token mean; fixed: sum over tokens / (responses * max_new_tokens)."""
-    clip_low: float = Field(0.2, ge=0, lt=1)
+    """token: mean over the step's trained tokens; sequence: mean over responses of their token mean;
+    fixed: sum over tokens / (responses * max_new_tokens)."""
+    clip_low: float = Field(default=0.2, ge=0, lt=1)
     """The ratio is clipped below at 1 - clip_low."""
-    clip_high: float = Field(0.2, ge=0)
+    clip_high: float = Field(default=0.2, ge=0)
     """The ratio is clipped above at 1 + clip_high."""
     kl: KlConfig = KlConfig()
     """Penalty towards the reference model."""
-    minibatches: int = Field(1, ge=1)
+    minibatches: int = Field(default=1, ge=1)
     """Optimizer steps one rollout batch is cut into."""
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(default=1, ge=1)
     """Times a rollout batch is gone through."""
     zero_advantages: bool = False
     """Control experiment: train on advantages of zero, so nothing may improve."""
@@ -51,9 +52,9 @@ class AlgorithmConfig(Section):
 class LearnerConfig(Section):
     """How a batch is cut for the learner."""
 
-    row_tokens: int = Field(4096, ge=16)
+    row_tokens: int = Field(default=4096, ge=16)
     """Token budget of one packed row (micro-batch); a longer group has a row to itself."""
-    head_chunk: int = Field(1024, ge=1)
+    head_chunk: int = Field(default=1024, ge=1)
     """Trained tokens whose logits are held at once."""
 
 
@@ -62,14 +63,14 @@ class GrpoJob(Section):
 
     out: str = "runs/grpo"
     """Run folder: config, metrics, rollouts, checkpoints."""
-    num_steps: int = Field(30, ge=1)
+    num_steps: int = Field(default=30, ge=1)
     """Rollout batches to train on."""
     seed: int = 17
     """Seeds sampling, prompt order and initialisation."""
     deterministic: bool = False
     """Fixed submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
-    no_signal_patience: int = Field(5, ge=1)
-    """Stop with advice after this many steps in a row in which every group ties."""
+    no_signal_patience: int = Field(default=5, ge=1)
+    """Say that there is no learning signal, and what to change, after so many steps of nothing but ties."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     rewards: tuple[RewardConfig, ...] = (RewardConfig(),)
@@ -83,6 +84,11 @@ class GrpoJob(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     logging: LoggingConfig = LoggingConfig()
     deadlines: DeadlineConfig = DeadlineConfig()
+
+    @property
+    def tolerance(self) -> float:
+        """Largest probe gap a weight sync accepts, nats."""
+        return self.sync.tolerance or (1e-3 if self.model.dtype == "float32" else 0.15)
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
@@ -110,12 +116,18 @@ class GrpoJob(Section):
                 f"sync.backend={self.sync.backend} moves GPU memory: set model.device=cuda or sync.backend=object_store"
             )
         if scale.colocate and self.model.device != "cuda":
-            raise ValueError("scale.colocate shares GPUs: set model.device=cuda or scale.colocate=false")
+            raise ValueError(
+                "scale.colocate shares GPUs: set model.device=cuda or scale.colocate=false"
+            )
         if self.model.device == "cuda" and scale.learner.gpus == 0:
             raise ValueError("model.device=cuda needs scale.learner.gpus > 0")
         if self.evaluation.num_items > self.data.num_eval:
             raise ValueError(
                 f"evaluation.num_items={self.evaluation.num_items} exceeds data.num_eval={self.data.num_eval}"
+            )
+        if self.model.lora is not None and self.model.lora.dropout > 0:
+            raise ValueError(
+                "model.lora.dropout > 0 would make the learner score another policy than is sampled: set it to 0"
             )
         if not self.rewards:
             raise ValueError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,7 +16,9 @@ from medray.errors import ConfigError
 S = TypeVar("S", bound=BaseModel)
 
 
-def load_config(schema: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()) -> S:
+def load_config(
+    schema: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()
+) -> S:
     """Read `path` (YAML), apply overrides such as `optim.lr=1e-5`, and validate.
 
     Raises:
@@ -46,12 +48,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+        raise ConfigError(
+            f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})"
+        ) from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: the top level must be keys and values, not a {type(loaded).__name__}")
-    return loaded
+        raise ConfigError(
+            f"{path}: the top level must be keys and values, not a {type(loaded).__name__}"
+        )
+    return cast(dict[str, Any], loaded)
 
 
 def _apply(settings: dict[str, Any], override: str) -> None:
@@ -66,13 +72,13 @@ def _apply(settings: dict[str, Any], override: str) -> None:
     node: Any = settings
     for name in parents:
         if isinstance(node, list):
-            node = _item(node, name, override)
+            node = _item(cast(list[Any], node), name, override)
         else:
             if not isinstance(node.get(name), dict | list):
                 node[name] = {}
             node = node[name]
     if isinstance(node, list):
-        _item(node, leaf, override)
+        _item(cast(list[Any], node), leaf, override)
         node[int(leaf)] = value
     else:
         node[leaf] = value
@@ -80,7 +86,9 @@ def _apply(settings: dict[str, Any], override: str) -> None:
 
 def _item(node: list[Any], name: str, override: str) -> Any:
     if not name.isdigit() or int(name) >= len(node):
-        raise ConfigError(f"override {override!r}: {name!r} is not an index of a list of {len(node)}")
+        raise ConfigError(
+            f"override {override!r}: {name!r} is not an index of a list of {len(node)}"
+        )
     return node[int(name)]
 
 
@@ -89,11 +97,17 @@ def _explain(schema: type[BaseModel], error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in location) or "config"
     if error["type"] == "extra_forbidden":
         known = _known_keys(schema)
-        guess = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or _by_leaf(str(location[-1]), known)
+        guess = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or _by_leaf(
+            str(location[-1]), known
+        )
         return f"unknown key {key}" + (f": did you mean {guess[0]}?" if guess else "")
     message = error["msg"].removeprefix("Value error, ")
     shown = error.get("input")
-    given = f" (got {shown!r})" if isinstance(shown, str | int | float) and error["type"] != "value_error" else ""
+    given = (
+        f" (got {shown!r})"
+        if isinstance(shown, str | int | float) and error["type"] != "value_error"
+        else ""
+    )
     return f"{key}: {message}{given}" if location else message
 
 
@@ -114,4 +128,8 @@ def _known_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
 def _schemas(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [s for a in getattr(annotation, "__args__", ()) for s in _schemas(a)]
+    return [s for a in _arguments(annotation) for s in _schemas(a)]
+
+
+def _arguments(annotation: Any) -> tuple[Any, ...]:
+    return getattr(annotation, "__args__", ())

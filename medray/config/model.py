@@ -12,11 +12,11 @@ from medray.config.base import Section
 class LoraConfig(Section):
     """Low-rank adapters (arXiv:2106.09685)."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(default=16, ge=1)
     """Rank of every adapter."""
-    alpha: float = Field(32.0, gt=0)
+    alpha: float = Field(default=32.0, gt=0)
     """Scale: the adapter's output is multiplied by alpha / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input. RL needs 0: the engine samples without it."""
     targets: Literal["all"] | tuple[str, ...] = "all"
     """Names of the linear modules to adapt; "all" finds every one but the output head."""
@@ -37,6 +37,8 @@ class ModelConfig(Section):
     """Dtype of the weights on learner and engine. float32 is the fast one on CPUs without bf16 kernels."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the learner's ranks hold the model."""
+    attention: Literal["auto", "tree", "dense"] = "auto"
+    """tree shares prompts at no cost; dense does it with a mask, for architectures with attention of their own."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
     quantisation: Literal["none", "8bit", "4bit"] = "none"

@@ -12,18 +12,16 @@ from medray.config.base import Section
 class EngineConfig(Section):
     """One vLLM engine, the same for every rollout worker."""
 
-    kv_cache_gb: float = Field(1.0, gt=0)
+    kv_cache_gb: float = Field(default=1.0, gt=0)
     """KV cache on a CPU engine, GiB."""
-    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    gpu_memory_utilization: float = Field(default=0.85, gt=0, le=1)
     """Share of a GPU's memory the engine may take (lower it when colocated with a learner)."""
-    max_num_seqs: int = Field(64, ge=1)
+    max_num_seqs: int = Field(default=64, ge=1)
     """Sequences decoded together."""
-    tensor_parallel: int = Field(1, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
     """GPUs one engine is spread over."""
     enforce_eager: bool = True
     """Skip graph capture and compilation: quicker start, slower decoding on GPUs."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of one engine; None takes the worker's `cpus`."""
     prefix_caching: bool = True
     """Compute the prompt that a group shares once."""
 
@@ -31,19 +29,19 @@ class EngineConfig(Section):
 class RolloutConfig(Section):
     """Prompts a step, samples a prompt, and the sampling distribution."""
 
-    prompts_per_step: int = Field(8, ge=1)
+    prompts_per_step: int = Field(default=8, ge=1)
     """Prompts (groups) in a rollout batch."""
-    samples_per_prompt: int = Field(8, ge=1)
+    samples_per_prompt: int = Field(default=8, ge=1)
     """Responses a prompt; a group-relative advantage needs at least two."""
-    max_new_tokens: int = Field(16, ge=1)
+    max_new_tokens: int = Field(default=16, ge=1)
     """A response that reaches this many tokens ends with finish reason "length"."""
-    temperature: float = Field(1.0, ge=0)
+    temperature: float = Field(default=1.0, ge=0)
     """Sampling temperature; the learner scores under the same one."""
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     """Must stay 1 for training (see `SamplingContract`)."""
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(default=0, ge=0)
     """Must stay 0 for training."""
-    min_p: float = Field(0.0, ge=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
     """Must stay 0 for training."""
     stop: tuple[str, ...] = ()
     """Strings that end a response, besides the model's own stop token."""
@@ -53,7 +51,9 @@ class RolloutConfig(Section):
     @model_validator(mode="after")
     def _ratio_is_unbiased(self) -> Self:
         if self.temperature == 0:
-            raise ValueError("temperature=0 samples one response only: training needs temperature > 0 (1.0 is usual)")
+            raise ValueError(
+                "temperature=0 samples one response only: training needs temperature > 0 (1.0 is usual)"
+            )
         for key, neutral in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0)):
             value = getattr(self, key)
             if value != neutral:

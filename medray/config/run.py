@@ -12,9 +12,9 @@ from medray.config.base import Section
 class CheckpointConfig(Section):
     """When state is written, and how much of it is kept."""
 
-    every: int = Field(10, ge=1)
+    every: int = Field(default=10, ge=1)
     """Steps between checkpoints; the last step always writes one."""
-    keep_last: int = Field(2, ge=1)
+    keep_last: int = Field(default=2, ge=1)
     """Older checkpoints are removed once a newer one is whole."""
     resume: Literal["auto", "never"] = "auto"
     """auto continues from the newest whole checkpoint under `out`; never refuses a folder that has one."""
@@ -23,11 +23,11 @@ class CheckpointConfig(Section):
 class EvaluationConfig(Section):
     """Held-out evaluation, greedy, with 95% intervals."""
 
-    every: int = Field(10, ge=1)
+    every: int = Field(default=10, ge=1)
     """Steps between evaluations; there is always one before the first step and one after the last."""
-    num_items: int = Field(128, ge=0)
+    num_items: int = Field(default=128, ge=0)
     """Held-out records used; 0 turns evaluation off."""
-    max_new_tokens: int | None = Field(None, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1)
     """None takes the rollout's own limit."""
 
 
@@ -36,6 +36,8 @@ class LoggingConfig(Section):
 
     tensorboard: bool = True
     """Write `events/` for TensorBoard."""
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Experiment trackers to report to; each needs its package (`pip install medray[wandb]`)."""
     rollouts: bool = True
     """Write every rollout to `rollouts/step_N.parquet`."""
     console: Literal["auto", "rich", "plain", "quiet"] = "auto"

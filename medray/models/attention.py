@@ -47,7 +47,12 @@ def row_layout(row: PackedRow, device: torch.device) -> RowLayout:
     blocks: list[slice | Branches] = []
     for span in row.spans:
         if len(span.continuations) < 2:  # a lone continuation goes on causally from its prompt
-            blocks.append(slice(span.prompt[0], span.continuations[-1][1] if span.continuations else span.prompt[1]))
+            blocks.append(
+                slice(
+                    span.prompt[0],
+                    span.continuations[-1][1] if span.continuations else span.prompt[1],
+                )
+            )
             continue
         if span.prompt[1] > span.prompt[0]:
             blocks.append(slice(*span.prompt))
@@ -93,7 +98,9 @@ def tree_attention(
     if layout is None:
         raise ModelError("tree attention was called without a row layout")
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
-        raise ModelError("this architecture soft-caps attention or uses sinks: set model.attention=dense")
+        raise ModelError(
+            "this architecture soft-caps attention or uses sinks: set model.attention=dense"
+        )
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))  # [T, H, D]
     pieces = [
         _causal(q, k, v, block, layout, scaling, sliding_window)
@@ -105,7 +112,13 @@ def tree_attention(
 
 
 def _causal(
-    q: Tensor, k: Tensor, v: Tensor, span: slice, layout: RowLayout, scale: float | None, window: int | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    span: slice,
+    layout: RowLayout,
+    scale: float | None,
+    window: int | None,
 ) -> Tensor:
     mask = None
     if window is not None and span.stop - span.start > window:
@@ -122,11 +135,19 @@ def _causal(
 
 
 def _branched(
-    q: Tensor, k: Tensor, v: Tensor, block: Branches, layout: RowLayout, scale: float | None, window: int | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    block: Branches,
+    layout: RowLayout,
+    scale: float | None,
+    window: int | None,
 ) -> Tensor:
     num_branches, longest = block.shape
     keys, values = (
-        torch.cat([t[block.prompt].expand(num_branches, -1, -1, -1), _pad(t, block)], dim=1)  # [G, P + R, Hkv, D]
+        torch.cat(
+            [t[block.prompt].expand(num_branches, -1, -1, -1), _pad(t, block)], dim=1
+        )  # [G, P + R, Hkv, D]
         for t in (k, v)
     )
     visible = block.visible

@@ -12,10 +12,9 @@ from medray.models.load import PolicyModel
 
 
 def named_weights(policy: PolicyModel) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, tensor) for every weight of the model, adapters merged in, in `config.dtype`.
+    """Yield (name, tensor) for every weight the model stores, adapters merged in, in `config.dtype`.
 
-    A tied output head is yielded under its own name too: an engine that loads a weight update does not
-    know of the tie and would keep its old head.
+    A tied output head is stored once; `tied_names` says under which other names it must be delivered.
     """
     module, dtype = policy.module, getattr(torch, policy.config.dtype)
     adapted = _adapted_layers(module) if policy.adapter is not None else {}
@@ -32,16 +31,26 @@ def named_weights(policy: PolicyModel) -> Iterator[tuple[str, Tensor]]:
                 yield plain, _merged(layer).to(dtype)
             else:
                 yield plain, _dequantised(module, name, parameter).to(dtype)
-    head = module.get_output_embeddings()
-    if head is not None and head.weight is module.get_input_embeddings().weight:
-        name = next(n for n, m in module.named_modules() if m is head)
-        yield f"{name}.weight", head.weight.detach().to(dtype)
+
+
+def tied_names(policy: PolicyModel) -> dict[str, str]:
+    """Names that share another weight's storage, each with the name that `named_weights` yields.
+
+    An engine that loads a weight update does not know of the tie and would keep its old output head, so a
+    tied head has to be delivered under its own name too.
+    """
+    module = policy.module
+    stored = {id(p): n for n, p in module.named_parameters()}
+    every = module.named_parameters(remove_duplicate=False)
+    return {name: stored[id(p)] for name, p in every if stored[id(p)] != name}
 
 
 def _adapted_layers(module: nn.Module) -> dict[str, Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return {name: layer for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)}
+    return {
+        name: layer for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)
+    }
 
 
 def _merged(layer: Any) -> Tensor:

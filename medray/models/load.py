@@ -5,17 +5,18 @@ from __future__ import annotations
 import importlib.util
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from medray.config.model import LoraConfig, ModelConfig
 from medray.data.packing import PackedRow
 from medray.errors import ModelError, ResourceError
 from medray.models import attention
 from medray.models.fetch import resolve_model
+from medray.models.tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,35 @@ class OutputHead:
 class PolicyModel:
     """A Hugging Face causal LM, its adapter if any, and the way it computes a packed row."""
 
-    def __init__(self, module: PreTrainedModel, tokenizer: Any, config: ModelConfig, adapter: Any = None) -> None:
+    def __init__(
+        self, module: PreTrainedModel, tokenizer: Any, config: ModelConfig, adapter: Any = None
+    ) -> None:
         self.module = module
         self.tokenizer = tokenizer
         self.config = config
         self.adapter = adapter  # peft.PeftModel around `module`, or None
         self.uses_tree = module.config._attn_implementation == attention.TREE
 
+    def describe(self) -> str:
+        """One line for people: type, size, what is trained."""
+        total = sum(p.numel() for p in self.module.parameters())
+        trained = sum(p.numel() for _, p in self.trainable())
+        attention_name = "shared-prefix" if self.uses_tree else "masked"
+        return (
+            f"{self.config.path}: {self.module.config.model_type}, {total / 1e6:,.0f}M parameters, "
+            f"{trained / 1e6:,.1f}M trained, {self.config.dtype}, {attention_name} attention"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the embeddings live; rows are sent there."""
-        return self.module.get_input_embeddings().weight.device
+        return next(self.module.parameters()).device
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         """Named parameters that carry gradients, in a fixed order."""
-        return [(n, p) for n, p in (self.adapter or self.module).named_parameters() if p.requires_grad]
+        return [
+            (n, p) for n, p in (self.adapter or self.module).named_parameters() if p.requires_grad
+        ]
 
     def without_adapter(self) -> AbstractContextManager[Any]:
         """Within this context the model is its base: the reference policy under LoRA."""
@@ -69,36 +84,38 @@ class PolicyModel:
     def head(self) -> OutputHead:
         """The output head; its weight is the parameter itself, so gradients reach it."""
         config = self.module.config.get_text_config()
-        layer = self.module.get_output_embeddings()
-        scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
-        return OutputHead(layer.weight, getattr(layer, "bias", None), float(scale), getattr(config, "final_logit_softcapping", None))
+        layer: Any = self.module.get_output_embeddings()
+        scale = getattr(config, "logit_scale", None) or 1.0 / (
+            getattr(config, "logits_scaling", None) or 1.0
+        )
+        return OutputHead(
+            layer.weight,
+            getattr(layer, "bias", None),
+            float(scale),
+            getattr(config, "final_logit_softcapping", None),
+        )
 
 
-def load_tokenizer(config: ModelConfig) -> Any:
-    """The model's tokenizer, with a pad token."""
-    source = resolve_model(config.path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model.path={config.path}: no tokenizer could be loaded ({_first_line(error)})") from None
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_policy(config: ModelConfig, *, seed: int = 0, trainable: bool = True) -> PolicyModel:
-    """Load the model in the form `config` asks for.
+def load_policy(
+    config: ModelConfig, *, seed: int = 0, trainable: bool = True, checkpoint: str | None = None
+) -> PolicyModel:
+    """Load the model in the form `config` asks for, with the weights or the adapter of `checkpoint` if given.
 
     Raises:
         ModelError: missing or damaged files, or an architecture the settings do not fit.
         ResourceError: a GPU is asked for and there is none.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("model.device=cuda, but this process sees no GPU: set model.device=cpu or scale.learner.gpus")
+        raise ResourceError(
+            "model.device=cuda, but this process sees no GPU: set model.device=cpu or scale.learner.gpus"
+        )
     torch.manual_seed(seed)
     attention.register()
-    source = resolve_model(config.path)
-    common: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    source = checkpoint if checkpoint and config.lora is None else resolve_model(config.path)
+    common: dict[str, Any] = {
+        "revision": config.revision,
+        "trust_remote_code": config.trust_remote_code,
+    }
     try:
         hf_config = AutoConfig.from_pretrained(source, **common)
         hf_config.attention_dropout = 0.0
@@ -113,11 +130,13 @@ def load_policy(config: ModelConfig, *, seed: int = 0, trainable: bool = True) -
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path={config.path}: {_first_line(error)}") from None
     if config.quantisation == "none":
-        module.to(config.device)
+        module.to(torch.device(config.device))  # type: ignore[arg-type]
     _choose_attention(module, config)
     _switch_off_dropout(module)
     module.requires_grad_(trainable and config.lora is None)
-    adapter = _add_lora(module, config) if trainable and config.lora is not None else None
+    adapter = (
+        _add_lora(module, config, checkpoint) if trainable and config.lora is not None else None
+    )
     if config.gradient_checkpointing and trainable:
         module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     module.train(trainable and config.gradient_checkpointing)
@@ -158,9 +177,14 @@ def _quantisation(config: ModelConfig) -> BitsAndBytesConfig | None:
 
 def _choose_attention(module: PreTrainedModel, config: ModelConfig) -> None:
     text = module.config.get_text_config()
-    own = getattr(text, "attn_logit_softcapping", None) is not None or not module._supports_attention_backend
+    own = (
+        getattr(text, "attn_logit_softcapping", None) is not None
+        or not module._supports_attention_backend
+    )
     if config.attention == "tree" and own:
-        raise ModelError(f"model.attention=tree does not fit {module.config.model_type}: set model.attention=dense")
+        raise ModelError(
+            f"model.attention=tree does not fit {module.config.model_type}: set model.attention=dense"
+        )
     if config.attention == "dense" or own:
         module.set_attn_implementation("eager" if own else "sdpa")
     else:
@@ -173,13 +197,15 @@ def _switch_off_dropout(module: nn.Module) -> None:
             child.p = 0.0
 
 
-def _add_lora(module: PreTrainedModel, config: ModelConfig) -> Any:
+def _add_lora(module: PreTrainedModel, config: ModelConfig, checkpoint: str | None) -> Any:
     import peft  # 2 s of import that full fine-tuning does not need
 
+    if checkpoint is not None:
+        return peft.PeftModel.from_pretrained(module, checkpoint, is_trainable=True)
     lora: LoraConfig = config.lora  # type: ignore[assignment]
     targets = find_linear_targets(module) if lora.targets == "all" else list(lora.targets)
     settings = peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets,
+        r=lora.rank, lora_alpha=cast(int, lora.alpha), lora_dropout=lora.dropout, target_modules=targets,
         use_rslora=lora.rslora, use_dora=lora.dora, task_type="CAUSAL_LM",
     )  # fmt: skip
     try:

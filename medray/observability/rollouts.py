@@ -16,7 +16,7 @@ from medray.observability.atomic import atomic_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from medray.types import GroupScore, RolloutGroup
+    from medray.types import Floats, GroupScore, RolloutGroup
 
 ROLLOUTS_FOLDER = "rollouts"
 
@@ -31,7 +31,7 @@ def write_rollouts(
     step: int,
     groups: Sequence[RolloutGroup],
     scores: Sequence[GroupScore],
-    advantages: Sequence[Sequence[float]] | None = None,
+    advantages: Sequence[Sequence[float] | Floats] | None = None,
 ) -> Path:
     """Write the rollouts of one step, whole or not at all, and return the file's path.
 
@@ -98,7 +98,7 @@ def _rows(
     step: int,
     groups: Sequence[RolloutGroup],
     scores: Sequence[GroupScore],
-    advantages: Sequence[Sequence[float]] | None,
+    advantages: Sequence[Sequence[float] | Floats] | None,
     parts: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     told = advantages if advantages is not None else [[None] * len(g.responses) for g in groups]

@@ -1,0 +1,16 @@
+"""GRPO: python jobs/grpo.py --config jobs/configs/grpo_smollm2_cpu.yaml [key=value ...]"""
+
+from medray.commands.job import run_job
+from medray.config.grpo import GrpoJob
+from medray.config.resources import describe, grpo_roles
+
+
+def main(job: GrpoJob) -> None:
+    """Train; heavy imports wait until the settings are known to be right."""
+    from medray.drivers.launch import run_grpo
+
+    run_grpo(job)
+
+
+if __name__ == "__main__":
+    run_job(GrpoJob, main, lambda job: describe(grpo_roles(job)), __doc__ or "")

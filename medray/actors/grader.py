@@ -1,0 +1,41 @@
+"""A process that computes rewards and keeps the rollouts' record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ray
+
+from medray.actors.wait import Ref
+from medray.config.grpo import GrpoJob
+from medray.observability.rollouts import write_rollouts
+from medray.rewards.mixture import build_rewards
+from medray.types import Floats, GroupScore, RolloutGroup
+
+
+@ray.remote
+class GraderActor:
+    """Scores groups with the job's reward mixture."""
+
+    def __init__(self, job: GrpoJob) -> None:
+        self.job = job
+        self.rewards = build_rewards(job.rewards)
+
+    def ready(self) -> bool:
+        """Answered once the rewards are built."""
+        return True
+
+    def score(self, group: RolloutGroup) -> GroupScore:
+        """Rewards of one group."""
+        return self.rewards.score(group)
+
+    def record(
+        self,
+        step: int,
+        groups: Sequence[Ref],
+        scores: Sequence[GroupScore],
+        advantages: Sequence[Floats],
+    ) -> None:
+        """Write the step's rollouts to the run folder."""
+        fetched = ray.get(list(groups), timeout=self.job.deadlines.grade_s)
+        write_rollouts(self.job.out, step, fetched, scores, advantages)

@@ -1,0 +1,60 @@
+"""The ranks of the learner, driven as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medray.actors.learner import TrainItem
+from medray.actors.published import PublishedWeights
+from medray.actors.wait import Ref, gather
+from medray.config.grpo import GrpoJob
+from medray.data.packing import balance
+from medray.observability.meters import Meters
+from medray.types import GroupMeta, StepTotals
+
+
+class LearnerGroup:
+    """All ranks of the policy. Every method waits at most the job's deadline for it."""
+
+    def __init__(self, ranks: Sequence[Any], job: GrpoJob) -> None:
+        self.ranks = list(ranks)
+        self.deadlines = job.deadlines
+
+    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
+        """One optimizer step over `items`, spread so that ranks have about the same number of tokens."""
+        totals = StepTotals(
+            num_tokens=sum(sum(m.num_response_tokens) for m in metas),
+            num_sequences=sum(len(m.num_response_tokens) for m in metas),
+            num_groups=len(items),
+        )
+        shares = balance([m.num_tokens for m in metas], len(self.ranks))
+        calls = {
+            f"learner rank {r}": rank.update.remote([items[i] for i in share], totals)
+            for r, (rank, share) in enumerate(zip(self.ranks, shares, strict=True))
+        }
+        merged = Meters()
+        for meters in gather(calls, deadline_s=self.deadlines.update_s, doing="update").values():
+            merged.merge(meters)
+        return merged
+
+    def publish(self, version: int) -> PublishedWeights:
+        """Put the weights into the object store under `version`."""
+        return self._first(
+            self.ranks[0].publish.remote(version), self.deadlines.sync_s, "publish weights"
+        )
+
+    def save(self, step: int, scalars: Mapping[str, Any]) -> str:
+        """Write a checkpoint; returns its folder."""
+        return self._first(
+            self.ranks[0].save.remote(step, scalars), self.deadlines.save_s, "save checkpoint"
+        )
+
+    def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
+        """Start scoring a group under the adapter's base, on the ranks in turn."""
+        rank = self.ranks[index % len(self.ranks)]
+        kl, logprobs = rank.reference_logprobs.options(num_returns=2).remote(group)
+        return kl, logprobs
+
+    def _first(self, ref: Ref, deadline_s: float, doing: str) -> Any:
+        return gather({"learner rank 0": ref}, deadline_s=deadline_s, doing=doing)["learner rank 0"]

@@ -1,0 +1,36 @@
+"""The frozen reference model as a Ray actor."""
+
+from __future__ import annotations
+
+import ray
+
+from medray.config.grpo import GrpoJob
+from medray.types import Floats, RolloutGroup
+
+
+@ray.remote
+class ReferenceActor:
+    """Scores groups under the model that training started from."""
+
+    def __init__(self, job: GrpoJob) -> None:
+        self.job = job
+
+    def start(self) -> str:
+        """Load the model, frozen."""
+        import torch
+
+        from medray.learners.scorer import Scorer
+        from medray.models.load import load_policy
+
+        torch.set_num_threads(self.job.scale.reference.num_threads)
+        policy = load_policy(self.job.model, seed=self.job.seed, trainable=False)
+        self.scorer = Scorer(
+            policy, temperature=self.job.rollout.temperature, config=self.job.learner
+        )
+        return "reference"
+
+    def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
+        """Score a group; returns (KL to the reference of each response in nats, log-probs)."""
+        from medray.learners.reference import score_reference
+
+        return score_reference(self.scorer, group, self.job.algorithm.kl.estimator)

@@ -1,0 +1,74 @@
+"""One vLLM engine as a Ray actor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+
+from medray.actors.published import PublishedWeights, arrays
+from medray.config.grpo import GrpoJob
+from medray.errors import WeightSyncError
+from medray.types import GenerateSpec, GroupMeta, Prompt, RolloutGroup
+
+MIN_MODEL_LEN = 128  # room for the probe
+
+
+@ray.remote
+class RolloutActor:
+    """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
+
+    def __init__(self, job: GrpoJob, index: int) -> None:
+        self.job = job
+        self.name = f"rollout-{index}"
+
+    def start(self) -> str:
+        """Load the engine."""
+        from medray.engines.vllm import VllmEngine
+
+        job = self.job
+        evaluated = job.evaluation.max_new_tokens or 0
+        longest = job.data.max_prompt_tokens + max(job.rollout.max_new_tokens, evaluated)
+        self.engine = VllmEngine(
+            job.model,
+            job.rollout.engine,
+            max_model_len=max(longest, MIN_MODEL_LEN),
+            threads=job.scale.rollout.num_threads,
+            seed=job.seed,
+            backend=job.sync.backend,
+        )
+        return self.name
+
+    def load(self, published: PublishedWeights) -> float:
+        """Take `published` as one verified transaction; returns the probe's gap in nats."""
+        deadline = self.job.deadlines.sync_s
+        return self.engine.load_weights(
+            published.manifest, arrays(published, deadline_s=deadline), tolerance=self.job.tolerance
+        )
+
+    def generate(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, version: int
+    ) -> Iterator[Any]:
+        """Stream, for each prompt as it completes: (its index in `prompts`, `GroupMeta`), then the `RolloutGroup`.
+
+        Raises:
+            WeightSyncError: the engine does not hold `version`.
+        """
+        if self.engine.version != version:
+            raise WeightSyncError(
+                f"{self.name} holds weights {self.engine.version}, not {version}: it must not serve"
+            )
+        for done in self.engine.generate(prompts, seeds, spec):
+            prompt = prompts[done.index]
+            meta = GroupMeta(
+                prompt_id=prompt.record.id,
+                num_prompt_tokens=len(prompt.token_ids),
+                num_response_tokens=tuple(len(r.token_ids) for r in done.responses),
+                num_stopped=sum(r.finish_reason == "stop" for r in done.responses),
+                policy_version=version,
+                worker=self.name,
+                num_cached_tokens=done.num_cached_tokens,
+            )
+            yield done.index, meta
+            yield RolloutGroup(prompt, done.responses, version, self.name)

@@ -1,0 +1,95 @@
+"""Opening and closing a GRPO run: checkpoint to continue from, data, actors, sinks, summary."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from medray.actors.cluster import connected
+from medray.actors.workers import Workers
+from medray.config.grpo import GrpoJob
+from medray.config.loader import dump_config
+from medray.config.resources import describe, grpo_roles
+from medray.data.chat import render_prompts
+from medray.data.load import Dataset, load_dataset
+from medray.drivers.grpo import train_grpo
+from medray.drivers.resume import find_resume
+from medray.drivers.steps import PromptSets, Run
+from medray.errors import DataError
+from medray.models.fetch import resolve_model
+from medray.observability.console import open_console
+from medray.observability.manifest import write_manifest
+from medray.observability.outcome import run_summary
+from medray.observability.report import write_report
+from medray.observability.rollouts import drop_rollouts_after
+from medray.observability.sinks import open_sinks
+from medray.observability.summary import format_summary
+from medray.observability.timers import StepTimer
+from medray.rewards.mixture import build_rewards
+
+
+def run_grpo(job: GrpoJob) -> None:
+    """Train from start, or from the newest checkpoint under `job.out`, to the last step; then sum up."""
+    began = time.monotonic()
+    resume = find_resume(job)
+    build_rewards(job.rewards)  # a wrong reward must fail before any actor starts
+    resolve_model(job.model.path)
+    dataset = load_dataset(job.data)
+    console = open_console(job.logging.console, job.num_steps)
+    resume_step = resume.step if resume else None
+    write_manifest(
+        Path(job.out),
+        dump_config(job),
+        seed=job.seed,
+        data={
+            "source": dataset.report.source,
+            "sha256": dataset.report.sha256,
+            "train": len(dataset.train),
+        },
+        resume_step=resume_step,
+    )
+    checkpoint = str(resume.checkpoint) if resume else None
+    with (
+        connected(),
+        open_sinks(
+            job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[console]
+        ) as sink,
+        Workers.launch(job, checkpoint=checkpoint) as workers,
+    ):
+        prompts = prepare_prompts(job, dataset)
+        said = workers.wait_ready()
+        console.header(
+            {
+                "run": job.out + (f", continued from step {resume_step}" if resume else ""),
+                "model": said["learner rank 0"],
+                "data": dataset.report.summary(),
+                "actors": describe(grpo_roles(job)).splitlines()[-1].strip()
+                + f"; ready after {time.monotonic() - began:.0f} s",
+            }
+        )
+        run = Run(prompts, sink, console, timer=StepTimer(on_phase=console.phase))
+        if resume:
+            drop_rollouts_after(job.out, resume.step)
+            run.first_step, run.prompt_position = resume.step, resume.prompt_position
+        train_grpo(job, workers, run)
+        workers.graders.finish_records()
+    write_report(job.out)
+    if job.logging.console != "quiet":
+        print(format_summary(run_summary(job.out)))
+
+
+def prepare_prompts(job: GrpoJob, dataset: Dataset) -> PromptSets:
+    """Render both sides of the split with the model's chat template."""
+    from medray.models.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(job.model)
+    limits = {"max_prompt_tokens": job.data.max_prompt_tokens, "system": job.data.system}
+    train, _ = render_prompts(dataset.train, tokenizer, **limits)
+    held_out, _ = (
+        render_prompts(dataset.held_out, tokenizer, **limits) if dataset.held_out else ((), 0)
+    )
+    if len(train) < job.rollout.prompts_per_step:
+        raise DataError(
+            f"{len(train)} training prompts are fewer than rollout.prompts_per_step={job.rollout.prompts_per_step}"
+        )
+    return PromptSets(train, held_out)

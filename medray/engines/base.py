@@ -1,0 +1,64 @@
+"""What a rollout engine can do, whoever implements it. No Ray in here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medray.types import GenerateSpec, Prompt, Response, WeightManifest
+
+NamedArray = tuple[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The responses to one prompt of an order, as soon as all of them are complete."""
+
+    index: int  # position in the order
+    responses: tuple[Response, ...]  # [G]
+    num_cached_tokens: int  # prompt tokens, over the G samples, that came from the prefix cache
+
+
+class RolloutEngine(Protocol):
+    """A sampler whose weights the learner replaces between orders."""
+
+    version: int
+    """Version of the weights held; -1 before the first verified sync."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
+    ) -> Iterator[Generated]:
+        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
+        ...
+
+    def load_weights(
+        self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
+    ) -> float:
+        """Replace all weights as one transaction and prove it with the manifest's probe.
+
+        Returns:
+            max |engine - learner| log-probability over the probe, nats.
+
+        Raises:
+            MissingTensorError: the delivery is not exactly what the manifest promises; nothing is served.
+            StaleCacheError: the prefix cache survived the update.
+            LogprobMismatchError: the probe's gap exceeds `tolerance`.
+        """
+        ...
+
+    def sleep(self) -> None:
+        """Give accelerator memory back while the learner updates (colocated layouts)."""
+        ...
+
+    def wake(self) -> None:
+        """Take the memory again; the weights must be loaded anew before the next order."""
+        ...
+
+
+def prompt_seed(run_seed: int, position: int) -> int:
+    """Seed of the prompt at `position` of the run's stream, the same whichever worker samples it."""
+    return int(np.random.SeedSequence([run_seed, position]).generate_state(1)[0] >> 1)

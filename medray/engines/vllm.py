@@ -1,0 +1,271 @@
+"""The rollout engine on vLLM: one in-process engine stepped by hand, its weights replaced transactionally.
+
+Stepping the engine ourselves (rather than through a server) keeps sampling reproducible: requests enter in the
+order of the call, and weights change only between steps. CPU and GPU differ in `_engine_args` alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from medray.config.model import ModelConfig
+from medray.config.rollout import EngineConfig
+from medray.engines.base import Generated, NamedArray
+from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
+from medray.models.fetch import resolve_model
+from medray.types import GenerateSpec, Probe, Prompt, Response, WeightManifest
+
+BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel takes; a probe is longer than that
+
+
+def prepare_environment(config: EngineConfig, *, device: str, threads: int) -> None:
+    """Set what vLLM reads from the environment; call before it is imported."""
+    settings = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_PLUGINS": "medray",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if device == "cpu":
+        settings |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gb))),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(threads),
+        }
+    for key, value in settings.items():
+        os.environ.setdefault(key, value)
+
+
+class VllmEngine:
+    """A `RolloutEngine` over `vllm.v1.engine.llm_engine.LLMEngine`."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: EngineConfig,
+        *,
+        max_model_len: int,
+        threads: int = 1,
+        seed: int = 0,
+        backend: str = "object_store",
+    ) -> None:
+        prepare_environment(config, device=model.device, threads=threads)
+        from vllm import LLMEngine
+
+        from medray.engines import weight_transfer
+
+        weight_transfer.register()
+        self.version = -1
+        self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
+        self._next_request = 0
+        try:
+            self._engine = LLMEngine.from_engine_args(
+                _engine_args(model, config, max_model_len, seed, self._backend)
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"vLLM cannot load model.path={model.path}: {str(error).splitlines()[0]}"
+            ) from None
+
+    def generate(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
+    ) -> Iterator[Generated]:
+        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
+        waiting: dict[str, int] = {}
+        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            waiting[self._submit(prompt.token_ids, _sampling_params(spec, seed))] = index
+        for output in self._run(set(waiting)):
+            responses = tuple(_response(o) for o in sorted(output.outputs, key=lambda o: o.index))
+            yield Generated(
+                waiting[_plain_id(output.request_id, waiting)],
+                responses,
+                output.num_cached_tokens or 0,
+            )
+
+    def load_weights(
+        self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
+    ) -> float:
+        """Replace all weights as one transaction and prove it with the manifest's probe."""
+        self.version = -1  # nothing is served from here on unless the transaction ends well
+        self._score_last(
+            manifest.probe
+        )  # fills the cache under the old weights: a forgotten reset must show
+        self._engine.collective_rpc("start_weight_update")
+        try:
+            delivered = self._deliver(manifest, tensors)
+        finally:  # a broken delivery leaves mixed weights, but an engine that another sync can mend
+            self._engine.collective_rpc("finish_weight_update")
+        missing, surplus = manifest.tensors.keys() - delivered, delivered - manifest.tensors.keys()
+        if missing or surplus:
+            raise MissingTensorError(
+                f"weight sync {manifest.version}: {len(missing)} tensors missing {sorted(missing)[:3]}, "
+                f"{len(surplus)} unknown {sorted(surplus)[:3]}; the engine stays closed"
+            )
+        self._reset_cache()
+        gap = self._check_probe(manifest, tolerance)
+        self.version = manifest.version
+        return gap
+
+    def sleep(self) -> None:
+        """Free weights and KV cache on the accelerator; a no-op on CPU."""
+        self._engine.sleep(level=2)
+
+    def wake(self) -> None:
+        """Take the memory again."""
+        self._engine.wake_up()
+
+    def init_transfer(self, info: dict[str, Any]) -> None:
+        """Rendezvous of vLLM's own `nccl` and `ipc` backends."""
+        self._engine.collective_rpc("init_weight_transfer_engine", args=(info,))
+
+    # The transaction's parts ----------------------------------------------------------------
+
+    def _deliver(self, manifest: WeightManifest, tensors: Iterable[NamedArray]) -> set[str]:
+        delivered: set[str] = set()
+        for name, array in tensors:
+            promised = manifest.tensors.get(name)
+            if promised is not None and tuple(array.shape) != promised.shape:
+                raise MissingTensorError(
+                    f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, promised {promised.shape}"
+                )
+            if promised is not None:
+                update = {"names": [name], "arrays": [array], "dtypes": [promised.dtype]}
+                self._engine.collective_rpc("update_weights", kwargs={"update_info": update})
+            delivered.add(name)
+        return delivered
+
+    def _reset_cache(self) -> None:
+        if not self._engine.reset_prefix_cache():
+            raise StaleCacheError("the prefix cache could not be reset: requests are still running")
+
+    def _check_probe(self, manifest: WeightManifest, tolerance: float) -> float:
+        probe = manifest.probe
+        last, cached = self._score_last(probe)
+        if cached:
+            raise StaleCacheError(
+                f"weight sync {manifest.version}: {cached} tokens were answered from a cache filled under older weights"
+            )
+        engine = np.append(self._score_prompt(probe)[:-1], last)
+        gap = float(np.max(np.abs(engine - probe.logp)))
+        if not gap <= tolerance:
+            worst = int(np.argmax(np.abs(engine - probe.logp))) + 1
+            raise LogprobMismatchError(
+                f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token {worst} "
+                f"(tolerance {tolerance:g}): a tensor was lost on the way, or sync.tolerance is too tight for the dtype"
+            )
+        return gap
+
+    def _score_prompt(self, probe: Probe) -> np.ndarray:
+        """Log-probabilities [T - 1] of the probe's tokens, computed without the prefix cache."""
+        params = _params(max_tokens=1, prompt_logprobs=0, temperature=1.0, seed=0)
+        output = self._score(probe.token_ids, params)
+        following = zip(output.prompt_logprobs[1:], probe.token_ids[1:], strict=True)
+        return np.array(
+            [position[int(token)].logprob for position, token in following], dtype=np.float32
+        )
+
+    def _score_last(self, probe: Probe) -> tuple[float, int]:
+        """Log-probability of the probe's last token, and how many tokens came from the prefix cache."""
+        last = int(probe.token_ids[-1])
+        params = _params(max_tokens=1, temperature=1.0, seed=0, logprob_token_ids=[last])
+        output = self._score(probe.token_ids[:-1], params)
+        return output.outputs[0].logprobs[0][last].logprob, output.num_cached_tokens or 0
+
+    def _score(self, token_ids: Any, params: Any) -> Any:
+        return next(iter(self._run({self._submit(token_ids, params)})))
+
+    # Requests -------------------------------------------------------------------------------
+
+    def _submit(self, token_ids: Any, params: Any) -> str:
+        name = str(self._next_request)
+        self._next_request += 1
+        self._engine.add_request(name, {"prompt_token_ids": [int(t) for t in token_ids]}, params)
+        return name
+
+    def _run(self, names: set[str]) -> Iterator[Any]:
+        pending = set(names)
+        try:
+            while pending:
+                for output in self._engine.step():
+                    if output.finished:
+                        pending.discard(_plain_id(output.request_id, pending))
+                        yield output
+        finally:
+            if pending:  # the consumer left early: stop computing for it
+                self._engine.abort_request(list(pending))
+
+
+def _engine_args(
+    model: ModelConfig, config: EngineConfig, max_model_len: int, seed: int, backend: str
+) -> Any:
+    from vllm import EngineArgs
+    from vllm.config import WeightTransferConfig
+
+    gpu: dict[str, Any] = {}
+    if model.device == "cuda":
+        gpu = {
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "tensor_parallel_size": config.tensor_parallel,
+            "enable_sleep_mode": True,
+        }
+    return EngineArgs(
+        model=str(resolve_model(model.path)),
+        revision=model.revision,
+        dtype=model.dtype,
+        max_model_len=max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        block_size=BLOCK_TOKENS,
+        enforce_eager=config.enforce_eager,
+        enable_prefix_caching=config.prefix_caching,
+        trust_remote_code=model.trust_remote_code,
+        logprobs_mode="processed_logprobs",
+        weight_transfer_config=WeightTransferConfig(backend=backend),
+        disable_log_stats=True,
+        seed=seed,
+        **gpu,
+    )
+
+
+def _sampling_params(spec: GenerateSpec, seed: int) -> Any:
+    sampling = spec.sampling
+    return _params(
+        n=spec.num_samples,
+        max_tokens=spec.max_new_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        stop=list(spec.stop) or None,
+        seed=seed,
+        logprobs=0,
+    )
+
+
+def _params(**settings: Any) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **settings)
+
+
+def _response(output: Any) -> Response:
+    token_ids = np.asarray(output.token_ids, dtype=np.int32)
+    logp = np.array(
+        [
+            position[token].logprob
+            for position, token in zip(output.logprobs, output.token_ids, strict=True)
+        ],
+        dtype=np.float32,
+    )
+    reason = output.finish_reason if output.finish_reason in ("stop", "length") else "abort"
+    return Response(token_ids, logp, output.text, reason)
+
+
+def _plain_id(request_id: str, known: Iterable[str]) -> str:
+    """vLLM may append a suffix to a request's name; ours are the digits before it."""
+    return request_id if request_id in known else request_id.partition("-")[0]

@@ -1,0 +1,49 @@
+"""A learner from a job's settings, on one rank or as one of many."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import torch.distributed as dist
+
+from medray.config.grpo import GrpoJob
+from medray.learners.learner import Learner
+from medray.learners.strategies import DataParallel, SingleProcess, Strategy
+from medray.models.checkpoint import load_state
+from medray.models.load import load_policy
+
+
+def build_learner(
+    job: GrpoJob, rank: int, address: tuple[str, int], checkpoint: str | None
+) -> Learner:
+    """Load the model, from `checkpoint` where given, and take its optimizer state back."""
+    policy = load_policy(job.model, seed=job.seed, checkpoint=checkpoint)
+    algorithm = job.algorithm
+    learner = Learner(
+        policy,
+        job.optim,
+        num_optim_steps=job.num_steps * algorithm.minibatches * algorithm.epochs,
+        temperature=job.rollout.temperature,
+        config=job.learner,
+        strategy=_join(rank, job, address),
+    )
+    if checkpoint is not None:
+        state = load_state(Path(checkpoint))
+        state["scalars"]["step"] = state["scalars"]["learner_step"]
+        learner.restore(state)
+    return learner
+
+
+def _join(rank: int, job: GrpoJob, address: tuple[str, int]) -> Strategy:
+    world_size = job.scale.learner_ranks
+    if world_size == 1:
+        return SingleProcess()
+    dist.init_process_group(
+        "nccl" if job.model.device == "cuda" else "gloo",
+        init_method=f"tcp://{address[0]}:{address[1]}",
+        rank=rank,
+        world_size=world_size,
+        timeout=datetime.timedelta(seconds=job.deadlines.update_s),
+    )
+    return DataParallel()

@@ -1,0 +1,133 @@
+"""The learner: a model, its optimizer, and the three things done to them. No Ray in here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medray.config.grpo import LearnerConfig
+from medray.config.optim import OptimConfig
+from medray.data.packing import build_row, pack
+from medray.errors import DivergedError
+from medray.learners.objectives.base import Objective, RowTensors
+from medray.learners.schedule import learning_rate
+from medray.learners.scorer import Scorer
+from medray.learners.strategies import SingleProcess, Strategy
+from medray.models.export import named_weights
+from medray.models.load import PolicyModel
+from medray.observability.meters import Meters
+from medray.types import PromptTree, StepTotals
+
+
+class Learner:
+    """Trains a policy on trees of tokens.
+
+    `forward_backward` may be called any number of times before `optim_step`; since every objective divides by
+    `StepTotals`, how a batch is cut into calls, rows and ranks does not change the step.
+    """
+
+    def __init__(
+        self,
+        policy: PolicyModel,
+        optim: OptimConfig,
+        *,
+        num_optim_steps: int,
+        temperature: float = 1.0,
+        config: LearnerConfig | None = None,
+        strategy: Strategy | None = None,
+    ) -> None:
+        self.policy = policy
+        self.optim = optim
+        self.num_optim_steps = num_optim_steps
+        self.config = config or LearnerConfig()
+        self.scorer = Scorer(policy, temperature=temperature, config=self.config)
+        self.strategy = strategy or SingleProcess()
+        self.step = 0  # optimizer steps taken
+        self.parameters = [p for _, p in policy.trainable()]
+        self.optimizer = _adamw(self.parameters, optim)
+
+    def forward_backward(
+        self, trees: Sequence[PromptTree], objective: Objective, totals: StepTotals
+    ) -> Meters:
+        """Add the gradient of `objective` over `trees`; returns metrics that ranks may merge."""
+        meters = Meters()
+        for row_trees in pack(trees, self.config.row_tokens, split=objective.separable):
+            row = build_row(row_trees)
+            if len(row.targets) == 0:
+                continue
+            logp = self.scorer.token_logp(row)
+            loss, row_meters = objective(logp, RowTensors.of(row, logp.device), totals)
+            loss.backward()
+            row_meters.sum("loss/total", float(loss.detach()))
+            meters.merge(row_meters)
+        return meters
+
+    def optim_step(self) -> Meters:
+        """Sum gradients over ranks, clip them, and take one AdamW step.
+
+        Raises:
+            DivergedError: the gradient norm is not finite; weights are left as they were.
+        """
+        self.strategy.sum_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise DivergedError(
+                f"optimizer step {self.step + 1}: gradient norm is {float(norm)}; lower optim.lr or check the rewards"
+            )
+        rate = learning_rate(self.optim, self.step, self.num_optim_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        meters = Meters()
+        meters.max("optim/grad_norm", float(norm))
+        meters.max("optim/lr", rate)
+        return meters
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every stored weight under its Hugging Face name, adapters merged."""
+        return named_weights(self.policy)
+
+    def state(self) -> dict[str, Any]:
+        """Everything beside the weights that the next step depends on: tensors, and a `scalars` dict."""
+        names = [n for n, _ in self.policy.trainable()]
+        tensors: dict[str, Tensor] = {"rng.torch": torch.get_rng_state()}
+        for name, parameter in zip(names, self.parameters, strict=True):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{key}.{name}"] = value
+        return {"tensors": tensors, "scalars": {"step": self.step}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; weights are loaded with the model."""
+        self.step = int(state["scalars"]["step"])
+        tensors: dict[str, Tensor] = state["tensors"]
+        torch.set_rng_state(tensors["rng.torch"])
+        for name, parameter in self.policy.trainable():
+            own = {
+                k: tensors[f"{k}.{name}"]
+                for k in ("step", "exp_avg", "exp_avg_sq")
+                if f"{k}.{name}" in tensors
+            }
+            if own:
+                device = parameter.device
+                self.optimizer.state[parameter] = {k: v.clone().to(device) for k, v in own.items()}
+
+
+def _adamw(parameters: list[torch.nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
+    decayed = [p for p in parameters if p.ndim >= 2]
+    plain = [p for p in parameters if p.ndim < 2]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]],
+        lr=config.lr,
+        betas=config.betas,
+        eps=config.eps,
+        fused=True,
+    )

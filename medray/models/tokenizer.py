@@ -1,0 +1,27 @@
+"""Loading the model's tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.config.model import ModelConfig
+from medray.errors import ModelError
+from medray.models.fetch import resolve_model
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The model's tokenizer, with a pad token."""
+    from transformers import AutoTokenizer
+
+    source = resolve_model(config.path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model.path={config.path}: no tokenizer could be loaded ({str(error).strip().partition(chr(10))[0]})"
+        ) from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

@@ -1,0 +1,36 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiny import save_tiny_model
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random model with tied embeddings."""
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def medray_data() -> Path:
+    """Folder of real data for local checks; skips where there is none."""
+    folder = Path(os.environ.get("MEDRAY_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("MEDRAY_DATA names no folder of real data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """Folder of the real pretrained model; skips where `medray fetch-model smollm2-135m` was not run."""
+    folder = ROOT / "models" / "smollm2-135m"
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip("models/smollm2-135m is not there: run medray fetch-model smollm2-135m")
+    return folder
