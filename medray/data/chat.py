@@ -1,0 +1,88 @@
+"""Records to prompts: the chat template rendered and tokenised once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medray.errors import DataError, ModelError
+from medray.types import Message, Prompt, Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+_NUM_SHOWN = 5
+
+
+def render_prompts(
+    records: Iterable[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_prompt_tokens: int,
+    system: str | None = None,
+) -> tuple[tuple[Prompt, ...], int]:
+    """Render each record's chat up to the assistant's first token.
+
+    Args:
+        records: in order; the prompts keep it.
+        tokenizer: a transformers tokenizer with a chat template.
+        max_prompt_tokens: longer prompts are left out, never cut; their ids are logged.
+        system: replaces the record's own system message; None keeps it.
+
+    Returns:
+        The prompts, and how many were too long.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or the template refuses a record.
+        DataError: no prompt is short enough.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: use"
+            " an instruction-tuned model, or put a chat_template.jinja beside its tokenizer"
+        )
+    prompts: list[Prompt] = []
+    too_long: list[str] = []
+    for record in records:
+        token_ids = _token_ids(record, tokenizer, system)
+        if len(token_ids) > max_prompt_tokens:
+            too_long.append(record.id)
+        else:
+            prompts.append(Prompt(record, np.asarray(token_ids, dtype=np.int32)))
+    if too_long:
+        shown = ", ".join(too_long[:_NUM_SHOWN]) + (", ..." if len(too_long) > _NUM_SHOWN else "")
+        where = f"longer than data.max_prompt_tokens={max_prompt_tokens}"
+        if not prompts:
+            raise DataError(f"all {len(too_long)} prompts are {where}: raise it ({shown})")
+        total = len(too_long) + len(prompts)
+        log.warning("dropped %d of %d prompts %s: %s", len(too_long), total, where, shown)
+    return tuple(prompts), len(too_long)
+
+
+def with_system(messages: Sequence[Message], system: str | None) -> list[Message]:
+    """The chat with `system` as its only system message; unchanged when `system` is None."""
+    if system is None:
+        return list(messages)
+    rest = [m for m in messages if m["role"] != "system"]
+    return [{"role": "system", "content": system}, *rest]
+
+
+def _token_ids(record: Record, tokenizer: PreTrainedTokenizerBase, system: str | None) -> list[int]:
+    from jinja2 import TemplateError
+
+    messages: list[Any] = list(with_system(record.messages, system))
+    try:
+        # The template writes its special tokens; apply_chat_template adds none besides.
+        encoded: Any = tokenizer.apply_chat_template(
+            messages, tokenize=True, add_generation_prompt=True, return_dict=True
+        )
+    except (TemplateError, TypeError) as error:
+        raise ModelError(
+            f"the model's chat template refuses record {record.id}: {error}: check the roles of its"
+            " messages (some templates take no system message: leave data.system unset)"
+        ) from error
+    return list(encoded["input_ids"])

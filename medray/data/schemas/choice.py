@@ -1,0 +1,162 @@
+"""Multiple choice from JSON Lines, English or Chinese, one right option or several.
+
+A line: `{"question": ..., "options": ["...", ...] or {"A": "...", ...}, "answer": "B"}`, with
+optional `id`, `group`, `lang`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import unicodedata
+from typing import Any
+
+from medray.config.data import DataConfig
+from medray.data.jsonl import check_text, optional_text, read_jsonl, require, require_text
+from medray.data.language import language_of, text_group
+from medray.data.source import RowError, Source
+from medray.types import Record
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+INSTRUCTION = {
+    ("en", False): "Answer with the letter of the right option only.",
+    (
+        "en",
+        True,
+    ): "More than one option is right. Answer with the letters of all right options only.",
+    ("zh", False): "只回答正确选项的字母。",
+    ("zh", True): "本题有多个正确选项，只回答所有正确选项的字母。",
+}
+# An option that speaks of other options keeps its meaning only where it stands.
+_POSITIONAL = re.compile(
+    r"\b(all|none|both|neither|either|any)\b.{0,12}\b(above|below|these|those|of them)\b"
+    r"|\b(both|neither|either|all but|except)\s+[A-Z]\b|\b[A-Z]\s*(and|or|&|\+)\s*[A-Z]\b"
+    r"|以上|以下|上述|前述|[A-Z]\s*[和与及或、+]\s*[A-Z]|都对|都不对|皆是|皆非",
+    re.IGNORECASE,
+)
+
+
+def read_choice(config: DataConfig) -> Source:
+    """Multiple-choice records with the options in the order of the file.
+
+    `answer` is a letter or letters ("B", "ABD", "A, C"), a list of letters, the 0-based index of
+    the right option, or its text. The record's answer is always letters in order.
+    """
+    return read_jsonl(config, parse_choice)
+
+
+def read_choice_shuffled(config: DataConfig) -> Source:
+    """As `read_choice`, with each item's options in an order drawn from `data.seed` and its id.
+
+    Items with an option such as "all of the above" or "A and C" keep their order.
+    """
+    return read_jsonl(config, lambda row, where: parse_choice(row, where, shuffle_seed=config.seed))
+
+
+def parse_choice(row: dict[str, Any], where: str, *, shuffle_seed: int | None = None) -> Record:
+    """One row as a record; `where` is its id when the row has none."""
+    question = require_text(row, "question")
+    options = _options(require(row, "options"))
+    right = _right_indices(require(row, "answer"), options)
+    item_id = optional_text(row, "id") or where
+    lang = language_of(row, question)
+    # The group comes before the shuffle: the same item is one group under every seed.
+    group_id = optional_text(row, "group") or text_group(question, *sorted(options))
+    if shuffle_seed is not None and not any(_POSITIONAL.search(o) for o in options):
+        order = list(range(len(options)))
+        random.Random(f"{shuffle_seed}/{item_id}").shuffle(order)
+        options = [options[i] for i in order]
+        right = {order.index(i) for i in right}
+    return choice_record(
+        question, options, right, id=item_id, lang=lang, source=where, group_id=group_id
+    )
+
+
+def choice_record(
+    question: str,
+    options: list[str],
+    right: set[int],
+    *,
+    id: str,
+    group_id: str,
+    lang: str = "en",
+    source: str = "",
+    licence: str = "",
+) -> Record:
+    """A multiple-choice record: the question, a lettered option a line, how to answer."""
+    lines = [question, *(f"{LETTERS[i]}. {text}" for i, text in enumerate(options))]
+    lines.append(INSTRUCTION[lang, len(right) > 1])
+    return Record(
+        id=id,
+        messages=({"role": "user", "content": "\n".join(lines)},),
+        answer="".join(LETTERS[i] for i in sorted(right)),
+        options=tuple(options),
+        task="choice",
+        lang=lang,
+        source=source,
+        licence=licence,
+        group_id=group_id,
+    )
+
+
+def _options(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        expected = list(LETTERS[: len(value)])
+        if sorted(value) != expected:
+            raise RowError(
+                "bad options",
+                f"keys are {', '.join(map(repr, value))}; letter them A, B, C ... in turn",
+            )
+        value = [value[letter] for letter in expected]
+    if not isinstance(value, list):
+        raise RowError(
+            "wrong type", "'options' must be a list of texts or an object lettered A, B, ..."
+        )
+    options = [" ".join(check_text(o, f"options[{i}]").split()) for i, o in enumerate(value)]
+    if not 2 <= len(options) <= len(LETTERS):
+        raise RowError("bad options", f"{len(options)} options; write 2 to {len(LETTERS)}")
+    if len({text.casefold() for text in options}) < len(options):
+        raise RowError("bad options", "two options have the same text; make them differ")
+    return options
+
+
+def _right_indices(answer: Any, options: list[str]) -> set[int]:
+    """Indices of the right options, from a letter form, an index or an option's text."""
+    if isinstance(answer, list):
+        parts = [check_text(a, f"answer[{i}]") for i, a in enumerate(answer)]
+        if not parts:
+            raise RowError("empty value", "'answer' lists no option; name at least one")
+        if any(len(part) != 1 for part in parts):
+            raise RowError("wrong type", "a list in 'answer' must hold single letters")
+        answer = "".join(parts)
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        if not 0 <= answer < len(options):
+            raise RowError(
+                "answer not among options",
+                f"index {answer} of {len(options)} options; indices count from 0",
+            )
+        return {answer}
+    text = check_text(answer, "answer")
+    by_letters = _letter_indices(text, len(options))
+    by_text = {i for i, option in enumerate(options) if option.casefold() == text.casefold()}
+    if by_letters and by_text and by_letters != by_text:
+        raise RowError(
+            "ambiguous answer",
+            f"{text!r} is a letter and another option's text; write the 0-based index",
+        )
+    if not by_letters and not by_text:
+        raise RowError(
+            "answer not among options",
+            f"{text!r} is neither an option's text nor letters up to {LETTERS[len(options) - 1]}",
+        )
+    return by_letters or by_text
+
+
+def _letter_indices(text: str, num_options: int) -> set[int]:
+    letters = re.sub(r"[\s,、;/]+", "", unicodedata.normalize("NFKC", text))
+    if len(letters) == 1:
+        letters = letters.upper()
+    indices = [LETTERS.find(letter) for letter in letters]
+    if len(set(indices)) < len(indices) or not all(0 <= i < num_options for i in indices):
+        return set()
+    return set(indices)

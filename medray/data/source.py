@@ -1,0 +1,66 @@
+"""What a schema hands to the loader: located rows, good or bad, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from medray.config.data import DataConfig
+from medray.types import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A usable row. `where` is `file:line`, or what else finds it again."""
+
+    where: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be used.
+
+    `reason` is a short phrase that rows are counted by ("missing key"); `detail` says what is
+    wrong with this one and what to do.
+    """
+
+    where: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An opened dataset.
+
+    `rows` is consumed once. `digests` maps each file (or generator) read to the sha256 of its
+    bytes. `held_out_ids` is an official held-out split by record id; None leaves the split to the
+    loader. `is_ordered` says that rows already come in an order drawn from `data.seed`, so the
+    loader keeps it.
+    """
+
+    name: str
+    rows: Iterable[Row | BadRow]
+    digests: Mapping[str, str]
+    held_out_ids: frozenset[str] | None = None
+    is_ordered: bool = False
+
+
+class Schema(Protocol):
+    """Turns a dataset of one layout into records. File-level problems raise `DataError` at once."""
+
+    def __call__(self, config: DataConfig, /) -> Source: ...
+
+
+class RowError(Exception):
+    """Raised inside a schema's row parser; becomes a `BadRow` with the row's place."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
