@@ -1,0 +1,126 @@
+"""The weighted sum of several rewards, with every way a grader can fail made loud."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medray.config.reward import RewardConfig
+from medray.errors import ConfigError, GraderError
+from medray.rewards.base import Reward
+from medray.rewards.registry import build_reward
+from medray.types import GroupScore, RolloutGroup
+
+_TOLERANCE = 1e-6  # float rounding at the bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One reward of a mixture. `name` is its kind, numbered from the second of a kind on."""
+
+    name: str
+    weight: float
+    reward: Reward
+
+
+class RewardMixture:
+    """Sum of weight * score over its members."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = tuple(members)
+
+    @property
+    def low(self) -> float:
+        """The least reward a response can get."""
+        return sum(min(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.members)
+
+    @property
+    def high(self) -> float:
+        """The greatest reward a response can get."""
+        return sum(max(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.members)
+
+    def score(self, group: RolloutGroup) -> GroupScore:
+        """Grade one group.
+
+        Returns:
+            G rewards, and as parts `kind/score` (before its weight) and `kind/part` of every
+            member.
+
+        Raises:
+            GraderError: a member raised, or returned the wrong count, a value that is not finite
+                or a value outside its bounds; the text names the member and the prompt. Never
+                turned into a reward.
+        """
+        parts: dict[str, tuple[float, ...]] = {}
+        totals = [0.0] * len(group.responses)
+        for member in self.members:
+            scored = _score_member(member, group)
+            parts[f"{member.name}/score"] = scored.rewards
+            for part, values in scored.parts.items():
+                parts[f"{member.name}/{part}"] = values
+            for i, reward in enumerate(scored.rewards):
+                totals[i] += member.weight * reward
+        return GroupScore(tuple(totals), parts)
+
+
+def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
+    """Make every reward of a job.
+
+    Raises:
+        ConfigError: there is none, or one cannot be made; the text names the key.
+    """
+    if not configs:
+        raise ConfigError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
+    seen: Counter[str] = Counter()
+    members: list[Member] = []
+    for i, config in enumerate(configs):
+        if not math.isfinite(config.weight):
+            raise ConfigError(f"rewards.{i}.weight is {config.weight}: give a finite number")
+        name = config.kind.rpartition(":")[2]
+        seen[name] += 1
+        numbered = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        members.append(Member(numbered, config.weight, build_reward(config, f"rewards.{i}")))
+    return RewardMixture(members)
+
+
+def _score_member(member: Member, group: RolloutGroup) -> GroupScore:
+    where = f"reward {member.name} on prompt {group.prompt.record.id}"
+    try:
+        scored = member.reward.score(group.prompt, group.responses)
+    except Exception as error:  # whatever a grader raises is a failure to grade, not a verdict
+        raise GraderError(f"{where} raised {type(error).__name__}: {error}") from error
+    if not isinstance(scored, GroupScore):
+        raise GraderError(f"{where} returned {type(scored).__name__}: return a medray GroupScore")
+    num_responses = len(group.responses)
+    low, high = member.reward.low - _TOLERANCE, member.reward.high + _TOLERANCE
+    rewards = _floats(scored.rewards, num_responses, where)
+    for i, reward in enumerate(rewards):
+        if not low <= reward <= high:
+            bounds = f"[{member.reward.low}, {member.reward.high}]"
+            raise GraderError(f"{where} gave {reward} to response {i}, outside its bounds {bounds}")
+    if set(scored.parts) != set(member.reward.parts):
+        raise GraderError(
+            f"{where} reported parts {sorted(scored.parts)},"
+            f" but declares {sorted(member.reward.parts)}"
+        )
+    parts = {
+        name: _floats(values, num_responses, f"part {name} of {where}")
+        for name, values in scored.parts.items()
+    }
+    return GroupScore(rewards, parts)
+
+
+def _floats(values: Sequence[float], count: int, where: str) -> tuple[float, ...]:
+    try:
+        is_finite = [math.isfinite(v) for v in values]  # refuses text, which float() would take
+        floats = tuple(float(v) for v in values)
+    except (TypeError, ValueError) as error:
+        raise GraderError(f"{where} is not a list of numbers: {error}") from error
+    if len(floats) != count:
+        raise GraderError(f"{where} has {len(floats)} values for {count} responses")
+    if not all(is_finite):
+        worst = is_finite.index(False)
+        raise GraderError(f"{where} gave {floats[worst]} to response {worst}")
+    return floats

@@ -1,0 +1,77 @@
+"""Rewards by name, built from configuration and checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from medray.config.reward import RewardConfig
+from medray.data.registry import resolve_name
+from medray.errors import ConfigError
+from medray.rewards.base import Reward
+
+REWARDS: dict[str, str] = {
+    "choice": "medray.rewards.choice:ChoiceReward",
+    "text": "medray.rewards.text:TextReward",
+}
+
+
+def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
+    """Make the reward that `config.kind` names, with `config.options`.
+
+    Args:
+        config: kind (registered, or `package.module:ClassName`) and settings.
+        key: where in the configuration it stands, for error texts.
+
+    Raises:
+        ConfigError: unknown kind, unknown or bad option, or bounds that are missing or not finite.
+    """
+    make: Any = resolve_name(config.kind, REWARDS, key=f"{key}.kind")
+    if not callable(make):
+        raise ConfigError(f"{key}.kind={config.kind} is not a class")
+    options = getattr(make, "Options", None)
+    reward: Any
+    if options is not None:
+        reward = make(_validated(options, config.options, f"{key}.options"))
+    else:
+        try:
+            reward = make(**config.options)
+        except Exception as error:  # a user's class may raise anything
+            raise ConfigError(f"{key}: {config.kind} could not be made: {error}") from error
+    _check_contract(reward, f"{key}.kind={config.kind}")
+    return reward
+
+
+def _check_contract(reward: Any, name: str) -> None:
+    missing = [a for a in ("low", "high", "parts", "score") if not hasattr(reward, a)]
+    if missing:
+        raise ConfigError(f"{name} lacks {', '.join(missing)}: see medray.rewards.base.Reward")
+    for bound in ("low", "high"):
+        value = getattr(reward, bound)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"{name}: its bound {bound} is {value!r}; declare a finite number")
+    if reward.low > reward.high:
+        raise ConfigError(f"{name}: low {reward.low} is above high {reward.high}")
+    if isinstance(reward.parts, str) or not all(isinstance(p, str) for p in reward.parts):
+        raise ConfigError(f"{name}: parts must be a tuple of names")
+
+
+def _validated(schema: type[BaseModel], options: dict[str, Any], key: str) -> BaseModel:
+    try:
+        return schema.model_validate(options)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(schema, e, key) for e in error.errors())) from None
+
+
+def _explain(schema: type[BaseModel], error: Any, key: str) -> str:
+    location = ".".join(str(part) for part in error["loc"])
+    full = f"{key}.{location}" if location else key
+    if error["type"] == "extra_forbidden":
+        known = list(schema.model_fields)
+        guess = difflib.get_close_matches(location, known, n=1, cutoff=0.5)
+        hint = f"did you mean {guess[0]}?" if guess else f"known are {', '.join(known)}"
+        return f"unknown key {full}: {hint}"
+    return f"{full}: {error['msg'].removeprefix('Value error, ')}"
