@@ -108,8 +108,8 @@ def test_settings_class_of_a_user_reward() -> None:
     kind = f"{HERE}:WithOptions"
     mixture = build_rewards([RewardConfig(kind=kind, options={"bonus": 0.25})])
     assert mixture.score(group(ITEM, "x")).rewards == (0.25,)
-    with pytest.raises(ConfigError, match=r"rewards\.0\.options\.bouns: did you mean bonus"):
-        build_rewards([RewardConfig(kind=kind, options={"bouns": 1})])
+    with pytest.raises(ConfigError, match=r"rewards\.0\.options\.bonnus: did you mean bonus"):
+        build_rewards([RewardConfig(kind=kind, options={"bonnus": 1})])
 
 
 @pytest.mark.parametrize(
