@@ -98,8 +98,7 @@ def token_logprobs(
         "Callable[..., tuple[Tensor, Tensor | None]]",
         _TokenLogprobs.apply,  # pyright: ignore[reportUnknownMemberType]
     )
-    with torch.autocast(hidden.device.type, enabled=False):
-        return apply(hidden, weight, bias, targets, head, chunk, with_entropy)
+    return apply(hidden, weight, bias, targets, head, chunk, with_entropy)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -144,9 +143,16 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_outputs: Any
     ) -> tuple[Any, ...]:
+        # Autocast leaves products written to a given output alone, as in forward, but no others.
+        with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
+            return *_TokenLogprobs._gradients(ctx, *grad_outputs), None, None, None, None
+
+    @staticmethod
+    def _gradients(
+        ctx: Any, grad_logp: Tensor | None, grad_entropy: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         hidden, weight, bias, targets, logsumexp, entropy = ctx.saved_tensors
         kept, ctx.kept = ctx.kept, None
-        grad_logp, grad_entropy = grad_outputs
         grad_logp = torch.zeros_like(logsumexp) if grad_logp is None else grad_logp
         active = grad_logp != 0
         if grad_entropy is not None:
@@ -182,7 +188,7 @@ class _TokenLogprobs(torch.autograd.Function):
             grad_weight = torch.zeros_like(weight) if grad_weight is None else grad_weight
         if wants_bias:
             grad_bias = torch.zeros_like(bias) if grad_bias is None else grad_bias
-        return grad_hidden, grad_weight, grad_bias, None, None, None, None
+        return grad_hidden, grad_weight, grad_bias
 
 
 def _log_softmax_(logits: Tensor, head: _Head, bias: Tensor | None, logsumexp: Tensor) -> None:

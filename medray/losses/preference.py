@@ -6,8 +6,6 @@ makes the micro-batch's part of the step's loss. Letters: B pairs or responses, 
 function.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -172,13 +170,9 @@ def bradley_terry_loss(
 
 
 def _log_odds(mean_logp: Tensor) -> Tensor:
-    # log p - log(1 - p). Each branch of log(1 - p) is exact on its side of p = 1/2; the other side
-    # is clamped, since where() would otherwise pass on its infinite gradient. p = 1 has no odds.
-    half = -math.log(2)
+    # log p - log(1 - p). A probability of 1 has no odds, so logp stops one rounding step below 0.
     mean_logp = mean_logp.clamp(max=-torch.finfo(mean_logp.dtype).eps)
-    high = torch.log(-torch.expm1(mean_logp.clamp(min=half)))
-    low = torch.log1p(-torch.exp(mean_logp.clamp(max=half)))
-    return mean_logp - torch.where(mean_logp > half, high, low)
+    return mean_logp - torch.log(-torch.expm1(mean_logp))
 
 
 def _require_smoothing(label_smoothing: float) -> None:

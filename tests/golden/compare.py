@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from golden.reference import numeric_gradient
 from hypothesis import settings
 from torch import Tensor
-
-from golden.reference import numeric_gradient
 
 light = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -295,11 +295,16 @@ def test_low_precision_head_is_accumulated_in_float32(monkeypatch: pytest.Monkey
 
 def test_autocast_does_not_lower_the_precision() -> None:
     hidden, weight, _, targets = example()
-    inputs = hidden.detach().float(), weight.detach().float()
-    plain, _ = token_logprobs(*inputs, targets)
+    inputs = [x.detach().float().requires_grad_() for x in (hidden, weight)]
+
+    def run() -> tuple[Tensor, ...]:
+        logp, _ = token_logprobs(*inputs, targets, chunk=3)
+        return logp, *torch.autograd.grad(logp.sum(), inputs)
+
+    plain = run()
     with torch.autocast("cpu", torch.bfloat16):
-        cast, _ = token_logprobs(*inputs, targets)
-    assert torch.equal(cast, plain)
+        cast = run()
+    assert all(torch.equal(a, b) for a, b in zip(cast, plain, strict=True))
 
 
 def test_far_unlikely_token_keeps_its_logp() -> None:
