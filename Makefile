@@ -37,7 +37,7 @@ format:  ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup  ## measure a GRPO step on this machine
+bench: setup  ## measure training steps on this machine
 	@$(BIN)/python benchmarks/grpo_step.py $(ARGS)
 
 clean:  ## remove caches and build leftovers (keeps .venv, models and runs)

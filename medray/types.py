@@ -43,7 +43,7 @@ class Record:
     source: str = ""
     licence: str = ""
     group_id: str = ""
-    extra: Mapping[str, object] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ class GroupScore:
     """A grader's verdict on one group: one reward per response, and the parts it is made of."""
 
     rewards: tuple[float, ...]  # [G]
-    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # name -> [G]
+    parts: Mapping[str, tuple[float, ...]] = field(
+        default_factory=dict[str, tuple[float, ...]]
+    )  # name -> [G]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Continuation:
 
     token_ids: TokenIds  # [T]
     trained: npt.NDArray[np.bool_]  # [T]
-    columns: Mapping[str, Floats] = field(default_factory=dict)  # name -> [T]
+    columns: Mapping[str, Floats] = field(default_factory=dict[str, Floats])  # name -> [T]
 
 
 @dataclass(frozen=True, slots=True)

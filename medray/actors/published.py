@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import ray
-import torch
 
 from medray.actors.wait import Ref
 from medray.types import Probe, TensorInfo, WeightManifest
 
+if TYPE_CHECKING:
+    import torch
+
 NamedArray = tuple[str, npt.NDArray[Any]]
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,8 @@ class PublishedWeights:
     @property
     def num_bytes(self) -> int:
         """Bytes an engine receives."""
-        infos = (info for name, info in self.manifest.tensors.items() if name not in self.aliases)
-        return sum(
-            int(np.prod(info.shape)) * torch.finfo(getattr(torch, info.dtype)).bits // 8
-            for info in infos
-        )
+        stored = (info for name, info in self.manifest.tensors.items() if name not in self.aliases)
+        return sum(int(np.prod(info.shape)) * DTYPE_BYTES[info.dtype] for info in stored)
 
 
 def publish(
@@ -77,6 +77,8 @@ def arrays(published: PublishedWeights, *, deadline_s: float) -> Iterator[NamedA
 
 
 def _host_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    import torch
+
     tensor = tensor.detach().cpu().contiguous()
     if tensor.dtype == torch.bfloat16:  # numpy has no bfloat16: the bits travel as uint16
         tensor = tensor.view(torch.uint16)

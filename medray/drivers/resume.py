@@ -9,7 +9,7 @@ from typing import Any
 
 from medray.config.grpo import GrpoJob
 from medray.errors import CheckpointError
-from medray.models.checkpoint import checkpoints, load_scalars
+from medray.models.run_folder import checkpoints, load_scalars
 
 MAY_CHANGE = (
     "out",

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from medray.errors import CheckpointError
 from medray.models.load import PolicyModel
+from medray.models.run_folder import SCALARS, checkpoints, load_scalars
 from medray.observability.atomic import replace_dir
 
-STATE, SCALARS = "trainer_state.safetensors", "trainer_state.json"
+STATE = "trainer_state.safetensors"
 
 
 def save_checkpoint(
@@ -44,25 +45,6 @@ def save_checkpoint(
     for old in checkpoints(out)[:-keep_last]:
         shutil.rmtree(old)
     return final
-
-
-def checkpoints(out: Path) -> list[Path]:
-    """Whole checkpoints of a run, oldest first."""
-    return sorted(p for p in (out / "checkpoints").glob("step_*") if (p / SCALARS).is_file())
-
-
-def load_scalars(checkpoint: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint's state.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
-    """
-    try:
-        return json.loads((checkpoint / SCALARS).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{checkpoint}: {SCALARS} cannot be read ({error}); remove the folder to go on from an older one"
-        ) from None
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:

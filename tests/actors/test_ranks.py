@@ -1,0 +1,131 @@
+"""Real Ray actors: ranks of the learner agree, waits end, failures keep their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from medray.actors.collect import GraderPool
+from medray.actors.grader import GraderActor
+from medray.actors.learner import LearnerActor, TrainItem
+from medray.actors.learners import LearnerGroup
+from medray.actors.placement import reserve
+from medray.actors.wait import gather
+from medray.config.grpo import GrpoJob
+from medray.config.resources import grpo_roles
+from medray.errors import DeadlineExceeded, GraderError, ResourceError, WorkerLost
+from medray.types import GroupMeta, Prompt, Record, Response, RolloutGroup
+from tests.support.jobs import tiny_job
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray instance of two CPUs."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    yield
+    ray.shutdown()
+
+
+def _groups(count: int) -> list[RolloutGroup]:
+    rng = np.random.default_rng(0)
+
+    def response() -> Response:
+        size = int(rng.integers(1, 12))
+        ids = rng.integers(3, 300, size).astype(np.int32)
+        return Response(ids, rng.normal(-5.5, 0.2, size).astype(np.float32), "", "length")
+
+    return [
+        RolloutGroup(
+            Prompt(
+                Record(str(i), ()), rng.integers(3, 300, int(rng.integers(4, 30))).astype(np.int32)
+            ),
+            tuple(response() for _ in range(4)),
+            0,
+        )
+        for i in range(count)
+    ]
+
+
+def _meta(group: RolloutGroup) -> GroupMeta:
+    lengths = tuple(len(r.token_ids) for r in group.responses)
+    return GroupMeta(group.prompt.record.id, len(group.prompt.token_ids), lengths, 0, 0, "")
+
+
+def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
+    job = job.model_copy(update={"scale": job.scale.model_copy(update={"learner_ranks": ranks})})
+    actors = [LearnerActor.options(num_cpus=0.5).remote(job, r) for r in range(ranks)]
+    address = actors[0].rendezvous.remote()
+    gather(
+        {str(r): a.start.remote(address, None) for r, a in enumerate(actors)},
+        deadline_s=200,
+        doing="start",
+    )
+    learners = LearnerGroup(actors, job)
+    groups = _groups(6)
+    advantages = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
+    items = [TrainItem(ray.put(g), a) for g, a in zip(groups, advantages, strict=True)]
+    values = {}
+    for step in range(2):  # the second step sees weights that the first one moved
+        values |= {
+            f"{k}#{step}": v
+            for k, v in learners.update(items, [_meta(g) for g in groups]).values().items()
+        }
+    for actor in actors:
+        ray.kill(actor)
+    return values
+
+
+@pytest.mark.usefixtures("cluster")
+def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path) -> None:
+    job = tiny_job(tiny_model, tmp_path)
+    one, two = _update_with(job, 1), _update_with(job, 2)
+    assert one.keys() == two.keys()
+    assert one["loss/total#0"] != one["loss/total#1"]
+    for name in one:
+        assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-7), name
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Slow"}])
+    grader = GraderActor.options(num_cpus=0).remote(job)
+    with pytest.raises(
+        DeadlineExceeded, match=r"grade: no answer from grader of prompt 0 within 2 s"
+    ):
+        gather(
+            {"grader of prompt 0": grader.score.remote(_groups(1)[0])}, deadline_s=2, doing="grade"
+        )
+    ray.kill(grader)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
+    job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
+    pool = GraderPool([GraderActor.options(num_cpus=0).remote(job)], job.deadlines)
+    with pytest.raises(GraderError, match="judge unreachable"):
+        gather({"grader": pool.score(0, ray.put(_groups(1)[0]))}, deadline_s=60, doing="grade")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    grader: Any = GraderActor.options(num_cpus=0).remote(tiny_job(tiny_model, tmp_path))
+    gather({"grader": grader.ready.remote()}, deadline_s=60, doing="start")
+    ray.kill(grader)
+    with pytest.raises(WorkerLost, match="grade: grader-0 died"):
+        gather({"grader-0": grader.score.remote(_groups(1)[0])}, deadline_s=60, doing="grade")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_job_too_large_for_the_cluster_says_what_is_lacking(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    job = tiny_job(
+        tiny_model, tmp_path, scale={"learner_ranks": 4, "learner": {"cpus": 2, "gpus": 1}}
+    )
+    with pytest.raises(ResourceError, match=r"CPU \(needs 9.1, has 2\), GPU \(needs 4, has 0\)"):
+        reserve(grpo_roles(job), spread=False, deadline_s=5)
