@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import ray
 
-from medray.actors.wait import Ref
+from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
 from medray.observability.rollouts import write_rollouts
 from medray.rewards.mixture import build_rewards
@@ -19,11 +20,12 @@ class GraderActor:
 
     def __init__(self, job: GrpoJob) -> None:
         self.job = job
-        self.rewards = build_rewards(job.rewards)
 
-    def ready(self) -> bool:
-        """Answered once the rewards are built."""
-        return True
+    def start(self) -> Started:
+        """Build the rewards."""
+        began = time.monotonic()
+        self.rewards = build_rewards(self.job.rewards)
+        return Started("grader", time.monotonic() - began)
 
     def score(self, group: RolloutGroup) -> GroupScore:
         """Rewards of one group."""

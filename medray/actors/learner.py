@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import ray
 
-from medray.actors.wait import Ref
+from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
 from medray.observability.meters import Meters
 from medray.types import Floats, RolloutGroup, StepTotals
@@ -39,15 +41,17 @@ class LearnerActor:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
-    def start(self, address: tuple[str, int], checkpoint: str | None) -> str:
-        """Join the other ranks and load the model; returns a description of it."""
+    def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
+        """Join the other ranks and load the model."""
+        began = time.monotonic()
+        os.environ["OMP_NUM_THREADS"] = str(self.job.scale.learner.num_threads)
         import torch
 
         from medray.learners.build import build_learner
 
         torch.set_num_threads(self.job.scale.learner.num_threads)
         self.learner = build_learner(self.job, self.rank, address, checkpoint)
-        return self.learner.policy.describe()
+        return Started(self.learner.policy.describe(), time.monotonic() - began)
 
     def update(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
         """One optimizer step over this rank's share; every rank must be called."""

@@ -52,7 +52,6 @@ def actor_options(group: PlacementGroup, roles: Sequence[Role], name: str) -> li
 
 
 def _options(group: PlacementGroup, bundle: int, role: Role) -> dict[str, Any]:
-    threads = str(role.resources.num_threads)
     place = PlacementGroupSchedulingStrategy(
         group, placement_group_bundle_index=bundle if role.bundle else -1
     )
@@ -61,7 +60,6 @@ def _options(group: PlacementGroup, bundle: int, role: Role) -> dict[str, Any]:
         "num_gpus": role.resources.gpus,
         "resources": dict(role.resources.custom),
         "scheduling_strategy": place if role.bundle else "DEFAULT",
-        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
     }
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import ray
 
+from medray.actors.wait import Started
 from medray.config.grpo import GrpoJob
 from medray.types import Floats, RolloutGroup
 
@@ -15,8 +19,10 @@ class ReferenceActor:
     def __init__(self, job: GrpoJob) -> None:
         self.job = job
 
-    def start(self) -> str:
+    def start(self) -> Started:
         """Load the model, frozen."""
+        began = time.monotonic()
+        os.environ["OMP_NUM_THREADS"] = str(self.job.scale.reference.num_threads)
         import torch
 
         from medray.learners.scorer import Scorer
@@ -27,7 +33,7 @@ class ReferenceActor:
         self.scorer = Scorer(
             policy, temperature=self.job.rollout.temperature, config=self.job.learner
         )
-        return "reference"
+        return Started("reference", time.monotonic() - began)
 
     def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
         """Score a group; returns (KL to the reference of each response in nats, log-probs)."""

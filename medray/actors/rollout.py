@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 
 from medray.actors.published import PublishedWeights, arrays
+from medray.actors.wait import Started
 from medray.config.grpo import GrpoJob
 from medray.errors import WeightSyncError
 from medray.types import GenerateSpec, GroupMeta, Prompt, RolloutGroup
@@ -23,8 +25,9 @@ class RolloutActor:
         self.job = job
         self.name = f"rollout-{index}"
 
-    def start(self) -> str:
+    def start(self) -> Started:
         """Load the engine."""
+        began = time.monotonic()
         from medray.engines.vllm import VllmEngine
 
         job = self.job
@@ -38,7 +41,7 @@ class RolloutActor:
             seed=job.seed,
             backend=job.sync.backend,
         )
-        return self.name
+        return Started(self.name, time.monotonic() - began)
 
     def load(self, published: PublishedWeights) -> float:
         """Take `published` as one verified transaction; returns the probe's gap in nats."""
@@ -59,6 +62,8 @@ class RolloutActor:
             raise WeightSyncError(
                 f"{self.name} holds weights {self.engine.version}, not {version}: it must not serve"
             )
+        if self.job.deterministic:
+            self.engine.reset_cache()
         for done in self.engine.generate(prompts, seeds, spec):
             prompt = prompts[done.index]
             meta = GroupMeta(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -11,6 +12,14 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from medray.errors import DeadlineExceeded, MedrayError, WorkerLost
 
 Ref = Any  # ray.ObjectRef: an object somewhere in the cluster
+
+
+@dataclass(frozen=True)
+class Started:
+    """What an actor says once its model is loaded: who it is, and how long that took (seconds)."""
+
+    text: str
+    seconds: float
 
 
 def gather(calls: Mapping[str, Ref], *, deadline_s: float, doing: str) -> dict[str, Any]:

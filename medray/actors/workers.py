@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from medray.actors.placement import actor_options, reserve
 from medray.actors.reference import ReferenceActor
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
-from medray.actors.wait import Ref, gather
+from medray.actors.wait import Ref, Started, gather
 from medray.config.grpo import GrpoJob
 from medray.config.resources import grpo_roles
 
@@ -34,14 +33,10 @@ class Workers:
     graders: GraderPool
     collector: Collector
     starting: dict[str, Ref] = field(default_factory=dict)
-    start_s: dict[str, float] = field(default_factory=dict)
 
-    def wait_ready(self) -> dict[str, str]:
+    def wait_ready(self) -> dict[str, Started]:
         """Wait until every model is loaded; returns what each actor said of itself."""
-        began = time.monotonic()
-        said = gather(self.starting, deadline_s=self.job.deadlines.start_s, doing="start")
-        self.start_s["time/start_wait_s"] = time.monotonic() - began
-        return said
+        return gather(self.starting, deadline_s=self.job.deadlines.start_s, doing="start")
 
     def sync(self, version: int) -> float:
         """Publish the learner's weights and have every engine take and prove them; the largest gap in nats."""
@@ -87,7 +82,7 @@ class Workers:
         }
         starting |= {f"rollout-{i}": a.start.remote() for i, a in enumerate(engines)}
         starting |= {f"reference-{i}": a.start.remote() for i, a in enumerate(references)}
-        starting |= {f"grader-{i}": a.ready.remote() for i, a in enumerate(graders)}
+        starting |= {f"grader-{i}": a.start.remote() for i, a in enumerate(graders)}
         learners = LearnerGroup(ranks, job)
         rollouts = RolloutPool(engines, job)
         pool = GraderPool(graders, job.deadlines)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from medray.actors.cluster import connected
+from medray.actors.wait import Started
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
 from medray.config.loader import dump_config
-from medray.config.resources import describe, grpo_roles
+from medray.config.resources import grpo_roles
 from medray.data.chat import render_prompts
 from medray.data.load import Dataset, load_dataset
 from medray.drivers.grpo import train_grpo
-from medray.drivers.resume import find_resume
+from medray.drivers.resume import Resume, find_resume
 from medray.drivers.steps import PromptSets, Run
 from medray.errors import DataError
 from medray.models.fetch import resolve_model
-from medray.observability.console import open_console
+from medray.observability.console import Console, open_console
 from medray.observability.manifest import write_manifest
 from medray.observability.outcome import run_summary
 from medray.observability.report import write_report
@@ -34,48 +37,61 @@ def run_grpo(job: GrpoJob) -> None:
     resume = find_resume(job)
     build_rewards(job.rewards)  # a wrong reward must fail before any actor starts
     resolve_model(job.model.path)
-    dataset = load_dataset(job.data)
     console = open_console(job.logging.console, job.num_steps)
-    resume_step = resume.step if resume else None
-    write_manifest(
-        Path(job.out),
-        dump_config(job),
-        seed=job.seed,
-        data={
-            "source": dataset.report.source,
-            "sha256": dataset.report.sha256,
-            "train": len(dataset.train),
-        },
-        resume_step=resume_step,
-    )
-    checkpoint = str(resume.checkpoint) if resume else None
-    with (
-        connected(),
-        open_sinks(
-            job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[console]
-        ) as sink,
-        Workers.launch(job, checkpoint=checkpoint) as workers,
-    ):
-        prompts = prepare_prompts(job, dataset)
-        said = workers.wait_ready()
-        console.header(
-            {
-                "run": job.out + (f", continued from step {resume_step}" if resume else ""),
-                "model": said["learner rank 0"],
-                "data": dataset.report.summary(),
-                "actors": describe(grpo_roles(job)).splitlines()[-1].strip()
-                + f"; ready after {time.monotonic() - began:.0f} s",
-            }
-        )
-        run = Run(prompts, sink, console, timer=StepTimer(on_phase=console.phase))
-        if resume:
-            drop_rollouts_after(job.out, resume.step)
-            run.first_step, run.prompt_position = resume.step, resume.prompt_position
-        train_grpo(job, workers, run)
-        workers.graders.finish_records()
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(load_dataset, job.data)  # while Ray starts
+        with connected():
+            _train(job, resume, loading.result(), console, began)
     write_report(job.out)
     if job.logging.console != "quiet":
         print(format_summary(run_summary(job.out)))
+
+
+def _train(
+    job: GrpoJob, resume: Resume | None, dataset: Dataset, console: Console, began: float
+) -> None:
+    resume_step = resume.step if resume else None
+    with (
+        Workers.launch(job, checkpoint=str(resume.checkpoint) if resume else None) as workers,
+        open_sinks(
+            job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[console]
+        ) as sink,
+    ):
+        report = dataset.report
+        write_manifest(
+            Path(job.out),
+            dump_config(job),
+            seed=job.seed,
+            data={"source": report.source, "sha256": report.sha256, "train": report.num_train},
+            resume_step=resume_step,
+        )
+        run = Run(
+            prepare_prompts(job, dataset), sink, console, timer=StepTimer(on_phase=console.phase)
+        )
+        if resume:
+            drop_rollouts_after(job.out, resume.step)
+            run.first_step, run.prompt_position = resume.step, resume.prompt_position
+        started = workers.wait_ready()
+        console.header(
+            {
+                "run": job.out + (f", continued from step {resume_step}" if resume else ""),
+                "model": started["learner rank 0"].text,
+                "data": report.summary(),
+                "actors": describe_start(job, started, time.monotonic() - began),
+            }
+        )
+        train_grpo(job, workers, run)
+        workers.graders.finish_records()
+
+
+def describe_start(job: GrpoJob, started: Mapping[str, Started], total_s: float) -> str:
+    """Who runs, on what, and how long starting took."""
+    slowest = max(started, key=lambda name: started[name].seconds)
+    counts = ", ".join(f"{role.count} {role.name}" for role in grpo_roles(job))
+    return (
+        f"{counts}; ready after {total_s:.0f} s, the slowest ({slowest}) loaded in "
+        f"{started[slowest].seconds:.0f} s"
+    )
 
 
 def prepare_prompts(job: GrpoJob, dataset: Dataset) -> PromptSets:

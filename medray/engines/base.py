@@ -50,6 +50,10 @@ class RolloutEngine(Protocol):
         """
         ...
 
+    def reset_cache(self) -> None:
+        """Forget cached prompts, so that what is computed depends on the coming order alone."""
+        ...
+
     def sleep(self) -> None:
         """Give accelerator memory back while the learner updates (colocated layouts)."""
         ...

@@ -37,8 +37,7 @@ def prepare_environment(config: EngineConfig, *, device: str, threads: int) -> N
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
         }
-    for key, value in settings.items():
-        os.environ.setdefault(key, value)
+    os.environ.update(settings)
 
 
 class VllmEngine:
@@ -76,25 +75,30 @@ class VllmEngine:
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
     ) -> Iterator[Generated]:
         """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
-        waiting: dict[str, int] = {}
+        place: dict[str, tuple[int, int]] = {}
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            waiting[self._submit(prompt.token_ids, _sampling_params(spec, seed))] = index
-        for output in self._run(set(waiting)):
-            responses = tuple(_response(o) for o in sorted(output.outputs, key=lambda o: o.index))
-            yield Generated(
-                waiting[_plain_id(output.request_id, waiting)],
-                responses,
-                output.num_cached_tokens or 0,
-            )
+            for sample in range(spec.num_samples):
+                params = _sampling_params(spec, seed + sample)
+                place[self._submit(prompt.token_ids, params)] = (index, sample)
+        open_groups: dict[int, dict[int, Any]] = {}
+        for output in self._run(set(place)):
+            index, sample = place[_plain_id(output.request_id, place)]
+            group = open_groups.setdefault(index, {})
+            group[sample] = output
+            if len(group) == spec.num_samples:
+                yield _generated(index, open_groups.pop(index))
+
+    def reset_cache(self) -> None:
+        """Forget cached prompts, so that what is computed depends on the coming order alone."""
+        self._reset_cache()
 
     def load_weights(
         self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
     ) -> float:
         """Replace all weights as one transaction and prove it with the manifest's probe."""
         self.version = -1  # nothing is served from here on unless the transaction ends well
-        self._score_last(
-            manifest.probe
-        )  # fills the cache under the old weights: a forgotten reset must show
+        # Fill the cache under the old weights, so that a forgotten reset shows.
+        self._score_last(manifest.probe)
         self._engine.collective_rpc("start_weight_update")
         try:
             delivered = self._deliver(manifest, tensors)
@@ -234,7 +238,6 @@ def _engine_args(
 def _sampling_params(spec: GenerateSpec, seed: int) -> Any:
     sampling = spec.sampling
     return _params(
-        n=spec.num_samples,
         max_tokens=spec.max_new_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -251,6 +254,12 @@ def _params(**settings: Any) -> Any:
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **settings)
+
+
+def _generated(index: int, outputs: dict[int, Any]) -> Generated:
+    ordered = [outputs[sample] for sample in sorted(outputs)]
+    responses = tuple(_response(o.outputs[0]) for o in ordered)
+    return Generated(index, responses, sum(o.num_cached_tokens or 0 for o in ordered))
 
 
 def _response(output: Any) -> Response:

@@ -94,6 +94,7 @@ def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path) -> Non
 def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Slow"}])
     grader = GraderActor.options(num_cpus=0).remote(job)
+    gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
     with pytest.raises(
         DeadlineExceeded, match=r"grade: no answer from grader of prompt 0 within 2 s"
     ):
@@ -106,7 +107,9 @@ def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cluster")
 def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
-    pool = GraderPool([GraderActor.options(num_cpus=0).remote(job)], job.deadlines)
+    grader = GraderActor.options(num_cpus=0).remote(job)
+    gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
+    pool = GraderPool([grader], job.deadlines)
     with pytest.raises(GraderError, match="judge unreachable"):
         gather({"grader": pool.score(0, ray.put(_groups(1)[0]))}, deadline_s=60, doing="grade")
 
@@ -114,7 +117,7 @@ def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_pa
 @pytest.mark.usefixtures("cluster")
 def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     grader: Any = GraderActor.options(num_cpus=0).remote(tiny_job(tiny_model, tmp_path))
-    gather({"grader": grader.ready.remote()}, deadline_s=60, doing="start")
+    gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
     ray.kill(grader)
     with pytest.raises(WorkerLost, match="grade: grader-0 died"):
         gather({"grader-0": grader.score.remote(_groups(1)[0])}, deadline_s=60, doing="grade")
