@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
@@ -98,7 +99,7 @@ class VllmEngine:
         """Replace all weights as one transaction and prove it with the manifest's probe."""
         self.version = -1  # nothing is served from here on unless the transaction ends well
         # Fill the cache under the old weights, so that a forgotten reset shows.
-        self._score_last(manifest.probe)
+        self._fill_cache(manifest.probe)
         self._engine.collective_rpc("start_weight_update")
         try:
             delivered = self._deliver(manifest, tensors)
@@ -148,37 +149,44 @@ class VllmEngine:
             raise StaleCacheError("the prefix cache could not be reset: requests are still running")
 
     def _check_probe(self, manifest: WeightManifest, tolerance: float) -> float:
-        probe = manifest.probe
-        last, cached = self._score_last(probe)
+        engine, cached = self._score_probe(manifest.probe)
         if cached:
             raise StaleCacheError(
-                f"weight sync {manifest.version}: {cached} tokens were answered from a cache filled under older weights"
+                f"weight sync {manifest.version}: {cached} tokens came from a cache filled under older weights"
             )
-        engine = np.append(self._score_prompt(probe)[:-1], last)
-        gap = float(np.max(np.abs(engine - probe.logp)))
+        gaps = np.abs(engine - manifest.probe.logp)
+        gap = float(np.max(gaps))
         if not gap <= tolerance:
-            worst = int(np.argmax(np.abs(engine - probe.logp))) + 1
             raise LogprobMismatchError(
-                f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token {worst} "
-                f"(tolerance {tolerance:g}): a tensor was lost on the way, or sync.tolerance is too tight for the dtype"
+                f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token "
+                f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was lost on the way, or sync.tolerance "
+                "is too tight for the dtype"
             )
         return gap
 
-    def _score_prompt(self, probe: Probe) -> np.ndarray:
-        """Log-probabilities [T - 1] of the probe's tokens, computed without the prefix cache."""
-        params = _params(max_tokens=1, prompt_logprobs=0, temperature=1.0, seed=0)
-        output = self._score(probe.token_ids, params)
-        following = zip(output.prompt_logprobs[1:], probe.token_ids[1:], strict=True)
-        return np.array(
-            [position[int(token)].logprob for position, token in following], dtype=np.float32
-        )
+    def _fill_cache(self, probe: Probe) -> None:
+        """Have the probe's first block cached; one token of work where it still is from the last sync."""
+        self._score(probe.token_ids[: BLOCK_TOKENS + 1], _params(max_tokens=1, temperature=0.0))
 
-    def _score_last(self, probe: Probe) -> tuple[float, int]:
-        """Log-probability of the probe's last token, and how many tokens came from the prefix cache."""
-        last = int(probe.token_ids[-1])
-        params = _params(max_tokens=1, temperature=1.0, seed=0, logprob_token_ids=[last])
-        output = self._score(probe.token_ids[:-1], params)
-        return output.outputs[0].logprobs[0][last].logprob, output.num_cached_tokens or 0
+    def _score_probe(self, probe: Probe) -> tuple[npt.NDArray[np.float32], int]:
+        """Log-probabilities [T - 1] of the probe's tokens, and how many tokens the cache answered.
+
+        Tokens that come from the cache have no log-probability of their own; they count as NaN.
+        """
+        params = _params(
+            max_tokens=1,
+            prompt_logprobs=0,
+            temperature=1.0,
+            seed=0,
+            skip_reading_prefix_cache=False,
+        )
+        output = self._score(probe.token_ids, params)
+        cached = output.num_cached_tokens or 0
+        if cached:
+            return np.full(len(probe.logp), np.nan, dtype=np.float32), cached
+        following = zip(output.prompt_logprobs[1:], probe.token_ids[1:], strict=True)
+        logp = [position[int(token)].logprob for position, token in following]
+        return np.array(logp, dtype=np.float32), 0
 
     def _score(self, token_ids: Any, params: Any) -> Any:
         return next(iter(self._run({self._submit(token_ids, params)})))

@@ -10,7 +10,7 @@ from medray.learners.scorer import Scorer
 from medray.learners.trees import sequence_tree
 from medray.types import Probe
 
-NUM_TOKENS = 96  # three cache blocks of 32: long enough for a stale prefix cache to show
+NUM_TOKENS = 40  # more than a cache block of 32, so that a stale prefix cache shows
 TEXT = (
     "A 64-year-old woman comes to the clinic because of breathlessness on exertion and swollen ankles that have "
     "become worse over three weeks. Her blood pressure is 152/94 mmHg and her pulse is 96/min. There are crackles "
