@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from typing import Any
 
 import ray
 
+from medray.actors.engine_calls import EngineCalls, free_address
+from medray.actors.published import PublishedWeights, publish
 from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
 from medray.observability.meters import Meters
-from medray.types import Floats, RolloutGroup, StepTotals
+from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ class LearnerActor:
 
     def rendezvous(self) -> tuple[str, int]:
         """An address of this node at which rank 0 can gather its peers."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+        return free_address()
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model."""
@@ -82,19 +81,52 @@ class LearnerActor:
             self.learner.scorer, group, self.job.algorithm.kl.estimator, adapter=False
         )
 
-    def publish(self, version: int) -> Any:
-        """Put the present weights into the object store as `version` (rank 0)."""
-        from medray.actors.published import publish
+    def probe(self) -> Probe:
+        """The probe text scored under the present weights."""
         from medray.learners.probe import make_probe
+
+        return make_probe(self.learner.scorer)
+
+    def publish(self, version: int) -> PublishedWeights:
+        """Put the present weights into the object store as `version` (rank 0)."""
         from medray.models.export import tied_names
 
         return publish(
             version,
             self.learner.weights(),
             tied_names(self.learner.policy),
-            make_probe(self.learner.scorer),
+            self.probe(),
             self.job.sync.bucket_mb * 2**20,
         )
+
+    def connect(self, engines: Sequence[Any]) -> None:
+        """Join the engines through vLLM's own transfer backend (rank 0; nccl and ipc)."""
+        from medray.engines.direct_transfer import DirectTransfer, EngineClient
+        from medray.models.export import delivered_weights
+
+        job = self.job
+        ranks_per_engine = job.rollout.engine.tensor_parallel
+        client = EngineClient(
+            EngineCalls(engines, job.deadlines.sync_s), len(engines), ranks_per_engine
+        )
+        self.transfer = DirectTransfer(
+            "ipc" if job.sync.backend == "ipc" else "nccl",
+            client,
+            lambda: delivered_weights(self.learner.policy),
+            address=free_address(),
+            num_engine_ranks=len(engines) * ranks_per_engine,
+        )
+
+    def send(self, version: int) -> WeightManifest:
+        """Push the present weights to the connected engines; returns what they must prove (rank 0)."""
+        from medray.models.export import delivered_weights
+
+        infos = {
+            name: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch."))
+            for name, t in delivered_weights(self.learner.policy)
+        }
+        self.transfer.send()
+        return WeightManifest(version, infos, self.probe())
 
     def save(self, step: int, scalars: Mapping[str, Any]) -> str:
         """Write checkpoint `step` of the run (rank 0)."""

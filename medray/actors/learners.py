@@ -11,7 +11,7 @@ from medray.actors.wait import Ref, gather
 from medray.config.grpo import GrpoJob
 from medray.data.packing import balance
 from medray.observability.meters import Meters
-from medray.types import GroupMeta, StepTotals
+from medray.types import GroupMeta, Probe, StepTotals, WeightManifest
 
 
 class LearnerGroup:
@@ -43,6 +43,20 @@ class LearnerGroup:
         return self._first(
             self.ranks[0].publish.remote(version), self.deadlines.sync_s, "publish weights"
         )
+
+    def probe(self) -> Probe:
+        """The probe text scored under the present weights."""
+        return self._first(self.ranks[0].probe.remote(), self.deadlines.sync_s, "score the probe")
+
+    def connect(self, engines: Sequence[Any]) -> None:
+        """Join the engines through vLLM's own transfer backend."""
+        ref = self.ranks[0].connect.remote(list(engines))
+        self._first(ref, self.deadlines.start_s, "connect learner and engines")
+
+    def send(self, version: int) -> WeightManifest:
+        """Push the weights to the connected engines."""
+        ref = self.ranks[0].send.remote(version)
+        return self._first(ref, self.deadlines.sync_s, f"send weights {version}")
 
     def save(self, step: int, scalars: Mapping[str, Any]) -> str:
         """Write a checkpoint; returns its folder."""

@@ -12,7 +12,7 @@ from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
 from medray.config.grpo import GrpoJob
 from medray.errors import WeightSyncError
-from medray.types import GenerateSpec, GroupMeta, Prompt, RolloutGroup
+from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, WeightManifest
 
 MIN_MODEL_LEN = 128  # room for the probe
 
@@ -49,6 +49,26 @@ class RolloutActor:
         return self.engine.load_weights(
             published.manifest, arrays(published, deadline_s=deadline), tolerance=self.job.tolerance
         )
+
+    def begin_sync(self, probe: Probe) -> None:
+        """Open a transaction whose tensors another process sends (nccl, ipc)."""
+        self.engine.begin_update(probe)
+
+    def transfer(self, method: str, *arguments: Any) -> None:
+        """One call of vLLM's weight-transfer protocol, made by the sender."""
+        self.engine.transfer(method, *arguments)
+
+    def end_sync(self, manifest: WeightManifest) -> float:
+        """Close the transaction; returns the probe's gap in nats."""
+        return self.engine.end_update(manifest, tolerance=self.job.tolerance)
+
+    def sleep(self) -> None:
+        """Free the accelerator for the learner that shares it."""
+        self.engine.sleep()
+
+    def wake(self) -> None:
+        """Take the accelerator's memory back."""
+        self.engine.wake()
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, version: int

@@ -14,7 +14,7 @@ from medray.actors.published import PublishedWeights
 from medray.actors.wait import Ref, fetch, gather, unwrap
 from medray.config.grpo import GrpoJob
 from medray.errors import DeadlineExceeded
-from medray.types import GenerateSpec, GroupMeta, Prompt
+from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, WeightManifest
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,39 @@ class RolloutPool:
         self.workers = {f"rollout-{i}": worker for i, worker in enumerate(workers)}
         self.deadlines = job.deadlines
         self.version = -1
+        self.asleep = False
 
     def load(self, published: PublishedWeights) -> float:
         """Give every worker the weights, in parallel; returns the largest probe gap in nats."""
-        calls = {name: worker.load.remote(published) for name, worker in self.workers.items()}
-        gaps = gather(
-            calls, deadline_s=self.deadlines.sync_s, doing=f"weight sync {published.version}"
-        )
+        gaps = self._all("load", published, doing=f"weight sync {published.version}")
         self.version = published.version
         return max(gaps.values())
+
+    def _all(self, method: str, *arguments: Any, doing: str) -> dict[str, Any]:
+        calls = {n: getattr(w, method).remote(*arguments) for n, w in self.workers.items()}
+        return gather(calls, deadline_s=self.deadlines.sync_s, doing=doing)
+
+    def begin_sync(self, probe: Probe) -> None:
+        """Open a transaction on every worker, for tensors that the learner will send."""
+        self._all("begin_sync", probe, doing="open weight sync")
+
+    def end_sync(self, manifest: WeightManifest) -> float:
+        """Have every worker prove and serve the weights it was sent; the largest gap in nats."""
+        gaps = self._all("end_sync", manifest, doing=f"weight sync {manifest.version}")
+        self.version = manifest.version
+        return max(gaps.values())
+
+    def sleep(self) -> None:
+        """Free the accelerators that learner and engines share."""
+        if not self.asleep:
+            self._all("sleep", doing="sleep")
+            self.asleep = True
+
+    def wake(self) -> None:
+        """Take the accelerators' memory back."""
+        if self.asleep:
+            self._all("wake", doing="wake")
+            self.asleep = False
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec

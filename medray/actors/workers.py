@@ -12,15 +12,18 @@ from ray.util.placement_group import remove_placement_group
 
 from medray.actors.collect import Collector, GraderPool, ReferenceScorer
 from medray.actors.grader import GraderActor
-from medray.actors.learner import LearnerActor
+from medray.actors.learner import LearnerActor, TrainItem
 from medray.actors.learners import LearnerGroup
 from medray.actors.placement import actor_options, reserve
 from medray.actors.reference import ReferenceActor
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
 from medray.actors.wait import Ref, Started, gather
+from medray.actors.weight_sync import WeightSync, make_sync
 from medray.config.grpo import GrpoJob
 from medray.config.resources import grpo_roles
+from medray.observability.meters import Meters
+from medray.types import GroupMeta
 
 
 @dataclass
@@ -32,15 +35,23 @@ class Workers:
     rollouts: RolloutPool
     graders: GraderPool
     collector: Collector
+    weight_sync: WeightSync
     starting: dict[str, Ref] = field(default_factory=dict)
 
     def wait_ready(self) -> dict[str, Started]:
         """Wait until every model is loaded; returns what each actor said of itself."""
         return gather(self.starting, deadline_s=self.job.deadlines.start_s, doing="start")
 
+    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
+        """One optimizer step; engines that share the learner's accelerators sleep meanwhile."""
+        if self.job.scale.colocate:
+            self.rollouts.sleep()
+        return self.learners.update(items, metas)
+
     def sync(self, version: int) -> float:
-        """Publish the learner's weights and have every engine take and prove them; the largest gap in nats."""
-        return self.rollouts.load(self.learners.publish(version))
+        """Have every engine take and prove the learner's weights; the largest gap in nats."""
+        self.rollouts.wake()
+        return self.weight_sync(version)
 
     @classmethod
     @contextmanager
@@ -95,6 +106,7 @@ class Workers:
             rollouts,
             pool,
             Collector(rollouts, pool, reference, job.deadlines),
+            make_sync(job, learners, rollouts),
             starting,
         )
 

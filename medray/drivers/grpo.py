@@ -42,7 +42,7 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         with timer("update"):
             meters = Meters()
             for items, metas in minibatches(batch, advantages, job.algorithm):
-                meters.merge(workers.learners.update(items, metas))
+                meters.merge(workers.update(items, metas))
         with timer("sync"):
             gap = workers.sync(step)
         with timer("record"):

@@ -61,6 +61,7 @@ class VllmEngine:
 
         weight_transfer.register()
         self.version = -1
+        self._asleep = False
         self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
         self._next_request = 0
         try:
@@ -97,36 +98,47 @@ class VllmEngine:
         self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
     ) -> float:
         """Replace all weights as one transaction and prove it with the manifest's probe."""
-        self.version = -1  # nothing is served from here on unless the transaction ends well
-        # Fill the cache under the old weights, so that a forgotten reset shows.
-        self._fill_cache(manifest.probe)
-        self._engine.collective_rpc("start_weight_update")
+        self.begin_update(manifest.probe)
+        self.transfer("start_weight_update")
         try:
             delivered = self._deliver(manifest, tensors)
         finally:  # a broken delivery leaves mixed weights, but an engine that another sync can mend
-            self._engine.collective_rpc("finish_weight_update")
+            self.transfer("finish_weight_update")
         missing, surplus = manifest.tensors.keys() - delivered, delivered - manifest.tensors.keys()
         if missing or surplus:
             raise MissingTensorError(
                 f"weight sync {manifest.version}: {len(missing)} tensors missing {sorted(missing)[:3]}, "
                 f"{len(surplus)} unknown {sorted(surplus)[:3]}; the engine stays closed"
             )
+        return self.end_update(manifest, tolerance=tolerance)
+
+    def begin_update(self, probe: Probe) -> None:
+        """Close the engine; nothing is served from here on unless the transaction ends well."""
+        self.version = -1
+        if not self._asleep:  # under the old weights, so that a forgotten cache reset shows
+            self._fill_cache(probe)
+
+    def transfer(self, method: str, *arguments: Any) -> None:
+        """One call of vLLM's weight-transfer protocol, on every worker of the engine."""
+        self._engine.collective_rpc(method, args=arguments)
+
+    def end_update(self, manifest: WeightManifest, *, tolerance: float) -> float:
+        """Reset the cache, prove the weights, and open the engine; returns the probe's gap (nats)."""
         self._reset_cache()
         gap = self._check_probe(manifest, tolerance)
         self.version = manifest.version
         return gap
 
     def sleep(self) -> None:
-        """Free weights and KV cache on the accelerator; a no-op on CPU."""
+        """Discard weights and KV cache to free the accelerator; a no-op on CPU."""
+        self.version = -1
+        self._asleep = True
         self._engine.sleep(level=2)
 
     def wake(self) -> None:
-        """Take the memory again."""
+        """Take the memory again; the weights must be loaded anew before the next order."""
         self._engine.wake_up()
-
-    def init_transfer(self, info: dict[str, Any]) -> None:
-        """Rendezvous of vLLM's own `nccl` and `ipc` backends."""
-        self._engine.collective_rpc("init_weight_transfer_engine", args=(info,))
+        self._asleep = False
 
     # The transaction's parts ----------------------------------------------------------------
 
@@ -139,8 +151,10 @@ class VllmEngine:
                     f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, promised {promised.shape}"
                 )
             if promised is not None:
-                update = {"names": [name], "arrays": [array], "dtypes": [promised.dtype]}
-                self._engine.collective_rpc("update_weights", kwargs={"update_info": update})
+                self.transfer(
+                    "update_weights",
+                    {"names": [name], "arrays": [array], "dtypes": [promised.dtype]},
+                )
             delivered.add(name)
         return delivered
 
@@ -159,8 +173,8 @@ class VllmEngine:
         if not gap <= tolerance:
             raise LogprobMismatchError(
                 f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token "
-                f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was lost on the way, or sync.tolerance "
-                "is too tight for the dtype"
+                f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was lost on the way, or "
+                "sync.tolerance is too tight for the dtype"
             )
         return gap
 

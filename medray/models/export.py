@@ -45,6 +45,15 @@ def tied_names(policy: PolicyModel) -> dict[str, str]:
     return {name: stored[id(p)] for name, p in every if stored[id(p)] != name}
 
 
+def delivered_weights(policy: PolicyModel) -> Iterator[tuple[str, Tensor]]:
+    """`named_weights`, and every tied name after the weight whose storage it shares."""
+    aliases = {stored: alias for alias, stored in tied_names(policy).items()}
+    for name, tensor in named_weights(policy):
+        yield name, tensor
+        if name in aliases:
+            yield aliases[name], tensor
+
+
 def _adapted_layers(module: nn.Module) -> dict[str, Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
