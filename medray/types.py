@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,47 @@ Floats = npt.NDArray[np.float32]
 FinishReason = Literal["stop", "length", "abort"]
 
 
-class Message(TypedDict):
-    """One turn of a chat."""
+Role = Literal["system", "user", "assistant", "tool"]
+Tool = Mapping[str, object]
+"""A function the model may call: `name`, `description`, `parameters` (a JSON schema)."""
 
-    role: str
+
+class ToolCall(TypedDict):
+    """One function the assistant asks for; `arguments` is a JSON object."""
+
+    name: str
+    arguments: Mapping[str, object]
+
+
+class Message(TypedDict):
+    """One turn of a chat.
+
+    A chain of thought stands inside `content`, between `<think>` and `</think>`. `tool_calls` is only on
+    assistant turns, whose `content` may then be empty. `trained` is only on assistant turns and says
+    whether their tokens are; absent means yes. `name` is only on tool turns: whose result this is, when known.
+    """
+
+    role: Role
     content: str
+    tool_calls: NotRequired[tuple[ToolCall, ...]]
+    trained: NotRequired[bool]
+    name: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The canonical row every dataset schema is turned into.
+    """The canonical row every dataset schema is turned into; which fields are filled says what it can train.
+
+    - pretraining: `text`;
+    - supervised fine-tuning: `messages`, with at least one assistant turn;
+    - preferences: `messages` is the prompt, `chosen` and `rejected` are two ways to continue it;
+    - unpaired preferences (KTO): the prompt, and only one of the two (see `label`);
+    - reinforcement learning: `messages` ends before the assistant's turn, and `answer` or a rubric in
+      `extra` says what is right.
 
     `group_id` names what must stay on one side of a split (a patient, a case, a code); `answer` is the
-    gold answer in the form the reward expects (for a choice: its letters, "B" or "ABD").
+    gold answer in the form the reward expects (for a choice: its letters, "B" or "ABD"). `margin` is by how
+    much `chosen` was judged better, 0 when the data do not say. Values in `extra` are JSON values.
     """
 
     id: str
@@ -44,6 +72,18 @@ class Record:
     licence: str = ""
     group_id: str = ""
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
+    tools: tuple[Tool, ...] = ()
+    chosen: tuple[Message, ...] = ()
+    rejected: tuple[Message, ...] = ()
+    margin: float = 0.0
+    text: str = ""
+
+    @property
+    def label(self) -> bool | None:
+        """For an unpaired preference, whether its continuation is desirable; None for all other records."""
+        if bool(self.chosen) == bool(self.rejected):
+            return None
+        return bool(self.chosen)
 
 
 @dataclass(frozen=True, slots=True)
