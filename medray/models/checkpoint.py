@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from medray.errors import CheckpointError
 from medray.models.load import PolicyModel
 from medray.models.run_folder import SCALARS, checkpoints, load_scalars
-from medray.observability.atomic import replace_dir
+from medray.observability.atomic import explain_full_disk, replace_dir
 
 STATE = "trainer_state.safetensors"
 
@@ -28,23 +31,46 @@ def save_checkpoint(
         step: step the state belongs to.
         policy: full weights, or the adapter alone under LoRA, are written in Hugging Face layout.
         state: `tensors` (name -> tensor) and `scalars` (JSON values).
+
+    Raises:
+        ResourceError: the disk is full; nothing half-written is left.
     """
     folder = out / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step_{step:06d}"
     partial = folder / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    (policy.adapter or policy.module).save_pretrained(partial)
-    policy.tokenizer.save_pretrained(partial)
-    save_file({name: t.contiguous() for name, t in state["tensors"].items()}, partial / STATE)
-    (partial / SCALARS).write_text(
-        json.dumps(state["scalars"], indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
-    replace_dir(partial, final)
+    with _explained(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            _write(partial, policy, state)
+            replace_dir(partial, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     for old in checkpoints(out)[:-keep_last]:
         shutil.rmtree(old)
     return final
+
+
+def _write(folder: Path, policy: PolicyModel, state: dict[str, Any]) -> None:
+    (policy.adapter or policy.module).save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    save_file({name: t.contiguous() for name, t in state["tensors"].items()}, folder / STATE)
+    scalars = json.dumps(state["scalars"], indent=2, sort_keys=True)
+    (folder / SCALARS).write_text(scalars + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """A full disk as one line; safetensors reports it in an error of its own."""
+    try:
+        with explain_full_disk(path):
+            yield
+    except SafetensorError as error:
+        if "os error 28" not in str(error) and "os error 122" not in str(error):
+            raise
+        with explain_full_disk(path):
+            raise OSError(errno.ENOSPC, "no space left") from None
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:

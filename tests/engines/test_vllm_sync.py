@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medray.config.grpo import LearnerConfig
-from medray.config.model import ModelConfig
+from medray.config.model import LoraConfig, ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.vllm import VllmEngine
 from medray.errors import LogprobMismatchError, MissingTensorError, StaleCacheError
@@ -62,6 +62,33 @@ def _delivery(
     return WeightManifest(
         version, infos, make_probe(Scorer(policy, config=LearnerConfig()))
     ), weights
+
+
+@pytest.mark.parametrize(
+    "adapted",
+    [
+        {"lora": LoraConfig(rank=4)},
+        {"lora": LoraConfig(rank=4, rslora=True)},
+        {"lora": LoraConfig(rank=4, dora=True)},
+        {"lora": LoraConfig(rank=4), "quantisation": "4bit"},
+        {"lora": LoraConfig(rank=4), "quantisation": "8bit"},
+    ],
+    ids=["lora", "rslora", "dora", "4bit", "8bit"],
+)
+def test_adapters_arrive_merged(
+    engine: VllmEngine, tiny_model: Path, adapted: dict[str, Any]
+) -> None:
+    """What the engine serves is the base and its trained adapter, whatever the base is stored in."""
+    policy = load_policy(ModelConfig(path=str(tiny_model), **adapted))
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in policy.trainable():
+            if "lora_" in name and "magnitude" not in name:
+                parameter.copy_(0.1 * torch.randn_like(parameter))
+    manifest, weights = _delivery(policy, 20)
+    # An 8-bit forward also rounds activations, which no merged weight can show.
+    tolerance = 0.2 if adapted.get("quantisation") == "8bit" else TOLERANCE
+    assert engine.load_weights(manifest, weights, tolerance=tolerance) < tolerance
 
 
 @pytest.fixture
