@@ -18,14 +18,19 @@ from medray.types import Floats, GroupScore, RolloutGroup
 class GraderActor:
     """Scores groups with the job's reward mixture."""
 
-    def __init__(self, job: GrpoJob) -> None:
+    def __init__(self, job: GrpoJob, index: int) -> None:
         self.job = job
+        self.index = index
 
     def start(self) -> Started:
         """Build the rewards."""
         began = time.monotonic()
         self.rewards = build_rewards(self.job.rewards)
         return Started("grader", time.monotonic() - began)
+
+    def alive(self) -> bool:
+        """True, from a process that lives."""
+        return True
 
     def score(self, group: RolloutGroup) -> GroupScore:
         """Rewards of one group."""

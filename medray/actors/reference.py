@@ -16,8 +16,9 @@ from medray.types import Floats, RolloutGroup
 class ReferenceActor:
     """Scores groups under the model that training started from."""
 
-    def __init__(self, job: GrpoJob) -> None:
+    def __init__(self, job: GrpoJob, index: int) -> None:
         self.job = job
+        self.index = index
 
     def start(self) -> Started:
         """Load the model, frozen."""

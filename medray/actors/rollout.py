@@ -11,7 +11,8 @@ import ray
 from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
 from medray.config.grpo import GrpoJob
-from medray.errors import WeightSyncError
+from medray.errors import ModelError, WeightSyncError
+from medray.models.tokenizer import max_positions
 from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, WeightManifest
 
 MIN_MODEL_LEN = 128  # room for the probe
@@ -31,17 +32,33 @@ class RolloutActor:
         from medray.engines.vllm import VllmEngine
 
         job = self.job
-        evaluated = job.evaluation.max_new_tokens or 0
-        longest = job.data.max_prompt_tokens + max(job.rollout.max_new_tokens, evaluated)
         self.engine = VllmEngine(
             job.model,
             job.rollout.engine,
-            max_model_len=max(longest, MIN_MODEL_LEN),
+            max_model_len=self._longest(),
             threads=job.scale.rollout.num_threads,
             seed=job.seed,
             backend=job.sync.backend,
         )
         return Started(self.name, time.monotonic() - began)
+
+    def _longest(self) -> int:
+        """Tokens of the longest sequence the job may ask for.
+
+        Raises:
+            ModelError: the model has fewer positions.
+        """
+        job = self.job
+        evaluated = job.evaluation.max_new_tokens or 0
+        new = max(job.rollout.max_new_tokens, evaluated)
+        longest = max(job.data.max_prompt_tokens + new, MIN_MODEL_LEN)
+        limit = max_positions(job.model)
+        if limit is not None and longest > limit:
+            raise ModelError(
+                f"data.max_prompt_tokens={job.data.max_prompt_tokens} and {new} new tokens exceed the {limit} "
+                f"positions of {job.model.path}: lower data.max_prompt_tokens to {limit - new} or less"
+            )
+        return longest
 
     def load(self, published: PublishedWeights) -> float:
         """Take `published` as one verified transaction; returns the probe's gap in nats."""
@@ -73,7 +90,7 @@ class RolloutActor:
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, version: int
     ) -> Iterator[Any]:
-        """Stream, for each prompt as it completes: (its index in `prompts`, `GroupMeta`), then the `RolloutGroup`.
+        """Stream, for each prompt as it completes, the `RolloutGroup` and then (its index in `prompts`, `GroupMeta`).
 
         Raises:
             WeightSyncError: the engine does not hold `version`.
@@ -95,5 +112,5 @@ class RolloutActor:
                 worker=self.name,
                 num_cached_tokens=done.num_cached_tokens,
             )
-            yield done.index, meta
             yield RolloutGroup(prompt, done.responses, version, self.name)
+            yield done.index, meta

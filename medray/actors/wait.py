@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from medray.errors import DeadlineExceeded, MedrayError, WorkerLost
+
+GRACE_S = 5.0  # how long an error waits for the death that may have caused it
 
 Ref = Any  # ray.ObjectRef: an object somewhere in the cluster
 
@@ -25,18 +28,37 @@ class Started:
 def gather(calls: Mapping[str, Ref], *, deadline_s: float, doing: str) -> dict[str, Any]:
     """Results of named calls, in the same order.
 
+    A death is raised as soon as it shows, whoever is still busy: peers of a dead rank may never return. Another
+    error waits a moment for a death that explains it.
+
     Raises:
         DeadlineExceeded: not all arrived in time; names the missing.
         WorkerLost: an actor died.
         MedrayError: whatever an actor raised on purpose, unwrapped.
     """
-    refs = list(calls.values())
-    ready, _ = ray.wait(refs, num_returns=len(refs), timeout=deadline_s)
-    if len(ready) < len(refs):
-        done = set(ready)
-        late = [name for name, ref in calls.items() if ref not in done]
-        raise DeadlineExceeded(f"{doing}: no answer from {', '.join(late)} within {deadline_s:g} s")
-    return {name: fetch(ref, name=name, doing=doing) for name, ref in calls.items()}
+    pending = {ref: name for name, ref in calls.items()}
+    results: dict[str, Any] = {}
+    failure: Exception | None = None
+    end = time.monotonic() + deadline_s
+    while pending:
+        left = end - time.monotonic() if failure is None else GRACE_S
+        ready, _ = ray.wait(list(pending), timeout=max(0.0, left))
+        if not ready and failure is not None:
+            raise failure
+        if not ready:
+            late = ", ".join(pending.values())
+            raise DeadlineExceeded(f"{doing}: no answer from {late} within {deadline_s:g} s")
+        for ref in ready:
+            name = pending.pop(ref)
+            try:
+                results[name] = fetch(ref, name=name, doing=doing)
+            except WorkerLost:
+                raise
+            except Exception as error:
+                failure = failure or error
+    if failure is not None:
+        raise failure
+    return {name: results[name] for name in calls}
 
 
 def fetch(ref: Ref, *, name: str, doing: str) -> Any:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.util.placement_group import remove_placement_group
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from medray.actors.collect import Collector, GraderPool, ReferenceScorer
+from medray.actors.collect import Collector, ReferenceScorer
 from medray.actors.grader import GraderActor
+from medray.actors.graders import GraderPool
+from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
 from medray.actors.learners import LearnerGroup
 from medray.actors.placement import actor_options, reserve
@@ -21,7 +23,7 @@ from medray.actors.rollouts import RolloutPool
 from medray.actors.wait import Ref, Started, gather
 from medray.actors.weight_sync import WeightSync, make_sync
 from medray.config.grpo import GrpoJob
-from medray.config.resources import grpo_roles
+from medray.config.resources import Role, grpo_roles
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
 
@@ -36,6 +38,7 @@ class Workers:
     graders: GraderPool
     collector: Collector
     weight_sync: WeightSync
+    incidents: Incidents
     starting: dict[str, Ref] = field(default_factory=dict)
 
     def wait_ready(self) -> dict[str, Started]:
@@ -61,42 +64,35 @@ class Workers:
         group = reserve(
             roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
         )
-        actors: list[Any] = []
+        crew = _Crew(job, roles, group)
         try:
-
-            def start(name: str, kind: Any, *arguments: Any, numbered: bool = True) -> list[Any]:
-                made = [
-                    kind.options(**options).remote(job, *((i,) if numbered else ()), *arguments)
-                    for i, options in enumerate(actor_options(group, roles, name))
-                ]
-                actors.extend(made)
-                return made
-
-            ranks = start("learner", LearnerActor)
-            engines = start("rollout", RolloutActor)
-            references = start("reference", ReferenceActor, numbered=False)
-            graders = start("grader", GraderActor, numbered=False)
-            yield cls._assemble(job, ranks, engines, references, graders, checkpoint)
+            yield cls._assemble(job, crew, checkpoint)
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            crew.dismiss()
             remove_placement_group(group)
 
     @classmethod
-    def _assemble(
-        cls, job: GrpoJob, ranks: Sequence[Any], engines: Sequence[Any], references: Sequence[Any],
-        graders: Sequence[Any], checkpoint: str | None,
-    ) -> Workers:  # fmt: skip
-        address = ranks[0].rendezvous.remote()
+    def _assemble(cls, job: GrpoJob, crew: _Crew, checkpoint: str | None) -> Workers:
+        incidents = Incidents(job.out)
+        learners = LearnerGroup(crew.all("learner", LearnerActor), job)
+        references = crew.all("reference", ReferenceActor)
+        rollouts = RolloutPool(
+            lambda i: crew.one("rollout", RolloutActor, i),
+            job.scale.rollout_workers,
+            job,
+            incidents,
+        )
+        graders = GraderPool(
+            lambda i: crew.one("grader", GraderActor, i), job.scale.graders, job, incidents
+        )
+        address = learners.ranks[0].rendezvous.remote()
         starting = {
-            f"learner rank {r}": a.start.remote(address, checkpoint) for r, a in enumerate(ranks)
+            f"learner rank {r}": a.start.remote(address, checkpoint)
+            for r, a in enumerate(learners.ranks)
         }
-        starting |= {f"rollout-{i}": a.start.remote() for i, a in enumerate(engines)}
+        starting |= {m.name: m.handle.start.remote() for m in rollouts.members}
         starting |= {f"reference-{i}": a.start.remote() for i, a in enumerate(references)}
-        starting |= {f"grader-{i}": a.start.remote() for i, a in enumerate(graders)}
-        learners = LearnerGroup(ranks, job)
-        rollouts = RolloutPool(engines, job)
-        pool = GraderPool(graders, job.deadlines)
+        starting |= {f"grader-{i}": a.start.remote() for i, a in enumerate(graders.graders)}
         reference: ReferenceScorer | None = None
         if job.algorithm.kl.coef > 0:
             reference = _ReferencePool(references) if references else learners
@@ -104,11 +100,36 @@ class Workers:
             job,
             learners,
             rollouts,
-            pool,
-            Collector(rollouts, pool, reference, job.deadlines),
+            graders,
+            Collector(rollouts, graders, reference, job.deadlines),
             make_sync(job, learners, rollouts),
+            incidents,
             starting,
         )
+
+
+class _Crew:
+    """Starts actors in their places, again where one died, and lets all of them go."""
+
+    def __init__(self, job: GrpoJob, roles: Sequence[Role], group: PlacementGroup) -> None:
+        self.job = job
+        self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
+        self.actors: list[Any] = []
+
+    def one(self, role: str, kind: Any, index: int) -> Any:
+        """An actor in place `index` of its role."""
+        actor = kind.options(**self.options[role][index]).remote(self.job, index)
+        self.actors.append(actor)
+        return actor
+
+    def all(self, role: str, kind: Any) -> list[Any]:
+        """One actor in every place of the role; none where the job has no such role."""
+        return [self.one(role, kind, i) for i in range(len(self.options.get(role, ())))]
+
+    def dismiss(self) -> None:
+        """Kill every actor that was started."""
+        for actor in self.actors:
+            ray.kill(actor)
 
 
 class _ReferencePool:

@@ -42,6 +42,8 @@ class ScaleConfig(Section):
     grader: RoleResources = RoleResources(cpus=0.1)
     placement: Literal["pack", "spread"] = "pack"
     """Keep the actors on few nodes, or spread them."""
+    max_restarts: int = Field(default=20, ge=0)
+    """Deaths of rollout workers, of graders, and of the learner that a run makes good before it gives up."""
     colocate: bool = False
     """Learner and engines share the GPUs and take turns (vLLM sleeps during the update)."""
 

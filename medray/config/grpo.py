@@ -11,7 +11,7 @@ from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
 from medray.config.data import DataConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
-from medray.config.reward import RewardConfig
+from medray.config.reward import GradingConfig, RewardConfig
 from medray.config.rollout import RolloutConfig
 from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
 
@@ -74,6 +74,7 @@ class GrpoJob(Section):
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     rewards: tuple[RewardConfig, ...] = (RewardConfig(),)
+    grading: GradingConfig = GradingConfig()
     rollout: RolloutConfig = RolloutConfig()
     algorithm: AlgorithmConfig = AlgorithmConfig()
     optim: OptimConfig = OptimConfig()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,3 +18,12 @@ class RewardConfig(Section):
     """Factor of this reward in the mixture."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The reward's own settings; checked by the reward before anything starts."""
+
+
+class GradingConfig(Section):
+    """What happens when a grader cannot judge. Its failure is never a reward."""
+
+    retries: int = Field(default=2, ge=0)
+    """Further tries of the whole group."""
+    on_failure: Literal["stop", "drop"] = "stop"
+    """stop the run, or drop the group from the batch and count it."""

@@ -51,13 +51,9 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         if due(step, job.evaluation.every, job.num_steps):
             with timer("evaluate"):
                 run.sink.evaluation(step, evaluator())
-        run.record(
-            step,
-            meters.values() | rollout_metrics(batch, advantages) | {"sync/max_logprob_gap": gap},
-        )
+        metrics = meters.values() | rollout_metrics(batch, advantages) | workers.incidents.drain()
+        run.record(step, metrics | {"sync/max_logprob_gap": gap})
         if due(step, job.checkpoint.every, job.num_steps):
-            with timer(
-                "save"
-            ):  # counted in the next step: a checkpoint must not be ahead of its metrics
+            with timer("save"):  # the next step's: a checkpoint must not be ahead of its metrics
                 workers.graders.finish_records()
                 workers.learners.save(step, {"prompt_position": stream.position})

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from medray.actors.cluster import connected
+from medray.actors.incidents import Incidents
 from medray.actors.wait import Started
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
@@ -18,7 +19,7 @@ from medray.data.load import Dataset, load_dataset
 from medray.drivers.grpo import train_grpo
 from medray.drivers.resume import Resume, find_resume
 from medray.drivers.steps import PromptSets, Run
-from medray.errors import DataError
+from medray.errors import DataError, WorkerLost
 from medray.models.fetch import resolve_model
 from medray.observability.console import Console, open_console
 from medray.observability.manifest import write_manifest
@@ -34,17 +35,30 @@ from medray.rewards.mixture import build_rewards
 def run_grpo(job: GrpoJob) -> None:
     """Train from start, or from the newest checkpoint under `job.out`, to the last step; then sum up."""
     began = time.monotonic()
-    resume = find_resume(job)
-    build_rewards(job.rewards)  # a wrong reward must fail before any actor starts
+    find_resume(job)  # a folder that holds another run must fail before anything starts
+    build_rewards(job.rewards)
     resolve_model(job.model.path)
     console = open_console(job.logging.console, job.num_steps)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
         with connected():
-            _train(job, resume, loading.result(), console, began)
+            _train_to_the_end(job, loading.result(), console, began)
     write_report(job.out)
     if job.logging.console != "quiet":
         print(format_summary(run_summary(job.out)))
+
+
+def _train_to_the_end(job: GrpoJob, dataset: Dataset, console: Console, began: float) -> None:
+    """Train; where an actor is lost for good (a learner rank), start again from the newest checkpoint."""
+    for restarts_left in reversed(range(job.scale.max_restarts + 1)):
+        resume = find_resume(job)
+        try:
+            return _train(job, resume, dataset, console, began)
+        except WorkerLost as loss:
+            if not restarts_left:
+                raise
+            Incidents(job.out).add("death", "learner", str(loss), "steps since the last checkpoint")
+            console.note(f"{loss}; starting again from the last checkpoint")
 
 
 def _train(

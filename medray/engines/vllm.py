@@ -70,7 +70,7 @@ class VllmEngine:
             )
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"vLLM cannot load model.path={model.path}: {str(error).splitlines()[0]}"
+                f"vLLM cannot load model.path={model.path}: {_reason(error)}"
             ) from None
 
     def generate(
@@ -300,3 +300,14 @@ def _response(output: Any) -> Response:
 def _plain_id(request_id: str, known: Iterable[str]) -> str:
     """vLLM may append a suffix to a request's name; ours are the digits before it."""
     return request_id if request_id in known else request_id.partition("-")[0]
+
+
+def _reason(error: Exception) -> str:
+    """The telling part of an error as one line: pydantic's begins with a count and a field name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [
+        line
+        for line in lines
+        if "validation error" not in line and "errors.pydantic.dev" not in line
+    ]
+    return " ".join(telling)[:400] if telling else type(error).__name__

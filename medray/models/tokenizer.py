@@ -25,3 +25,17 @@ def load_tokenizer(config: ModelConfig) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def max_positions(config: ModelConfig) -> int | None:
+    """Positions the model was built for, or None where its config does not say."""
+    from transformers import AutoConfig
+
+    source = resolve_model(config.path)
+    try:
+        found = AutoConfig.from_pretrained(
+            source, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError):
+        return None  # whoever loads the model explains
+    return getattr(found.get_text_config(), "max_position_embeddings", None)

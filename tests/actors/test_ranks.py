@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import ray
 
-from medray.actors.collect import GraderPool
 from medray.actors.grader import GraderActor
+from medray.actors.graders import GraderPool
+from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
 from medray.actors.learners import LearnerGroup
 from medray.actors.placement import reserve
@@ -93,7 +94,7 @@ def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("cluster")
 def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Slow"}])
-    grader = GraderActor.options(num_cpus=0).remote(job)
+    grader = GraderActor.options(num_cpus=0).remote(job, 0)
     gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
     with pytest.raises(
         DeadlineExceeded, match=r"grade: no answer from grader of prompt 0 within 2 s"
@@ -104,19 +105,59 @@ def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     ray.kill(grader)
 
 
+def _graders(job: GrpoJob, folder: Path) -> GraderPool:
+    def spawn(index: int) -> Any:
+        actor = GraderActor.options(num_cpus=0).remote(job, index)
+        actor.start.remote()
+        return actor
+
+    return GraderPool(spawn, 2, job, Incidents(folder))
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
-    grader = GraderActor.options(num_cpus=0).remote(job)
-    gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
-    pool = GraderPool([grader], job.deadlines)
+    pool = _graders(job, tmp_path)
+    pool.submit(0, "p0", ray.put(_groups(1)[0]))
     with pytest.raises(GraderError, match="judge unreachable"):
-        gather({"grader": pool.score(0, ray.put(_groups(1)[0]))}, deadline_s=60, doing="grade")
+        pool.results()
+    assert pool.incidents.drain() == {"incidents/retry": 2.0}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_group_that_cannot_be_judged_is_dropped_and_counted_where_asked(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    job = tiny_job(
+        tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:BrokenForEven"}],
+        grading={"retries": 1, "on_failure": "drop"},
+    )  # fmt: skip
+    pool = _graders(job, tmp_path)
+    for i, group in enumerate(_groups(4)):
+        pool.submit(i, f"p{i}", ray.put(group))
+    assert [i for i, score in sorted(pool.results().items()) if score is not None] == [1, 3]
+    assert pool.incidents.drain() == {"incidents/drop": 2.0, "incidents/retry": 2.0}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    job = tiny_job(tiny_model, tmp_path)
+    pool = _graders(job, tmp_path)
+    groups = _groups(6)
+    ray.kill(pool.graders[1])
+    for i, group in enumerate(groups):
+        pool.submit(i, f"p{i}", ray.put(group))
+    scores = pool.results()
+    assert sorted(scores) == list(range(6))
+    assert pool.restarts_left == job.scale.max_restarts - 1
+    assert "graded again" in (tmp_path / "incidents.jsonl").read_text()
 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
-    grader: Any = GraderActor.options(num_cpus=0).remote(tiny_job(tiny_model, tmp_path))
+    grader: Any = GraderActor.options(num_cpus=0).remote(tiny_job(tiny_model, tmp_path), 0)
     gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
     ray.kill(grader)
     with pytest.raises(WorkerLost, match="grade: grader-0 died"):

@@ -31,6 +31,13 @@ class FakeWorkers:
         return self
 
     @property
+    def incidents(self) -> FakeWorkers:
+        return self
+
+    def drain(self) -> dict[str, float]:
+        return {}
+
+    @property
     def learners(self) -> FakeWorkers:
         return self
 

@@ -29,6 +29,16 @@ class Broken(EvenBytes):
         raise ConnectionError("judge unreachable")
 
 
+class BrokenForEven(EvenBytes):
+    """A grader that cannot judge prompts with an even number."""
+
+    def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
+        """Fails for every second prompt."""
+        if int(prompt.record.id) % 2 == 0:
+            raise ConnectionError("judge unreachable")
+        return super().score(prompt, responses)
+
+
 class Slow(EvenBytes):
     """A grader that answers after ten seconds."""
 

@@ -35,7 +35,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=1024, tie_word_embeddings=tied, initializer_range=0.2,
+        num_key_value_heads=1, max_position_embeddings=2048, tie_word_embeddings=tied, initializer_range=0.2,
         eos_token_id=2, pad_token_id=0, bos_token_id=None,
     )  # fmt: skip
     model = LlamaForCausalLM(config)

@@ -1,0 +1,148 @@
+"""The grader processes: deaths are routine, and a grader that cannot judge is retried, never scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from medray.actors.incidents import Incidents
+from medray.actors.wait import Ref, fetch, gather
+from medray.config.grpo import GrpoJob
+from medray.errors import DeadlineExceeded, GraderError, WorkerLost
+from medray.types import Floats, GroupScore
+
+if TYPE_CHECKING:
+    from medray.actors.collect import ScoredGroup
+
+
+_Rows = tuple[int, list[Ref], list[GroupScore], list[Floats]]  # what one step's record is made from
+
+
+@dataclass
+class _Ticket:
+    index: int
+    prompt_id: str
+    group: Ref
+    grader: int
+    ref: Ref
+    tries: int = 1
+
+
+class _Again(Exception):
+    """The group has to be graded once more."""
+
+
+class GraderPool:
+    """All graders. Groups go to them in turn; a dead grader is replaced and its groups are graded again."""
+
+    def __init__(
+        self, spawn: Callable[[int], Any], num_graders: int, job: GrpoJob, incidents: Incidents
+    ) -> None:
+        self._spawn = spawn
+        self.graders = [spawn(i) for i in range(num_graders)]
+        self.job = job
+        self.deadlines = job.deadlines
+        self.incidents = incidents
+        self.restarts_left = job.scale.max_restarts
+        self._tickets: dict[Ref, _Ticket] = {}
+        self._record: tuple[_Rows, Ref] | None = None
+
+    def submit(self, index: int, prompt_id: str, group: Ref) -> None:
+        """Start grading a group."""
+        grader = index % len(self.graders)
+        self._open(
+            _Ticket(index, prompt_id, group, grader, self.graders[grader].score.remote(group))
+        )
+
+    def results(self) -> dict[int, GroupScore | None]:
+        """Wait for everything submitted; scores by index, None for a group that was dropped.
+
+        Raises:
+            GraderError: a group could not be judged in `grading.retries` further tries, and `grading.on_failure`
+                is stop.
+            DeadlineExceeded: a verdict is late; names grader and prompt.
+        """
+        scores: dict[int, GroupScore | None] = {}
+        end = time.monotonic() + self.deadlines.grade_s
+        while self._tickets:
+            ready, _ = ray.wait(list(self._tickets), timeout=max(0.0, end - time.monotonic()))
+            if not ready:
+                late = ", ".join(
+                    f"grader-{t.grader} (prompt {t.prompt_id})" for t in self._tickets.values()
+                )
+                self._tickets.clear()
+                raise DeadlineExceeded(
+                    f"grade: no answer from {late} within {self.deadlines.grade_s:g} s"
+                )
+            for ref in ready:
+                ticket = self._tickets.pop(ref)
+                try:
+                    scores[ticket.index] = self._verdict(ticket)
+                except _Again:
+                    ticket.ref = self.graders[ticket.grader].score.remote(ticket.group)
+                    self._open(ticket)
+        return scores
+
+    def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
+        """Write the step's rollouts to the run folder while training goes on."""
+        self.finish_records()
+        rows = (step, [s.group for s in batch], [s.score for s in batch], list(advantages))
+        self._record = (rows, self._write(rows))
+
+    def finish_records(self) -> None:
+        """Wait for the last record to be on disk; one whose writer died is written by another."""
+        while self._record is not None:
+            rows, ref = self._record
+            doing = f"write the rollouts of step {rows[0]}"
+            name = f"grader-{rows[0] % len(self.graders)}"
+            try:
+                gather({name: ref}, deadline_s=self.deadlines.save_s, doing=doing)
+                self._record = None
+            except WorkerLost as loss:
+                self._replace(rows[0] % len(self.graders), loss)
+                self.incidents.add("death", name, doing, "written again")
+                self._record = (rows, self._write(rows))
+
+    def _write(self, rows: _Rows) -> Ref:
+        return self.graders[rows[0] % len(self.graders)].record.remote(*rows)
+
+    def _verdict(self, ticket: _Ticket) -> GroupScore | None:
+        name = f"grader-{ticket.grader}"
+        try:
+            return fetch(ticket.ref, name=name, doing="grade")
+        except WorkerLost as loss:
+            self._replace(ticket.grader, loss)
+            self.incidents.add("death", name, "grade", f"prompt {ticket.prompt_id} graded again")
+        except GraderError as error:
+            if ticket.tries > self.job.grading.retries:
+                if self.job.grading.on_failure == "stop":
+                    raise
+                self.incidents.add("drop", name, "grade", f"prompt {ticket.prompt_id}: {error}")
+                return None
+            self.incidents.add("retry", name, "grade", f"prompt {ticket.prompt_id}: {error}")
+            ticket.tries += 1
+        raise _Again
+
+    def _replace(self, index: int, loss: WorkerLost) -> None:
+        if ray.wait([self.graders[index].alive.remote()], timeout=5)[0] and self._answers(index):
+            return  # an earlier ticket of the same grader had it replaced already
+        if self.restarts_left <= 0:
+            raise loss
+        self.restarts_left -= 1
+        self.graders[index] = self._spawn(index)
+        self.graders[index].start.remote()
+
+    def _answers(self, index: int) -> bool:
+        try:
+            return bool(
+                fetch(self.graders[index].alive.remote(), name=f"grader-{index}", doing="ask")
+            )
+        except WorkerLost:
+            return False
+
+    def _open(self, ticket: _Ticket) -> None:
+        self._tickets[ticket.ref] = ticket
