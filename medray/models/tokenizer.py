@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from medray.config.model import ModelConfig
 from medray.errors import ModelError
+from medray.models.adapter_folder import base_of, is_adapter
 from medray.models.fetch import resolve_model
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """The model's tokenizer, with a pad token."""
+    """The model's tokenizer, with a pad token; an adapter's own, where it was saved with one."""
     from transformers import AutoTokenizer
 
-    source = resolve_model(config.path)
+    source = resolve_model(config.tokenizer or config.path)
+    if is_adapter(source) and not any(Path(source).glob("tokenizer*")):
+        source = resolve_model(base_of(source))
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=config.revision, trust_remote_code=config.trust_remote_code
