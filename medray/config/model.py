@@ -8,6 +8,14 @@ from pydantic import Field, model_validator
 
 from medray.config.base import Section
 
+TemplateName = Literal[
+    "alpaca", "aquila", "baichuan", "baichuan2", "base", "belle", "chatglm", "chatglm2", "chatglm3", "chatml",
+    "cohere", "deepseek", "deepseek3", "deepseekcoder", "intern", "intern2", "linly", "llama2", "llama2-zh",
+    "llama3", "mistral", "orion", "phoenix", "qwen", "qwen3", "qwen3_5", "qwen3_5_nothink", "qwen3_nothink",
+    "starchat", "vicuna", "xverse", "yi", "ziya",
+]  # fmt: skip
+"""Chat templates by name (docs/TEMPLATES.md)."""
+
 
 class LoraConfig(Section):
     """Low-rank adapters (arXiv:2106.09685)."""
@@ -70,6 +78,8 @@ class ModelConfig(Section):
     tokenizer: str | None = None
     """Folder or hub id of another tokenizer, e.g. one with added tokens; None takes the model's own. Tokens that the
     model has no embedding for start from the mean embedding."""
+    template: TemplateName | None = None
+    """Chat template by name, written into the checkpoints' tokenizer too; None takes the tokenizer's own."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off unless you have read that code."""
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from medray.config.model import ModelConfig
+from medray.data.templates.registry import apply_template
 from medray.errors import ModelError
 from medray.models.adapter_folder import base_of, is_adapter
 from medray.models.fetch import resolve_model
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """The model's tokenizer, with a pad token; an adapter's own, where it was saved with one."""
+    """The model's tokenizer, with a pad token and the template asked for; an adapter's own, where it has one."""
     from transformers import AutoTokenizer
 
     source = resolve_model(config.tokenizer or config.path)
@@ -28,4 +29,6 @@ def load_tokenizer(config: ModelConfig) -> Any:
         ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if config.template is not None:
+        apply_template(tokenizer, config.template)
     return tokenizer
