@@ -17,8 +17,14 @@ from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.trees import rollout_tree
 from medray.observability.meters import Meters
 from medray.types import (
-    Floats, GenerateSpec, GroupMeta, Prompt, Response, RolloutGroup, StepTotals,
-)  # fmt: skip
+    Floats,
+    GenerateSpec,
+    GroupMeta,
+    Prompt,
+    Response,
+    RolloutGroup,
+    StepTotals,
+)
 from tests.support.rewards import EvenBytes
 
 STOP = 2
@@ -35,7 +41,9 @@ class ToyWorkers:
         self.reward = EvenBytes()
         self.version = -1
         self.num_old_passes = 0
-        self.mismatch_nats = 0.0  # standard deviation of the engine's error, for tests of corrections
+        self.mismatch_nats = (
+            0.0  # standard deviation of the engine's error, for tests of corrections
+        )
         self.collector = self.learners = self.graders = self
 
     def sync(self, version: int) -> float:
