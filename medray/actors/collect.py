@@ -10,6 +10,7 @@ from medray.actors.graders import GraderPool
 from medray.actors.rollouts import RolloutPool
 from medray.actors.wait import Ref, gather
 from medray.config.cluster import DeadlineConfig
+from medray.errors import GraderError
 from medray.types import GenerateSpec, GroupMeta, GroupScore, Prompt
 
 
@@ -74,6 +75,8 @@ class Collector:
             found[sampled.index] = (sampled.meta, sampled.group, logprobs)
         assert len(found) == len(prompts), f"{len(found)} of {len(prompts)} groups came back"
         scores = self.graders.results()
+        if prompts and not any(scores.values()):
+            raise GraderError("no group of the batch could be judged: see incidents.jsonl")
         sums = gather(kls, deadline_s=self.deadlines.update_s, doing="reference") if kls else {}
         kl_of = dict(zip(found, sums.values(), strict=True)) if sums else {}
         return [

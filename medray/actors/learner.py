@@ -26,6 +26,7 @@ class TrainItem:
     group: Ref  # RolloutGroup
     advantages: Floats  # [G]
     reference: Ref | None = None  # per response, the reference model's log-probabilities
+    old: Ref | None = None  # per response, the learner's own from before the batch's first update
 
 
 @ray.remote
@@ -59,12 +60,11 @@ class LearnerActor:
 
         deadline = self.job.deadlines.update_s
         groups: list[RolloutGroup] = ray.get([i.group for i in items], timeout=deadline)
-        references = [
-            None if i.reference is None else ray.get(i.reference, timeout=deadline) for i in items
-        ]
+        references = [_fetched(i.reference, deadline) for i in items]
+        olds = [_fetched(i.old, deadline) for i in items]
         trees = [
-            rollout_tree(group, item.advantages, reference)
-            for group, item, reference in zip(groups, items, references, strict=True)
+            rollout_tree(group, item.advantages, reference, old)
+            for group, item, reference, old in zip(groups, items, references, olds, strict=True)
         ]
         objective = PolicyGradient(self.job.algorithm, self.job.rollout.max_new_tokens)
         meters = self.learner.forward_backward(trees, objective, totals)
@@ -72,6 +72,13 @@ class LearnerActor:
         if self.rank == 0:
             meters.merge(step)
         return meters
+
+    def old_logprobs(self, group: RolloutGroup) -> list[Floats]:
+        """Per response of a group, the log-probabilities under the present weights."""
+        from medray.learners.trees import rollout_tree
+
+        [scored] = self.learner.scorer.logprobs([rollout_tree(group)])
+        return list(scored)
 
     def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
         """Score a group under the adapter's base; returns (KL to it of each response in nats, log-probs)."""
@@ -138,3 +145,7 @@ class LearnerActor:
         return str(
             save_checkpoint(Path(self.job.out), step, self.learner.policy, state, keep_last=keep)
         )
+
+
+def _fetched(ref: Ref | None, deadline_s: float) -> Any:
+    return None if ref is None else ray.get(ref, timeout=deadline_s)

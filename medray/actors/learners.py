@@ -64,6 +64,10 @@ class LearnerGroup:
             self.ranks[0].save.remote(step, scalars), self.deadlines.save_s, "save checkpoint"
         )
 
+    def old_logprobs(self, index: int, group: Ref) -> Ref:
+        """Start scoring a group under the present weights, on the ranks in turn; every later update comes after."""
+        return self.ranks[index % len(self.ranks)].old_logprobs.remote(group)
+
     def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring a group under the adapter's base, on the ranks in turn."""
         rank = self.ranks[index % len(self.ranks)]

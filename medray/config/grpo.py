@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
+from medray.config.algorithm import AlgorithmConfig
 from medray.config.base import Section
 from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
 from medray.config.data import DataConfig
@@ -14,39 +15,6 @@ from medray.config.optim import OptimConfig
 from medray.config.reward import GradingConfig, RewardConfig
 from medray.config.rollout import RolloutConfig
 from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
-
-
-class KlConfig(Section):
-    """Penalty that keeps the policy near the reference model."""
-
-    coef: float = Field(default=0.0, ge=0)
-    """Factor of the penalty; 0 starts no reference model and computes nothing."""
-    estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Schulman's estimators of KL(policy || reference): k1 = log ratio, k2 = half its square, k3 = r - 1 - log r."""
-    place: Literal["loss", "reward"] = "loss"
-    """Differentiate the penalty in the loss, or subtract it from the reward of each response."""
-
-
-class AlgorithmConfig(Section):
-    """GRPO (arXiv:2402.03300) and its variants."""
-
-    advantage_scale: Literal["none", "std"] = "none"
-    """Divide the group's centred rewards by their sample standard deviation, or leave them (arXiv:2503.20783)."""
-    aggregation: Literal["token", "sequence", "fixed"] = "token"
-    """token: mean over the step's trained tokens; sequence: mean over responses of their token mean;
-    fixed: sum over tokens / (responses * max_new_tokens)."""
-    clip_low: float = Field(default=0.2, ge=0, lt=1)
-    """The ratio is clipped below at 1 - clip_low."""
-    clip_high: float = Field(default=0.2, ge=0)
-    """The ratio is clipped above at 1 + clip_high."""
-    kl: KlConfig = KlConfig()
-    """Penalty towards the reference model."""
-    minibatches: int = Field(default=1, ge=1)
-    """Optimizer steps one rollout batch is cut into."""
-    epochs: int = Field(default=1, ge=1)
-    """Times a rollout batch is gone through."""
-    zero_advantages: bool = False
-    """Control experiment: train on advantages of zero, so nothing may improve."""
 
 
 class LearnerConfig(Section):
@@ -94,9 +62,10 @@ class GrpoJob(Section):
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
         rollout, algorithm, scale = self.rollout, self.algorithm, self.scale
-        if rollout.samples_per_prompt < 2:
+        if rollout.samples_per_prompt < algorithm.min_samples:
             raise ValueError(
-                "rollout.samples_per_prompt=1 leaves nothing to compare a response with: set it to 2 or more"
+                f"rollout.samples_per_prompt={rollout.samples_per_prompt} leaves nothing to compare a response with: "
+                f"set it to {algorithm.min_samples} or more"
             )
         if rollout.prompts_per_step % algorithm.minibatches:
             raise ValueError(

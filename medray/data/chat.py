@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from medray.data.rendering.chat import ChatOptions, ChatRenderer, renderer_of
 from medray.errors import DataError, ModelError
-from medray.types import Message, Prompt, Record
+from medray.types import Message, Prompt, Record, TokenIds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,19 +39,15 @@ def render_prompts(
         ModelError: the tokenizer has no chat template, or the template refuses a record.
         DataError: no prompt is short enough.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: use"
-            " an instruction-tuned model, or put a chat_template.jinja beside its tokenizer"
-        )
+    renderer = renderer_of(tokenizer)
     prompts: list[Prompt] = []
     too_long: list[str] = []
     for record in records:
-        token_ids = _token_ids(record, tokenizer, system)
+        token_ids = _token_ids(record, renderer, system)
         if len(token_ids) > max_prompt_tokens:
             too_long.append(record.id)
         else:
-            prompts.append(Prompt(record, np.asarray(token_ids, dtype=np.int32)))
+            prompts.append(Prompt(record, token_ids))
     if too_long:
         shown = ", ".join(too_long[:_NUM_SHOWN]) + (", ..." if len(too_long) > _NUM_SHOWN else "")
         where = f"longer than data.max_prompt_tokens={max_prompt_tokens}"
@@ -71,18 +66,14 @@ def with_system(messages: Sequence[Message], system: str | None) -> list[Message
     return [{"role": "system", "content": system}, *rest]
 
 
-def _token_ids(record: Record, tokenizer: PreTrainedTokenizerBase, system: str | None) -> list[int]:
+def _token_ids(record: Record, renderer: ChatRenderer, system: str | None) -> TokenIds:
     from jinja2 import TemplateError
 
-    messages: list[Any] = list(with_system(record.messages, system))
+    options = ChatOptions(tools=record.tools)
     try:
-        # The template writes its special tokens; apply_chat_template adds none besides.
-        encoded: Any = tokenizer.apply_chat_template(
-            messages, tokenize=True, add_generation_prompt=True, return_dict=True
-        )
+        return renderer.prompt_ids(with_system(record.messages, system), options)
     except (TemplateError, TypeError) as error:
         raise ModelError(
             f"the model's chat template refuses record {record.id}: {error}: check the roles of its"
             " messages (some templates take no system message: leave data.system unset)"
         ) from error
-    return list(encoded["input_ids"])

@@ -1,35 +1,42 @@
-"""Between a scored batch and an optimizer step: advantages, minibatches, and the batch's metrics."""
+"""A batch of graded groups with their advantages: its optimizer steps and its metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from medray.actors.collect import ScoredGroup
 from medray.actors.learner import TrainItem
-from medray.config.grpo import AlgorithmConfig, GrpoJob
-from medray.losses.advantages import group_advantages
-from medray.types import Floats, GenerateSpec, GroupMeta, SamplingContract
+from medray.actors.wait import Ref
+from medray.config.algorithm import AlgorithmConfig
+from medray.types import Floats, GroupMeta
+
+ScoreOld = Callable[
+    [int, Ref], Ref
+]  # (index, group) -> log-probabilities under the present weights
 
 
-def train_spec(job: GrpoJob) -> GenerateSpec:
-    """How training rollouts are sampled."""
-    r = job.rollout
-    sampling = SamplingContract(r.temperature, r.top_p, r.top_k, r.min_p)
-    return GenerateSpec(sampling, r.samples_per_prompt, r.max_new_tokens, r.stop)
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on, and what it sampled besides."""
 
+    groups: tuple[ScoredGroup, ...]  # [P]
+    advantages: tuple[Floats, ...]  # [P][G]
+    dropped: tuple[ScoredGroup, ...] = ()  # replaced, since they had no signal
+    counts: Mapping[str, float] = field(default_factory=dict)  # metrics of how the batch was made
 
-def advantages_of(batch: Sequence[ScoredGroup], config: AlgorithmConfig) -> list[Floats]:
-    """Advantages [P][G] from the rewards, less the KL penalty where it belongs to the reward."""
-    rewards = [list(s.score.rewards) for s in batch]
-    if config.kl.coef > 0 and config.kl.place == "reward":
-        rewards = [
-            [r - config.kl.coef * kl for r, kl in zip(group, s.reference_kl, strict=True)]
-            for group, s in zip(rewards, batch, strict=True)
-        ]
-    advantages = group_advantages(rewards, scale=config.advantage_scale)
-    return [np.zeros_like(a) for a in advantages] if config.zero_advantages else advantages
+    @property
+    def sampled(self) -> tuple[ScoredGroup, ...]:
+        """Every group, those that were replaced last."""
+        return self.groups + self.dropped
+
+    @property
+    def sampled_advantages(self) -> list[Floats]:
+        """One array a sampled group; zeros for those that were replaced."""
+        zeros = [np.zeros(len(s.score.rewards), dtype=np.float32) for s in self.dropped]
+        return [*self.advantages, *zeros]
 
 
 def is_tied(advantages: Floats) -> bool:
@@ -38,55 +45,62 @@ def is_tied(advantages: Floats) -> bool:
 
 
 def minibatches(
-    batch: Sequence[ScoredGroup], advantages: Sequence[Floats], config: AlgorithmConfig
+    batch: Batch, config: AlgorithmConfig, score_old: ScoreOld
 ) -> Iterator[tuple[list[TrainItem], list[GroupMeta]]]:
     """The optimizer steps of a batch, tied groups left out; a minibatch with nothing to learn is skipped.
 
     Under `zero_advantages` tied groups stay in: the control experiment takes every step.
+
+    Args:
+        batch: what to train on.
+        config: how it is cut.
+        score_old: asked once for every group that is trained on, before the first step, if the loss needs it.
     """
     keep_tied = config.zero_advantages or (config.kl.coef > 0 and config.kl.place == "loss")
-    size = len(batch) // config.minibatches
+    chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
+    old = {i: score_old(i, batch.groups[i].group) for i in chosen} if config.needs_old_pass else {}
+    items = {
+        i: TrainItem(
+            batch.groups[i].group, batch.advantages[i], batch.groups[i].reference, old.get(i)
+        )
+        for i in chosen
+    }
+    size = max(1, len(batch.groups) // config.minibatches)
     for _ in range(config.epochs):
-        for first in range(0, len(batch), size):
-            chosen = [
-                (s, a)
-                for s, a in zip(
-                    batch[first : first + size], advantages[first : first + size], strict=True
-                )
-                if keep_tied or not is_tied(a)
-            ]
-            if chosen:
-                yield (
-                    [TrainItem(s.group, a, s.reference) for s, a in chosen],
-                    [s.meta for s, _ in chosen],
-                )
+        for first in range(0, len(batch.groups), size):
+            part = [i for i in range(first, first + size) if i in items]
+            if part:
+                yield [items[i] for i in part], [batch.groups[i].meta for i in part]
 
 
-def rollout_metrics(batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> dict[str, float]:
-    """Rewards, lengths and counts of a batch."""
-    rewards = np.array([r for s in batch for r in s.score.rewards])
-    group_means = np.array([np.mean(s.score.rewards) for s in batch])
-    lengths = np.array([n for s in batch for n in s.meta.num_response_tokens])
-    prompt_tokens = sum(s.meta.num_prompt_tokens for s in batch)
-    samples = sum(len(s.meta.num_response_tokens) * s.meta.num_prompt_tokens for s in batch)
+def rollout_metrics(batch: Batch) -> dict[str, float]:
+    """Rewards and lengths of everything that was sampled, and how many groups have a signal."""
+    sampled = list(batch.sampled)
+    rewards = np.array([r for s in sampled for r in s.score.rewards])
+    group_means = np.array([np.mean(s.score.rewards) for s in sampled])
+    lengths = np.array([n for s in sampled for n in s.meta.num_response_tokens])
+    prompt_tokens = sum(s.meta.num_prompt_tokens for s in sampled)
+    samples = sum(len(s.meta.num_response_tokens) * s.meta.num_prompt_tokens for s in sampled)
     metrics = {
         "reward/mean": float(rewards.mean()),
         "reward/sem": float(group_means.std(ddof=1) / np.sqrt(len(group_means)))
-        if len(batch) > 1
+        if len(sampled) > 1
         else 0.0,
         "reward/max": float(rewards.max()),
-        "rollout/stop_share": sum(s.meta.num_stopped for s in batch) / len(lengths),
+        "rollout/stop_share": sum(s.meta.num_stopped for s in sampled) / len(lengths),
         "rollout/length_mean": float(lengths.mean()),
         "rollout/tokens": float(lengths.sum()),
         "rollout/prompt_tokens": float(prompt_tokens),
-        "rollout/cache_hit_share": sum(s.meta.num_cached_tokens for s in batch) / max(1, samples),
-        "groups/tied": float(sum(is_tied(a) for a in advantages)),
-        "groups/total": float(len(batch)),
+        "rollout/cache_hit_share": sum(s.meta.num_cached_tokens for s in sampled) / max(1, samples),
+        "groups/tied": float(sum(is_tied(a) for a in batch.advantages)),
+        "groups/total": float(len(batch.groups)),
     }
-    for part in batch[0].score.parts:
-        metrics[f"reward/{part}"] = float(np.mean([v for s in batch for v in s.score.parts[part]]))
-    if batch[0].reference_kl:
-        metrics["policy/kl_ref_sequence"] = float(
-            np.mean([k for s in batch for k in s.reference_kl])
+    for part in sampled[0].score.parts:
+        metrics[f"reward/{part}"] = float(
+            np.mean([v for s in sampled for v in s.score.parts[part]])
         )
-    return metrics
+    if sampled[0].reference_kl:
+        metrics["policy/kl_ref_sequence"] = float(
+            np.mean([k for s in sampled for k in s.reference_kl])
+        )
+    return metrics | dict(batch.counts)

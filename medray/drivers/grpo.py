@@ -1,20 +1,20 @@
-"""GRPO: sample, grade, update, sync."""
+"""GRPO and its family: sample, grade, update, sync. Which of them, config/algorithm.py says."""
 
 from __future__ import annotations
 
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
-from medray.drivers.batch import advantages_of, minibatches, rollout_metrics, train_spec
+from medray.drivers.batch import minibatches, rollout_metrics
 from medray.drivers.evaluate import Evaluator
+from medray.drivers.sampling import BatchSource
 from medray.drivers.signal import SignalWatch
 from medray.drivers.steps import Run, due
-from medray.engines.base import prompt_seed
 from medray.observability.meters import Meters
 
 
 def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
-    """On-policy GRPO; one policy version a step.
+    """On-policy training without a critic; one policy version a step.
 
     Everything slow happens behind `workers`; this function says in which order. Continues from `run.resume`.
 
@@ -23,7 +23,8 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         WeightSyncError, DeadlineExceeded, WorkerLost, GraderError: named by whoever noticed.
     """
     stream = PromptStream(run.prompts.train, job.seed, position=run.prompt_position)
-    spec, timer, signal = train_spec(job), run.timer, SignalWatch(job, run.console)
+    source = BatchSource(job, workers.collector, stream)
+    timer, signal = run.timer, SignalWatch(job, run.console)
     evaluator = Evaluator(job, workers.collector, run.prompts.held_out)
     workers.sync(run.first_step)
     if run.first_step == 0:
@@ -32,26 +33,22 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
     timer.start_step()
     for step in range(run.first_step + 1, job.num_steps + 1):
         with timer("rollout"):
-            start = stream.position
-            prompts = stream.take(job.rollout.prompts_per_step)
-            seeds = [prompt_seed(job.seed, start + i) for i in range(len(prompts))]
-            batch = workers.collector.collect(prompts, seeds, spec)
-        advantages = advantages_of(batch, job.algorithm)
-        signal.watch(step, advantages)
+            batch = source.next_batch()
+        signal.watch(step, batch.advantages)
 
         with timer("update"):
             meters = Meters()
-            for items, metas in minibatches(batch, advantages, job.algorithm):
+            for items, metas in minibatches(batch, job.algorithm, workers.learners.old_logprobs):
                 meters.merge(workers.update(items, metas))
         with timer("sync"):
             gap = workers.sync(step)
         with timer("record"):
             if job.logging.rollouts:
-                workers.graders.record(step, batch, advantages)
+                workers.graders.record(step, batch.sampled, batch.sampled_advantages)
         if due(step, job.evaluation.every, job.num_steps):
             with timer("evaluate"):
                 run.sink.evaluation(step, evaluator())
-        metrics = meters.values() | rollout_metrics(batch, advantages) | workers.incidents.drain()
+        metrics = meters.values() | rollout_metrics(batch) | workers.incidents.drain()
         run.record(step, metrics | {"sync/max_logprob_gap": gap})
         if due(step, job.checkpoint.every, job.num_steps):
             with timer("save"):  # the next step's: a checkpoint must not be ahead of its metrics

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from medray.config.grpo import GrpoJob
 from medray.errors import CheckpointError
 from medray.models.run_folder import checkpoints, load_scalars
@@ -58,7 +60,7 @@ def find_resume(job: GrpoJob) -> Resume | None:
 
 def _require_same_settings(out: Path, job: GrpoJob) -> None:
     try:
-        before = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        before = _with_defaults(json.loads((out / "config.json").read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError):
         raise CheckpointError(
             f"{out} has checkpoints but no readable config.json: choose another out="
@@ -73,6 +75,14 @@ def _require_same_settings(out: Path, job: GrpoJob) -> None:
         raise CheckpointError(
             f"{out} was trained with {key}={old}, this config says {new}: go on as it was, or choose another out="
         )
+
+
+def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """Keys that were not there when the run began had no effect on it but their defaults'."""
+    try:
+        return GrpoJob.model_validate(settings).model_dump(mode="json")
+    except ValidationError:
+        return settings
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Any:

@@ -13,6 +13,7 @@ def rollout_tree(
     group: RolloutGroup,
     advantages: Sequence[float] | Floats | None = None,
     reference: Sequence[Floats] | None = None,
+    old: Sequence[Floats] | None = None,
 ) -> PromptTree:
     """A group as one tree; every response token is trained, the stop token included.
 
@@ -20,6 +21,7 @@ def rollout_tree(
         group: prompt and its G responses.
         advantages: [G]; each is spread over its response's tokens. None leaves the column out.
         reference: per response the reference model's log-probabilities [T].
+        old: per response the learner's own [T] from before the batch's first update.
     """
     continuations = []
     for g, response in enumerate(group.responses):
@@ -29,6 +31,8 @@ def rollout_tree(
             columns["advantage"] = np.full(size, advantages[g], dtype=np.float32)
         if reference is not None:
             columns["ref_logp"] = np.asarray(reference[g], dtype=np.float32)
+        if old is not None:
+            columns["old_logp"] = np.asarray(old[g], dtype=np.float32)
         continuations.append(
             Continuation(response.token_ids, np.ones(size, dtype=np.bool_), columns)
         )

@@ -119,6 +119,31 @@ def remax_advantages(
     return [(g - b).astype(np.float32) for g, b in zip(groups, baselines, strict=True)]
 
 
+def soft_overlong_penalty(
+    lengths: Sequence[int], max_new_tokens: int, buffer_tokens: int
+) -> Floats:
+    """What to add to a response's reward for coming near the limit of length, in [-1, 0].
+
+        0                                                   length <= limit - buffer
+        (limit - buffer - length) / buffer                  up to the limit
+        -1                                                  beyond it
+
+    Args:
+        lengths: tokens of each response, the stop token included.
+        max_new_tokens: the limit.
+        buffer_tokens: tokens before the limit over which the penalty grows.
+
+    Raises:
+        ValueError: buffer_tokens is not between 1 and the limit.
+
+    Source: DAPO, arXiv:2503.14476 eq. 13.
+    """
+    if not 1 <= buffer_tokens <= max_new_tokens:
+        raise ValueError(f"buffer_tokens={buffer_tokens} must lie in 1..{max_new_tokens}")
+    over = np.asarray(lengths, dtype=np.float64) - (max_new_tokens - buffer_tokens)
+    return (-np.clip(over / buffer_tokens, 0.0, 1.0)).astype(np.float32)
+
+
 def _checked(rewards: Sequence[Sequence[float]], *, smallest: int) -> list[npt.NDArray[np.float64]]:
     groups = [np.asarray(group, dtype=np.float64) for group in rewards]
     for index, group in enumerate(groups):

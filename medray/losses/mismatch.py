@@ -2,14 +2,15 @@
 
 All take the learner's logp under the very weights that sampled (before any update on the batch) and
 the engine's behaviour_logp, and give a constant factor for the loss of each token. A token of
-factor zero still counts in the denominator unless the caller leaves it out of the totals.
+factor zero still counts in the denominator unless the caller leaves it out of the totals. A
+behaviour_logp that is not finite raises NumericsError.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from medray.losses.kl import LOG_RATIO_BOUND
+from medray.losses.ratio import log_ratio
 from medray.losses.reduce import sequence_means
 
 
@@ -22,7 +23,7 @@ def tis_weight(
     Source: F. Yao et al., "Your efficient RL framework secretly brings you off-policy RL training",
     2025.
     """
-    return _ratio(logp, behaviour_logp).clamp(max=cap)
+    return log_ratio(logp, behaviour_logp).exp().clamp(max=cap)
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def icepop_weight(
 
     Source: IcePop, Ring-1T arXiv:2510.18855.
     """
-    ratio = _ratio(logp, behaviour_logp)
+    ratio = log_ratio(logp, behaviour_logp).exp()
     return torch.where((ratio >= low) & (ratio <= high), ratio, 0.0)
 
 
@@ -58,9 +59,5 @@ def sequence_mask(
     training-inference mismatch", 2025 (masked sequence importance sampling); the geometric mean as
     in GSPO, arXiv:2507.18071.
     """
-    mean = sequence_means(logp - behaviour_logp, sequence_index, sequence_lengths).exp()
+    mean = sequence_means(log_ratio(logp, behaviour_logp), sequence_index, sequence_lengths).exp()
     return ((mean >= low) & (mean <= high)).index_select(0, sequence_index.long())
-
-
-def _ratio(logp: Tensor, behaviour_logp: Tensor) -> Tensor:
-    return (logp - behaviour_logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp()

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from medray.errors import NumericsError
-from medray.losses.kl import LOG_RATIO_BOUND, k3
+from medray.losses.kl import k3
+from medray.losses.ratio import log_ratio
 from medray.losses.reduce import sequence_means
 
 
@@ -69,8 +69,7 @@ def clipped_policy_loss(
 
     Source: PPO, arXiv:1707.06347 eq. 7; asymmetric bounds, DAPO arXiv:2503.14476 ("Clip-Higher").
     """
-    log_ratio = _log_ratio(logp, behaviour_logp)
-    ratio = log_ratio.exp()
+    ratio = log_ratio(logp, behaviour_logp).exp()
     loss, clipped = _clipped(ratio, advantage, clip_low, clip_high)
     return loss, _stats(logp, behaviour_logp, ratio, clipped)
 
@@ -101,10 +100,8 @@ def gspo_loss(
 
     Source: GSPO, arXiv:2507.18071 eq. 5 and 7.
     """
-    log_ratio = sequence_means(
-        _log_ratio(logp, behaviour_logp), sequence_index, sequence_lengths
-    ).index_select(0, sequence_index.long())
-    ratio = log_ratio.exp()
+    means = sequence_means(log_ratio(logp, behaviour_logp), sequence_index, sequence_lengths)
+    ratio = means.index_select(0, sequence_index.long()).exp()
     loss, clipped = _clipped(ratio, advantage, clip_low, clip_high)
     return loss, _stats(logp, behaviour_logp, ratio, clipped)
 
@@ -126,20 +123,9 @@ def cispo_loss(
 
     Source: CISPO, MiniMax-M1 arXiv:2506.13585 eq. 4 and 5.
     """
-    ratio = _log_ratio(logp, behaviour_logp).detach().exp()
+    ratio = log_ratio(logp, behaviour_logp).detach().exp()
     bounded = ratio.clamp(1 - clip_low, 1 + clip_high)
     return -bounded * advantage * logp, _stats(logp, behaviour_logp, ratio, bounded != ratio)
-
-
-def _log_ratio(logp: Tensor, behaviour_logp: Tensor) -> Tensor:
-    finite = torch.isfinite(behaviour_logp)
-    if not bool(finite.all()):
-        first = int((~finite).nonzero()[0])
-        raise NumericsError(
-            f"behaviour_logp[{first}] is {float(behaviour_logp[first])}: the engine gave no usable "
-            "log-probability for a trained token; drop the response or mask the token"
-        )
-    return (logp - behaviour_logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def _clipped(

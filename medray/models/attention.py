@@ -3,11 +3,16 @@
 `tree_attention` computes, per prompt, a causal block for the prompt and one batched block for its
 continuations, each of which sees the prompt and itself: pairs of tokens that must not meet cost nothing.
 It is registered with transformers' attention interface, so every model that uses the interface takes it.
-`dense_mask` is the same visibility as a mask, for architectures whose attention has to stay their own.
+Windows, chunks and whatever else a layer restricts come from the mask function that the model hands to
+the mask interface, evaluated at positions in the sequence instead of places in the row.
+`dense_mask` is the plain visibility as a mask, for architectures whose attention has to stay their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface
+from transformers.masking_utils import AttentionMaskInterface, causal_mask_function
 
 from medray.data.packing import PackedRow, TreeSpan
 from medray.errors import ModelError
@@ -36,10 +41,34 @@ class Branches:
 
 @dataclass(frozen=True)
 class RowLayout:
-    """A row's blocks in row order, made once a row and used by every layer."""
+    """A row's blocks in row order, made once a row."""
 
     blocks: tuple[slice | Branches, ...]  # a slice is a causal block
     position_ids: Tensor  # [T]
+
+
+@dataclass(frozen=True)
+class RowMask:
+    """What one kind of layer may see of a row; travels through the model as its attention mask.
+
+    For each block of the layout a bool tensor, [1, 1, L, L] or [G, 1, R, P + R], or None for plain causality.
+    """
+
+    layout: RowLayout
+    visible: tuple[Tensor | None, ...]
+
+
+_LAYOUT: ContextVar[RowLayout | None] = ContextVar("row_layout", default=None)
+
+
+@contextmanager
+def laid_out(layout: RowLayout) -> Iterator[None]:
+    """Within this context the mask interface makes its masks for `layout`."""
+    token = _LAYOUT.set(layout)
+    try:
+        yield
+    finally:
+        _LAYOUT.reset(token)
 
 
 def row_layout(row: PackedRow, device: torch.device) -> RowLayout:
@@ -78,70 +107,87 @@ def _branches(span: TreeSpan, device: torch.device) -> Branches:
     )
 
 
+def row_mask(layout: RowLayout, mask_function: Callable[..., Any], reach: int | None) -> RowMask:
+    """The visibility of a layer whose tokens are restricted by `mask_function`.
+
+    Args:
+        layout: of the row.
+        mask_function: transformers' mask function (batch, head, query position, key position) -> bool.
+        reach: sequences of at most so many tokens are plainly causal under it; None when unknown.
+    """
+    plain = mask_function is causal_mask_function
+    at = layout.position_ids
+
+    def allowed(query: Tensor, key: Tensor) -> Tensor:
+        zero = torch.zeros((), dtype=torch.long, device=at.device)
+        return torch.as_tensor(mask_function(zero, zero, query, key), device=at.device)
+
+    visible: list[Tensor | None] = []
+    for block in layout.blocks:
+        own = at[block] if isinstance(block, slice) else at[block.tokens]
+        short = plain or (reach is not None and int(own.max()) < reach)
+        if isinstance(block, slice):
+            visible.append(None if short else allowed(own[:, None], own[None, :])[None, None])
+        elif short:
+            visible.append(block.visible)
+        else:
+            rows = _pad(at[:, None, None], block)[..., 0, 0]  # [G, R]
+            shared = at[block.prompt].expand(len(rows), -1)
+            keys = torch.cat([shared, rows], dim=1)
+            seen = block.visible & allowed(rows[:, :, None], keys[:, None, :])[:, None]
+            # A padding query may fall out of every window; nothing reads what it computes.
+            visible.append(seen | ~seen.any(-1, keepdim=True))
+    return RowMask(layout, tuple(visible))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    scale: float | None
+    softcap: float | None
+    sinks: Tensor | None
+
+
 def tree_attention(
     module: torch.nn.Module,
     query: Tensor,  # [1, H, T, D]
     key: Tensor,  # [1, Hkv, T, D]
-    value: Tensor,
-    attention_mask: Tensor | None,
+    value: Tensor,  # [1, Hkv, T, Dv]
+    attention_mask: Any,
     *,
     scaling: float | None = None,
-    sliding_window: int | None = None,
-    layout: RowLayout | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention function for transformers' interface; returns ([1, T, H, D], None).
+    """Attention function for transformers' interface; returns ([1, T, H, Dv], None).
+
+    Args:
+        module, query, key, value: as transformers passes them.
+        attention_mask: the `RowMask` that the mask interface made.
+        scaling: factor of the scores; None takes 1 / sqrt(D).
+        softcap: bound of the scores (Gemma 2, arXiv:2408.00118).
+        s_aux: [H] logits of attention sinks, which take part in the softmax and add nothing (gpt-oss).
+        kwargs: ignored; windows are in the mask.
 
     Raises:
-        ModelError: the architecture's attention has terms this function does not compute.
+        ModelError: the architecture makes its masks itself, so its layers cannot be known.
     """
-    if layout is None:
-        raise ModelError("tree attention was called without a row layout")
-    if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
-        raise ModelError(
-            "this architecture soft-caps attention or uses sinks: set model.attention=dense"
-        )
+    if not isinstance(attention_mask, RowMask):
+        raise ModelError("tree attention needs the masks of transformers' mask interface")
+    layout, terms = attention_mask.layout, _Terms(scaling, softcap, s_aux)
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))  # [T, H, D]
-    pieces = [
-        _causal(q, k, v, block, layout, scaling, sliding_window)
-        if isinstance(block, slice)
-        else _branched(q, k, v, block, layout, scaling, sliding_window)
-        for block in layout.blocks
-    ]
+    pieces = []
+    for block, visible in zip(layout.blocks, attention_mask.visible, strict=True):
+        if isinstance(block, slice):
+            query, key, value = (t[block].transpose(0, 1)[None] for t in (q, k, v))
+            pieces.append(_attend(query, key, value, visible, terms)[0].transpose(0, 1))
+        else:
+            pieces.append(_branched(q, k, v, block, visible, terms))
     return torch.cat(pieces)[None], None
 
 
-def _causal(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    span: slice,
-    layout: RowLayout,
-    scale: float | None,
-    window: int | None,
-) -> Tensor:
-    mask = None
-    if window is not None and span.stop - span.start > window:
-        at = layout.position_ids[span]
-        distance = at[:, None] - at[None, :]
-        mask = ((distance >= 0) & (distance < window))[None, None]
-    return F.scaled_dot_product_attention(
-        *(t[span].transpose(0, 1)[None] for t in (q, k, v)),
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )[0].transpose(0, 1)
-
-
 def _branched(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    block: Branches,
-    layout: RowLayout,
-    scale: float | None,
-    window: int | None,
+    q: Tensor, k: Tensor, v: Tensor, block: Branches, visible: Tensor | None, terms: _Terms
 ) -> Tensor:
     num_branches, longest = block.shape
     keys, values = (
@@ -150,21 +196,45 @@ def _branched(
         )  # [G, P + R, Hkv, D]
         for t in (k, v)
     )
-    visible = block.visible
-    if window is not None:
-        at = _pad(layout.position_ids[:, None, None], block)[..., 0, 0]  # [G, R]
-        of_keys = torch.cat([layout.position_ids[block.prompt].expand(num_branches, -1), at], dim=1)
-        visible = visible & (at[:, :, None] - of_keys[:, None, :] < window)[:, None]
-    attended = F.scaled_dot_product_attention(
-        _pad(q, block).transpose(1, 2),
-        keys.transpose(1, 2),
-        values.transpose(1, 2),
-        attn_mask=visible,
-        scale=scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    flat = attended.transpose(1, 2).reshape(num_branches * longest, *q.shape[1:])
+    queries = _pad(q, block).transpose(1, 2)
+    attended = _attend(queries, keys.transpose(1, 2), values.transpose(1, 2), visible, terms)
+    flat = attended.transpose(1, 2).reshape(num_branches * longest, q.shape[1], v.shape[-1])
     return flat if block.filled is None else flat.index_select(0, block.filled)
+
+
+def _attend(
+    q: Tensor,  # [B, H, L, D]
+    k: Tensor,  # [B, Hkv, S, D]
+    v: Tensor,
+    visible: Tensor | None,
+    terms: _Terms,
+) -> Tensor:
+    """Fused attention where there is a kernel for it, else the formula itself."""
+    scale, softcap, sinks = terms.scale, terms.softcap, terms.sinks
+    if softcap is None and sinks is None:
+        return F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=visible,
+            is_causal=visible is None,
+            scale=scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+    if q.shape[1] != k.shape[1]:
+        k, v = (t.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for t in (k, v))
+    scores = (q @ k.transpose(-1, -2)) * (scale if scale is not None else q.shape[-1] ** -0.5)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if visible is None:
+        step = torch.arange(q.shape[2], device=q.device)
+        visible = step[:, None] >= step[None, :]
+    scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    if sinks is not None:
+        column = sinks.to(scores.dtype)[None, :, None, None].expand(*scores.shape[:3], 1)
+        scores = torch.cat([scores, column], dim=-1)
+    weights = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
+    return weights[..., : k.shape[2]] @ v
 
 
 def _pad(t: Tensor, block: Branches) -> Tensor:
@@ -198,7 +268,21 @@ def dense_mask(row: PackedRow, dtype: torch.dtype, device: torch.device) -> Tens
     return mask.masked_fill_(~visible, torch.finfo(dtype).min).to(device)[None, None]
 
 
+def _mask_interface(
+    *,
+    mask_function: Callable[..., Any],
+    local_size: int | None = None,
+    use_vmap: bool = False,
+    **kwargs: Any,
+) -> RowMask:
+    layout = _LAYOUT.get()
+    if layout is None:
+        raise ModelError("tree attention was called without a row layout")
+    # use_vmap says that the model added restrictions of its own to the window's.
+    return row_mask(layout, mask_function, None if use_vmap else local_size)
+
+
 def register() -> None:
     """Make `attn_implementation="medray_tree"` known to transformers."""
     AttentionInterface.register(TREE, tree_attention)
-    AttentionMaskInterface.register(TREE, lambda *args, **kwargs: None)
+    AttentionMaskInterface.register(TREE, _mask_interface)

@@ -1,99 +1,56 @@
-"""A causal language model ready to be trained on packed rows."""
+"""Loading a model in the form a job asks for: dtype, quantisation, adapters, attention."""
 
 from __future__ import annotations
 
 import importlib.util
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 
-from medray.config.model import LoraConfig, ModelConfig
-from medray.data.packing import PackedRow
+from medray.config.model import ModelConfig
 from medray.errors import ModelError, ResourceError
 from medray.models import attention
+from medray.models.adapter_folder import base_of, is_adapter
+from medray.models.adapters import (
+    add_adapter,
+    continue_adapter,
+    first_line,
+    fit_embeddings,
+    fold_adapter,
+)
 from medray.models.fetch import resolve_model
+from medray.models.packed import PackedModel, PolicyModel
+from medray.models.reward import RewardModel, prepare_scalar_head
+from medray.models.rope import scale_rope
 from medray.models.tokenizer import load_tokenizer
+from medray.models.trial import check_head, choose_sharing
+
+__all__ = ["PolicyModel", "RewardModel", "load_policy", "load_reward_model"]
+
+M = TypeVar("M", bound=PackedModel)
+DROPOUT_KEYS = (
+    "attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "hidden_dropout", "hidden_dropout_prob",
+    "attention_probs_dropout_prob", "residual_dropout", "embedding_dropout", "dropout", "activation_dropout",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class OutputHead:
-    """The linear map from hidden states to logits, and what the architecture does to the logits."""
+class Sources:
+    """Where the weights come from: whole ones, and adapters to merge into them or to train further."""
 
-    weight: Tensor  # [V, D]
-    bias: Tensor | None  # [V]
-    scale: float
-    softcap: float | None
-
-
-class PolicyModel:
-    """A Hugging Face causal LM, its adapter if any, and the way it computes a packed row."""
-
-    def __init__(
-        self, module: PreTrainedModel, tokenizer: Any, config: ModelConfig, adapter: Any = None
-    ) -> None:
-        self.module = module
-        self.tokenizer = tokenizer
-        self.config = config
-        self.adapter = adapter  # peft.PeftModel around `module`, or None
-        self.uses_tree = module.config._attn_implementation == attention.TREE
-
-    def describe(self) -> str:
-        """One line for people: type, size, what is trained."""
-        total = sum(p.numel() for p in self.module.parameters())
-        trained = sum(p.numel() for _, p in self.trainable())
-        attention_name = "shared-prefix" if self.uses_tree else "masked"
-        return (
-            f"{self.config.path}: {self.module.config.model_type}, {total / 1e6:,.0f}M parameters, "
-            f"{trained / 1e6:,.1f}M trained, {self.config.dtype}, {attention_name} attention"
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the embeddings live; rows are sent there."""
-        return next(self.module.parameters()).device
-
-    def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        """Named parameters that carry gradients, in a fixed order."""
-        return [
-            (n, p) for n, p in (self.adapter or self.module).named_parameters() if p.requires_grad
-        ]
-
-    def without_adapter(self) -> AbstractContextManager[Any]:
-        """Within this context the model is its base: the reference policy under LoRA."""
-        return self.adapter.disable_adapter() if self.adapter is not None else nullcontext()
-
-    def hidden_states(self, row: PackedRow) -> Tensor:
-        """Last hidden states [T, D] of a packed row."""
-        device = self.device
-        extra: dict[str, Any] = (
-            {"layout": attention.row_layout(row, device)}
-            if self.uses_tree
-            else {"attention_mask": attention.dense_mask(row, self.module.dtype, device)}
-        )
-        return self.module.get_decoder()(
-            input_ids=torch.as_tensor(row.token_ids, device=device)[None],
-            position_ids=torch.as_tensor(row.position_ids, device=device)[None],
-            use_cache=False,
-            **extra,
-        ).last_hidden_state[0]
-
-    def head(self) -> OutputHead:
-        """The output head; its weight is the parameter itself, so gradients reach it."""
-        config = self.module.config.get_text_config()
-        layer: Any = self.module.get_output_embeddings()
-        scale = getattr(config, "logit_scale", None) or 1.0 / (
-            getattr(config, "logits_scaling", None) or 1.0
-        )
-        return OutputHead(
-            layer.weight,
-            getattr(layer, "bias", None),
-            float(scale),
-            getattr(config, "final_logit_softcapping", None),
-        )
+    weights: Path | str
+    merged: Path | None
+    continued: Path | str | None
 
 
 def load_policy(
@@ -105,54 +62,106 @@ def load_policy(
         ModelError: missing or damaged files, or an architecture the settings do not fit.
         ResourceError: a GPU is asked for and there is none.
     """
+    return _load(PolicyModel, AutoModelForCausalLM, config, seed, trainable, checkpoint)
+
+
+def load_reward_model(
+    config: ModelConfig, *, seed: int = 0, trainable: bool = True, checkpoint: str | None = None
+) -> RewardModel:
+    """Load a model with a scalar head; a language model gets a new head, drawn from `seed`.
+
+    Raises:
+        ModelError: as `load_policy`, or transformers has no classifier for the architecture.
+        ResourceError: a GPU is asked for and there is none.
+    """
+    return _load(
+        RewardModel, AutoModelForSequenceClassification, config, seed, trainable, checkpoint
+    )
+
+
+def _load(
+    kind: type[M],
+    auto: Any,
+    config: ModelConfig,
+    seed: int,
+    trainable: bool,
+    checkpoint: str | None,
+) -> M:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
             "model.device=cuda, but this process sees no GPU: set model.device=cpu or scale.learner.gpus"
         )
     torch.manual_seed(seed)
     attention.register()
-    source = checkpoint if checkpoint and config.lora is None else resolve_model(config.path)
+    sources = _sources(config, checkpoint)
+    tokenizer = load_tokenizer(config)
+    module = _build(auto, sources, config, tokenizer, trainable)
+    resized = fit_embeddings(module, tokenizer)
+    if sources.merged is not None:
+        module = fold_adapter(module, sources.merged)
+    if config.quantisation == "none":
+        module.to(torch.device(config.device))  # type: ignore[arg-type]
+    _switch_off_dropout(module)
+    module.eval()
+    module.requires_grad_(trainable and config.lora is None)
+    model = kind(module, tokenizer, config)
+    if isinstance(model, PolicyModel):
+        check_head(model)
+    model.sharing = choose_sharing(model)
+    if trainable and config.lora is not None:
+        if sources.continued is not None:
+            model.adapter = continue_adapter(module, sources.continued)
+        else:
+            model.adapter = add_adapter(module, config.lora, resized=resized)
+        module.eval()
+    if config.gradient_checkpointing and trainable:
+        module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def _sources(config: ModelConfig, checkpoint: str | None) -> Sources:
+    if checkpoint is not None and config.lora is None:
+        return Sources(checkpoint, None, None)
+    base, merged = resolve_model(config.path), None
+    if is_adapter(base):
+        if config.quantisation != "none":
+            raise ModelError(
+                f"model.path={config.path} is an adapter, and merging it into a quantised base loses precision: "
+                "run `medray merge` first, or set model.quantisation=none"
+            )
+        base, merged = resolve_model(base_of(base)), Path(base)
+    return Sources(base, merged, checkpoint or config.adapter)
+
+
+def _build(
+    auto: Any, sources: Sources, config: ModelConfig, tokenizer: Any, trainable: bool
+) -> PreTrainedModel:
     common: dict[str, Any] = {
-        "revision": config.revision,
+        "revision": config.revision if sources.merged is None else None,
         "trust_remote_code": config.trust_remote_code,
     }
     try:
-        hf_config = AutoConfig.from_pretrained(source, **common)
-        hf_config.attention_dropout = 0.0
-        module = AutoModelForCausalLM.from_pretrained(
-            source,
+        hf_config = AutoConfig.from_pretrained(sources.weights, **common)
+        for key in DROPOUT_KEYS:
+            if isinstance(getattr(hf_config, key, None), int | float):
+                setattr(hf_config, key, 0.0)
+        if config.rope is not None:
+            scale_rope(hf_config, config.rope)
+        if auto is AutoModelForSequenceClassification:
+            prepare_scalar_head(hf_config, tokenizer)
+        text = hf_config.get_text_config()
+        # Fused attention kernels leave out the cap on scores; the model's own code does not.
+        capped = getattr(text, "attn_logit_softcapping", None) is not None
+        return auto.from_pretrained(
+            sources.weights,
             config=hf_config,
             dtype=getattr(torch, _held_dtype(config, trainable)),
-            attn_implementation="sdpa",
+            attn_implementation="eager" if capped else None,
             quantization_config=_quantisation(config),
             **common,
         )
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.path={config.path}: {_first_line(error)}") from None
-    if config.quantisation == "none":
-        module.to(torch.device(config.device))  # type: ignore[arg-type]
-    _choose_attention(module, config)
-    _switch_off_dropout(module)
-    module.requires_grad_(trainable and config.lora is None)
-    adapter = (
-        _add_lora(module, config, checkpoint) if trainable and config.lora is not None else None
-    )
-    if config.gradient_checkpointing and trainable:
-        module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module.train(trainable and config.gradient_checkpointing)
-    return PolicyModel(module, load_tokenizer(config), config, adapter)
-
-
-def find_linear_targets(module: nn.Module) -> list[str]:
-    """Leaf names of every linear module but the output head, sorted: what `lora.targets=all` means."""
-    head = getattr(module, "get_output_embeddings", lambda: None)()
-    return sorted(
-        {
-            name.rsplit(".", 1)[-1]
-            for name, child in module.named_modules()
-            if isinstance(child, nn.Linear) and child is not head
-        }
-    )
+        raise ModelError(f"model.path={config.path}: {first_line(error)}") from None
 
 
 def _held_dtype(config: ModelConfig, trainable: bool) -> str:
@@ -175,44 +184,7 @@ def _quantisation(config: ModelConfig) -> BitsAndBytesConfig | None:
     )
 
 
-def _choose_attention(module: PreTrainedModel, config: ModelConfig) -> None:
-    text = module.config.get_text_config()
-    own = (
-        getattr(text, "attn_logit_softcapping", None) is not None
-        or not module._supports_attention_backend
-    )
-    if config.attention == "tree" and own:
-        raise ModelError(
-            f"model.attention=tree does not fit {module.config.model_type}: set model.attention=dense"
-        )
-    if config.attention == "dense" or own:
-        module.set_attn_implementation("eager" if own else "sdpa")
-    else:
-        module.set_attn_implementation(attention.TREE)
-
-
 def _switch_off_dropout(module: nn.Module) -> None:
     for child in module.modules():
         if isinstance(child, nn.Dropout):
             child.p = 0.0
-
-
-def _add_lora(module: PreTrainedModel, config: ModelConfig, checkpoint: str | None) -> Any:
-    import peft  # 2 s of import that full fine-tuning does not need
-
-    if checkpoint is not None:
-        return peft.PeftModel.from_pretrained(module, checkpoint, is_trainable=True)
-    lora: LoraConfig = config.lora  # type: ignore[assignment]
-    targets = find_linear_targets(module) if lora.targets == "all" else list(lora.targets)
-    settings = peft.LoraConfig(
-        r=lora.rank, lora_alpha=cast(int, lora.alpha), lora_dropout=lora.dropout, target_modules=targets,
-        use_rslora=lora.rslora, use_dora=lora.dora, task_type="CAUSAL_LM",
-    )  # fmt: skip
-    try:
-        return peft.get_peft_model(module, settings)
-    except ValueError as error:
-        raise ModelError(f"model.lora.targets: {_first_line(error)}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -10,7 +10,8 @@ import pytest
 
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
-from medray.drivers.batch import advantages_of, minibatches
+from medray.drivers.advantages import advantages_of
+from medray.drivers.batch import Batch, minibatches
 from medray.drivers.grpo import train_grpo
 from medray.drivers.steps import PromptSets, Run
 from medray.observability.console import PlainConsole
@@ -114,9 +115,12 @@ def test_every_prompt_once_an_epoch() -> None:
 def test_minibatches_and_epochs_cover_the_batch() -> None:
     job = _job(algorithm={"minibatches": 2, "epochs": 2})
     batch = FakeWorkers(_split).collect(_prompts(4, "t"), [0] * 4, _spec())
-    advantages = advantages_of(batch, job.algorithm)
+    advantages = advantages_of(batch, job.algorithm, max_new_tokens=16)
     taken = [
-        [item.group for item in items] for items, _ in minibatches(batch, advantages, job.algorithm)
+        [item.group for item in items]
+        for items, _ in minibatches(
+            Batch(tuple(batch), tuple(advantages)), job.algorithm, lambda i, group: None
+        )
     ]
     assert taken == [["t0", "t1"], ["t2", "t3"]] * 2
 
@@ -127,11 +131,11 @@ def test_kl_in_the_reward_moves_the_advantage() -> None:
 
     job = _job(algorithm={"kl": {"coef": 0.25, "place": "reward"}})
     [scored] = FakeWorkers(_split).collect(_prompts(1, "t"), [0], _spec())
-    [advantages] = advantages_of([replace(scored, reference_kl=(2.0, 0.0))], job.algorithm)
+    [advantages] = advantages_of([replace(scored, reference_kl=(2.0, 0.0))], job.algorithm, 16)
     np.testing.assert_allclose(advantages, [0.25, -0.25])
 
 
 def _spec() -> Any:
-    from medray.drivers.batch import train_spec
+    from medray.drivers.sampling import train_spec
 
     return train_spec(_job())

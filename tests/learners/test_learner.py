@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config.grpo import AlgorithmConfig, KlConfig, LearnerConfig
+from medray.config.algorithm import AlgorithmConfig, KlConfig
+from medray.config.grpo import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.optim import OptimConfig
 from medray.data.packing import unshare

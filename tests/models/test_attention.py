@@ -27,7 +27,7 @@ shapes = st.lists(
 )
 
 
-@pytest.fixture(scope="module", params=["tree", "dense"])
+@pytest.fixture(scope="module", params=["tree", "dense", "plain"])
 def policy(request: pytest.FixtureRequest, tiny_model: Path) -> PolicyModel:
     """The tiny model under each way of sharing."""
     return load_policy(ModelConfig(path=str(tiny_model), attention=request.param))
@@ -110,16 +110,16 @@ def test_siblings_are_invisible_to_each_other(policy: PolicyModel) -> None:
 
 def test_sliding_window_is_kept(tiny_model: Path) -> None:
     """Tree attention under a window of 6 equals full attention under an explicit windowed mask."""
-    from medray.models.attention import row_layout, tree_attention
+    from transformers.masking_utils import sliding_window_causal_mask_function
+
+    from medray.models.attention import row_layout, row_mask, tree_attention
 
     rng = np.random.default_rng(1)
     row = build_row([random_tree(rng, 9, [7, 4])])
     torch.manual_seed(0)
     q, k, v = torch.randn(1, 2, 20, 32), torch.randn(1, 1, 20, 32), torch.randn(1, 1, 20, 32)
-    layout = row_layout(row, torch.device("cpu"))
-    windowed, _ = tree_attention(
-        torch.nn.Identity(), q, k, v, None, sliding_window=6, layout=layout
-    )
+    mask = row_mask(row_layout(row, torch.device("cpu")), sliding_window_causal_mask_function(6), 6)
+    windowed, _ = tree_attention(torch.nn.Identity(), q, k, v, mask)
     at = torch.as_tensor(row.position_ids)
     branch = torch.tensor([0] * 9 + [1] * 7 + [2] * 4)
     step = torch.arange(20)

@@ -77,6 +77,10 @@ class FakeWorkers:
         self.updates.append(list(items))
         return Meters()
 
+    def old_logprobs(self, index: int, group: Any) -> str:
+        self.log.append(f"old {group} v{self.version}")
+        return f"old {group}"
+
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Any) -> None:
         self.log.append(f"record {step}")
 

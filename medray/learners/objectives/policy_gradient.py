@@ -1,4 +1,11 @@
-"""GRPO and its variants: a clipped policy-gradient loss with an optional KL term."""
+"""The policy-gradient objective of every critic-free algorithm: its parts are looked up by name.
+
+    loss = aggregate(correction * token_loss(logp, anchor, advantage) + kl.coef * kl)
+
+The anchor of the ratio is the engine's log-probability of the token, or the learner's own from the start of the
+batch (`old_logp`). In the only optimizer step of a batch the latter is the step's own value, held constant; with
+more steps it comes as a column, computed once a batch.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +14,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medray.config.grpo import AlgorithmConfig
+from medray.config.algorithm import AlgorithmConfig
 from medray.learners.objectives.base import RowTensors
-from medray.losses.kl import kl_penalty
-from medray.losses.policy import clipped_policy_loss
+from medray.learners.objectives.corrections import CORRECTIONS
+from medray.learners.objectives.token_losses import TOKEN_LOSSES
+from medray.losses.kl import k3, kl_penalty
 from medray.losses.reduce import aggregate
 from medray.observability.meters import Meters
 from medray.types import StepTotals
@@ -18,7 +26,7 @@ from medray.types import StepTotals
 
 @dataclass(frozen=True)
 class PolicyGradient:
-    """Reads the columns `behaviour_logp`, `advantage`, and `ref_logp` when the KL is in the loss."""
+    """Reads the columns `behaviour_logp`, `advantage`, `ref_logp` for a KL term, `old_logp` where it is needed."""
 
     config: AlgorithmConfig
     max_new_tokens: int
@@ -26,21 +34,24 @@ class PolicyGradient:
 
     def __call__(self, logp: Tensor, row: RowTensors, totals: StepTotals) -> tuple[Tensor, Meters]:
         """Return the row's share of the loss and its metrics."""
-        config, columns = self.config, row.columns
-        num_tokens = len(logp)
-        per_token, stats = clipped_policy_loss(
-            logp,
-            columns["behaviour_logp"],
-            columns["advantage"],
-            clip_low=config.clip_low,
-            clip_high=config.clip_high,
-        )
-        meters = Meters()
-        if "ref_logp" in columns:
-            kl = kl_penalty(logp, columns["ref_logp"], config.kl.estimator)
-            meters.mean("policy/kl_ref", float(kl.detach().sum()), num_tokens)
+        config, meters = self.config, Meters()
+        behaviour = row.columns["behaviour_logp"]
+        old = row.columns["old_logp"] if config.needs_old_pass else logp.detach()
+        anchor = old if config.ratio_is_to_old else behaviour
+        per_token, stats = TOKEN_LOSSES[config.loss](logp, anchor, row, config)
+        meters.mean("policy/ratio", float(stats.ratio), len(logp))
+        meters.mean("policy/clip_share", float(stats.num_clipped), len(logp))
+        if config.correction is not None:
+            weight = CORRECTIONS[config.correction.kind](old, behaviour, row, config.correction)
+            per_token = weight * per_token
+            meters.mean("policy/correction_weight", float(weight.sum()), len(logp))
+            meters.mean("policy/correction_dropped", float((weight == 0).sum()), len(logp))
+        if "ref_logp" in row.columns:
+            kl = kl_penalty(logp, row.columns["ref_logp"], config.kl.estimator)
+            meters.mean("policy/kl_ref", float(kl.detach().sum()), len(logp))
             if config.kl.place == "loss":
                 per_token = per_token + config.kl.coef * kl
+        _compare(logp.detach(), behaviour, meters)
         loss = aggregate(
             per_token,
             row.sequence_index,
@@ -49,9 +60,10 @@ class PolicyGradient:
             how=config.aggregation,
             max_new_tokens=self.max_new_tokens,
         )
-        meters.mean("policy/ratio", float(stats.ratio), num_tokens)
-        meters.mean("policy/clip_share", float(stats.num_clipped), num_tokens)
-        meters.mean("policy/kl_behaviour", float(stats.approx_kl), num_tokens)
-        meters.mean("policy/entropy", float(-logp.detach().sum()), num_tokens)
-        meters.max("policy/max_logprob_gap", float(stats.max_abs_log_ratio))
         return loss, meters
+
+
+def _compare(logp: Tensor, behaviour: Tensor, meters: Meters) -> None:
+    meters.mean("policy/kl_behaviour", float(k3(behaviour, logp).sum()), len(logp))
+    meters.mean("policy/entropy", float(-logp.sum()), len(logp))
+    meters.max("policy/max_logprob_gap", float((logp - behaviour).abs().max()))

@@ -1,0 +1,94 @@
+"""A step's batch: prompts from the stream, their graded samples, and what the algorithm asks for besides."""
+
+from __future__ import annotations
+
+from medray.actors.collect import Collector, ScoredGroup
+from medray.config.grpo import GrpoJob
+from medray.data.stream import PromptStream
+from medray.drivers.advantages import ESTIMATORS, advantages_of, overlong_penalty
+from medray.drivers.batch import Batch
+from medray.engines.base import prompt_seed
+from medray.losses.advantages import tied
+from medray.types import GenerateSpec, Prompt, SamplingContract
+
+Asked = tuple[Prompt, ScoredGroup]
+
+
+def train_spec(job: GrpoJob) -> GenerateSpec:
+    """How training rollouts are sampled."""
+    r = job.rollout
+    sampling = SamplingContract(r.temperature, r.top_p, r.top_k, r.min_p)
+    return GenerateSpec(sampling, r.samples_per_prompt, r.max_new_tokens, r.stop)
+
+
+def greedy_spec(job: GrpoJob) -> GenerateSpec:
+    """How the greedy response to a training prompt is decoded."""
+    greedy = SamplingContract(temperature=0.0)
+    return GenerateSpec(greedy, 1, job.rollout.max_new_tokens, job.rollout.stop)
+
+
+class BatchSource:
+    """Takes prompts from the stream and makes batches of them.
+
+    What is taken depends on the stream's position and the rewards alone, so a run that continues from a checkpoint
+    of the position makes the batches an undisturbed one would have made.
+    """
+
+    def __init__(self, job: GrpoJob, collector: Collector, stream: PromptStream) -> None:
+        self.job = job
+        self.config = job.algorithm
+        self.collector = collector
+        self.stream = stream
+        self.spec = train_spec(job)
+
+    def next_batch(self) -> Batch:
+        """`rollout.prompts_per_step` groups with their advantages."""
+        kept, dropped, counts = self._sample_groups()
+        groups = tuple(scored for _, scored in kept)
+        limit = self.job.rollout.max_new_tokens
+        greedy: list[float] = []
+        if ESTIMATORS[self.config.advantage].needs_greedy:
+            greedy, spent = self._greedy_rewards([prompt for prompt, _ in kept])
+            counts |= spent
+        if self.config.overlong is not None:
+            lost = [float(p) for s in groups for p in overlong_penalty(s, self.config, limit)]
+            counts["reward/overlong_penalty"] = sum(lost) / len(lost)
+        advantages = advantages_of(groups, self.config, limit, greedy)
+        return Batch(groups, tuple(advantages), tuple(scored for _, scored in dropped), counts)
+
+    def _sample_groups(self) -> tuple[list[Asked], list[Asked], dict[str, float]]:
+        wanted = self.job.rollout.prompts_per_step
+        if self.config.dynamic_sampling is None:
+            return self._ask(wanted), [], {}
+        kept: list[Asked] = []
+        dropped: list[Asked] = []
+        rounds = 0
+        while len(kept) < wanted and rounds < self.config.dynamic_sampling.max_rounds:
+            rounds += 1
+            for asked in self._ask(wanted - len(kept)):  # no more than are missing: none is wasted
+                (dropped if tied(asked[1].score.rewards) else kept).append(asked)
+        missing = wanted - len(kept)
+        counts = {
+            "groups/dropped": float(len(dropped) - missing),
+            "groups/rounds": float(rounds),
+        }
+        return kept + dropped[:missing], dropped[missing:], counts
+
+    def _ask(self, count: int) -> list[Asked]:
+        start = self.stream.position
+        prompts = self.stream.take(count)
+        seeds = [prompt_seed(self.job.seed, start + i) for i in range(count)]
+        asked = {prompt.record.id: prompt for prompt in prompts}
+        scored = self.collector.collect(prompts, seeds, self.spec)
+        return [(asked[s.meta.prompt_id], s) for s in scored]
+
+    def _greedy_rewards(self, prompts: list[Prompt]) -> tuple[list[float], dict[str, float]]:
+        answered = self.collector.collect(
+            prompts, [0] * len(prompts), greedy_spec(self.job), reference=False
+        )
+        rewards = [scored.score.rewards[0] for scored in answered]
+        tokens = sum(sum(scored.meta.num_response_tokens) for scored in answered)
+        return rewards, {
+            "reward/greedy": sum(rewards) / len(rewards),
+            "rollout/greedy_tokens": float(tokens),
+        }

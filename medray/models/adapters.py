@@ -1,0 +1,163 @@
+"""LoRA adapters: what they are put on, started anew or continued, and folded into their base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from medray.config.model import LoraConfig
+from medray.errors import ModelError
+
+EMBEDDINGS = "embeddings"
+ROUTERS = {"router", "gate"}
+"""Parts of module names that choose experts; a low-rank change of them would reroute frozen experts."""
+
+
+def find_linear_targets(module: nn.Module) -> list[str]:
+    """Leaf names of the linear modules that `lora.targets=all` means, sorted.
+
+    All but the output or score head and the routers of expert layers. Experts stored as one tensor are no
+    modules and stay frozen.
+    """
+    heads = [getattr(module, "get_output_embeddings", lambda: None)(), score_head(module)]
+    return sorted(
+        {
+            name.rsplit(".", 1)[-1]
+            for name, child in module.named_modules()
+            if isinstance(child, nn.Linear | Conv1D)
+            and not any(child is head for head in heads)
+            and not ROUTERS & set(name.split("."))
+        }
+    )
+
+
+def score_head(module: nn.Module) -> nn.Module | None:
+    """The map from hidden state to score of a sequence-classification model, None for other models."""
+    head = getattr(module, "score", None)
+    return head if isinstance(head, nn.Module) else None
+
+
+def add_adapter(module: PreTrainedModel, lora: LoraConfig, *, resized: bool) -> Any:
+    """Put new adapters on `module`, whose own weights are frozen.
+
+    Args:
+        module: modified in place.
+        lora: where and how large.
+        resized: the embeddings were just enlarged, so that they have rows nobody has trained.
+
+    Raises:
+        ModelError: a target does not exist, or new embedding rows would stay untrained.
+    """
+    import peft  # 2 s of import that full fine-tuning does not need
+
+    targets = find_linear_targets(module) if lora.targets == "all" else list(lora.targets)
+    saved = _modules_to_save(module, lora)
+    if resized and EMBEDDINGS not in lora.modules_to_save:
+        raise ModelError(
+            "the tokenizer has more tokens than the model, and adapters alone would leave the new ones untrained: "
+            "set model.lora.modules_to_save=[embeddings]"
+        )
+    settings = peft.LoraConfig(
+        r=lora.rank, lora_alpha=cast(int, lora.alpha), lora_dropout=lora.dropout, target_modules=targets,
+        use_rslora=lora.rslora, use_dora=lora.dora, modules_to_save=saved or None,
+        ensure_weight_tying=EMBEDDINGS in lora.modules_to_save and _is_tied(module), task_type=_task(module),
+    )  # fmt: skip
+    try:
+        adapter = peft.get_peft_model(module, settings)
+    except ValueError as error:
+        raise ModelError(f"model.lora.targets: {first_line(error)}") from None
+    return _float32_trained(adapter)
+
+
+def continue_adapter(module: PreTrainedModel, folder: Path | str) -> Any:
+    """Load the adapter in `folder`, to be trained further."""
+    return _float32_trained(_attach(module, folder, trainable=True))
+
+
+def fold_adapter(module: PreTrainedModel, folder: Path | str) -> PreTrainedModel:
+    """The model that `module` and the adapter in `folder` make together, in one piece."""
+    return cast(PreTrainedModel, _attach(module, folder, trainable=False).merge_and_unload())
+
+
+def fit_embeddings(module: PreTrainedModel, tokenizer: Any) -> bool:
+    """Give every token of the tokenizer an embedding; new rows start as the mean of the old ones.
+
+    Returns:
+        Whether rows were added. A model with more rows than tokens is left as it is.
+    """
+    rows = cast(Any, module.get_input_embeddings()).weight.shape[0]
+    if len(tokenizer) <= rows:
+        return False
+    module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for layer in (module.get_input_embeddings(), module.get_output_embeddings()):
+        if layer is not None:
+            weight = cast(Any, layer).weight
+            with torch.no_grad():
+                weight[rows:] = weight[:rows].float().mean(0).to(weight.dtype)
+    return True
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a message of one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _attach(module: PreTrainedModel, folder: Path | str, *, trainable: bool) -> Any:
+    import peft
+
+    try:
+        settings = peft.PeftConfig.from_pretrained(str(folder))
+        settings.task_type = _task(
+            module
+        )  # an adapter of a language model may go on as a reward model's
+        settings.inference_mode = not trainable
+        if _task(module) == "SEQ_CLS":
+            head = {name for name, child in module.named_children() if child is score_head(module)}
+            kept = set(cast(Any, settings).modules_to_save or ()) - {"lm_head", "embed_out"}
+            cast(Any, settings).modules_to_save = sorted(kept | head)
+        return peft.PeftModel.from_pretrained(
+            module, str(folder), config=settings, is_trainable=trainable
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"adapter {folder}: {first_line(error)}") from None
+
+
+def _modules_to_save(module: PreTrainedModel, lora: LoraConfig) -> list[str]:
+    names = [name for name in lora.modules_to_save if name != EMBEDDINGS]
+    if EMBEDDINGS in lora.modules_to_save:
+        layers: list[Any] = [module.get_input_embeddings()]
+        if not _is_tied(module):
+            layers.append(module.get_output_embeddings())
+        names += [
+            name.rsplit(".", 1)[-1]
+            for name, child in module.named_modules()
+            if any(child is layer for layer in layers)
+        ]
+    known = {name.rsplit(".", 1)[-1] for name, _ in module.named_modules()}
+    for name in names:
+        if name not in known:
+            raise ModelError(f"model.lora.modules_to_save: the model has no module called {name!r}")
+    return names
+
+
+def _is_tied(module: PreTrainedModel) -> bool:
+    head: Any = module.get_output_embeddings()
+    return head is not None and head.weight is cast(Any, module.get_input_embeddings()).weight
+
+
+def _task(module: PreTrainedModel) -> str:
+    return "SEQ_CLS" if score_head(module) is not None else "CAUSAL_LM"
+
+
+def _float32_trained(adapter: Any) -> Any:
+    # A bf16 weight swallows updates below its last bit.
+    for parameter in adapter.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
+    return adapter

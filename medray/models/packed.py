@@ -1,0 +1,176 @@
+"""Models that compute packed rows: what every stage trains and scores with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from medray.config.model import ModelConfig
+from medray.data.packing import PackedRow
+from medray.models import attention
+
+Sharing = Literal["tree", "dense", "plain"]
+SHARING_TEXT = {"tree": "shared-prefix", "dense": "masked", "plain": "unshared"}
+
+
+class PackedModel:
+    """A Hugging Face model, its adapter if any, and the way it computes a packed row.
+
+    `sharing` is how continuations share their prompt: "tree" by blocks, "dense" by one mask over the row,
+    "plain" not at all, every continuation being computed after its own copy of the prompt. The hidden states
+    and their gradients are the same.
+    """
+
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        tokenizer: Any,
+        config: ModelConfig,
+        adapter: Any = None,
+        sharing: Sharing = "plain",
+    ) -> None:
+        self.module = module
+        self.tokenizer = tokenizer
+        self.config = config
+        self.adapter = adapter  # peft.PeftModel around `module`, or None
+        self.sharing = sharing
+        self.needs_train_mode = config.gradient_checkpointing or (
+            config.lora is not None and config.lora.dropout > 0
+        )
+        self._rope_limit = _rope_limit(module.config.get_text_config())
+        self.takes_positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
+
+    @property
+    def trunk(self) -> Any:
+        """The decoder without its head."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """One line for people: type, size, what is trained."""
+        total = sum(p.numel() for p in self.module.parameters())
+        trained = sum(p.numel() for _, p in self.trainable())
+        return (
+            f"{self.config.path}: {self.module.config.model_type}, {total / 1e6:,.0f}M parameters, "
+            f"{trained / 1e6:,.1f}M trained, {self.config.dtype}, {SHARING_TEXT[self.sharing]} attention"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the embeddings live; rows are sent there."""
+        return next(self.module.parameters()).device
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        """Named parameters that carry gradients, in a fixed order."""
+        return [
+            (n, p) for n, p in (self.adapter or self.module).named_parameters() if p.requires_grad
+        ]
+
+    def without_adapter(self) -> AbstractContextManager[Any]:
+        """Within this context the model is its base: the reference policy under LoRA."""
+        return self.adapter.disable_adapter() if self.adapter is not None else nullcontext()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within this context checkpointing and the adapter's dropout are on; elsewhere they are off."""
+        if not self.needs_train_mode:
+            yield
+            return
+        self.module.train()
+        try:
+            yield
+        finally:
+            self.module.eval()
+
+    def hidden_states(self, row: PackedRow) -> Tensor:
+        """Last hidden states [T, D] of a packed row."""
+        too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
+        if self.sharing == "plain" or too_long:
+            return self._separately(row)
+        device = self.device
+        ids = torch.as_tensor(row.token_ids, device=device)[None]
+        positions = torch.as_tensor(row.position_ids, device=device)[None]
+        if self.sharing == "dense":
+            mask = attention.dense_mask(row, self.module.dtype, device)
+            return self._run(ids, attention_mask=mask, position_ids=positions)
+        return self._run_tree(ids, positions, attention.row_layout(row, device))
+
+    def _separately(self, row: PackedRow) -> Tensor:
+        ids = torch.as_tensor(row.token_ids, device=self.device)
+        pieces: list[Tensor] = []
+        for span in row.spans:
+            size = span.prompt[1] - span.prompt[0]
+            for number, own in enumerate(span.continuations or ((span.prompt[1],) * 2,)):
+                sequence = torch.cat([ids[slice(*span.prompt)], ids[slice(*own)]])[None]
+                hidden = self._run_alone(sequence)
+                # No token sees what follows it: the prompt's states are the same in every copy.
+                pieces.append(hidden if number == 0 else hidden[size:])
+        return torch.cat(pieces)
+
+    def _run_alone(self, ids: Tensor) -> Tensor:
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        if self.sharing == "tree":
+            layout = attention.RowLayout((slice(0, ids.shape[1]),), positions)
+            return self._run_tree(ids, positions[None], layout)
+        return self._run(ids, **({"position_ids": positions[None]} if self.takes_positions else {}))
+
+    def _run_tree(self, ids: Tensor, positions: Tensor, layout: attention.RowLayout) -> Tensor:
+        # A mask of ones keeps transformers from guessing where sequences begin.
+        with attention.laid_out(layout):
+            return self._run(ids, attention_mask=torch.ones_like(ids), position_ids=positions)
+
+    def _run(self, ids: Tensor, **extra: Any) -> Tensor:
+        return self.trunk(input_ids=ids, use_cache=False, **extra).last_hidden_state[0]
+
+
+def _rope_limit(config: Any) -> int | None:
+    """Length beyond which rotary frequencies depend on the longest text computed together; None for never."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    blocks = [b for b in (parameters, *parameters.values()) if isinstance(b, dict)]
+    for block in blocks:
+        if block.get("rope_type") in ("dynamic", "longrope"):
+            original = block.get("original_max_position_embeddings")
+            return int(original or config.max_position_embeddings)
+    return None
+
+
+@dataclass(frozen=True)
+class OutputHead:
+    """The linear map from hidden states to logits, and what the architecture does to the logits."""
+
+    weight: Tensor  # [V, D]
+    bias: Tensor | None  # [V]
+    scale: float
+    softcap: float | None
+
+
+class PolicyModel(PackedModel):
+    """A causal language model."""
+
+    @property
+    def trunk(self) -> Any:
+        """The decoder without the output head."""
+        decoder = self.module.get_decoder()
+        return decoder if decoder is not self.module else cast(Any, self.module).model
+
+    def head(self) -> OutputHead:
+        """The output head; its weight is the parameter itself, so gradients reach it."""
+        config = self.module.config.get_text_config()
+        layer: Any = self.module.get_output_embeddings()
+        scale = 1.0
+        for factor in ("logit_scale", "lm_head_multiplier"):
+            scale *= getattr(config, factor, None) or 1.0
+        scale /= getattr(config, "logits_scaling", None) or 1.0
+        return OutputHead(
+            layer.weight,
+            getattr(layer, "bias", None),
+            float(scale),
+            getattr(config, "final_logit_softcapping", None)
+            or getattr(config, "logits_soft_cap", None),
+        )

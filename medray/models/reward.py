@@ -1,0 +1,66 @@
+"""Reward models: a decoder and a linear map from the last token's hidden state to one score."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from medray.data.packing import PackedRow
+from medray.models.packed import PackedModel
+
+
+class RewardModel(PackedModel):
+    """A sequence-classification model with one label; `AutoModelForSequenceClassification` loads what it saves."""
+
+    @property
+    def trunk(self) -> Any:
+        """The decoder without the scalar head."""
+        return self.module.base_model
+
+    def scores(self, row: PackedRow) -> Tensor:
+        """One score a continuation [S], read at its last token; carries grad where enabled."""
+        hidden = self.hidden_states(row)
+        last = torch.as_tensor(last_tokens(row, self._pad_id()), device=hidden.device)
+        return cast(Any, self.module).score(hidden.index_select(0, last))[:, 0].float()
+
+    def _pad_id(self) -> int | None:
+        return self.module.config.get_text_config().pad_token_id
+
+
+def last_tokens(row: PackedRow, pad_id: int | None) -> list[int]:
+    """Index in the row of the token each continuation is scored at.
+
+    It is the last one that is not padding, since that is where transformers reads a padded batch: a text that
+    ends in a token which serves as padding too is scored at the token before.
+    """
+    found = []
+    for span in row.spans:
+        for start, end in span.continuations:
+            at = end - 1
+            while at > start and row.token_ids[at] == pad_id:
+                at -= 1
+            found.append(at)
+    return found
+
+
+def prepare_scalar_head(hf_config: Any, tokenizer: Any) -> None:
+    """Ask for one label, and for padding by a token that never ends a text.
+
+    Where end of text and padding are one token, transformers scores at the token before it and the model
+    never sees that a text is over; another special token is taken for padding then, if there is one.
+    """
+    hf_config.num_labels = 1
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        spare = [
+            token
+            for token in (tokenizer.unk_token, *tokenizer.all_special_tokens, tokenizer.bos_token)
+            if token is not None and token != tokenizer.eos_token
+        ]
+        if spare:
+            tokenizer.pad_token = spare[0]
+    hf_config.pad_token_id = tokenizer.pad_token_id
+    text = hf_config.get_text_config()
+    if text is not hf_config:
+        text.pad_token_id = tokenizer.pad_token_id

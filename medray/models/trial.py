@@ -1,0 +1,149 @@
+"""How a model shares prompts, found by trying: no list of architectures, no silent mistake.
+
+A short row is computed with each way of sharing and compared with its sequences computed one by one. An
+architecture whose tokens leak across sequences (convolutions, recurrences, biases by distance in the row)
+gives another answer and is computed unshared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medray.data.packing import PackedRow, build_row
+from medray.errors import ModelError
+from medray.models import attention
+from medray.models.adapters import first_line
+from medray.models.packed import PackedModel, PolicyModel, Sharing
+from medray.types import Continuation, PromptTree, TokenIds
+
+WINDOW_KEYS = ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size")
+
+
+def choose_sharing(model: PackedModel) -> Sharing:
+    """The fastest way of sharing that gives the right hidden states; sets the attention implementation.
+
+    Raises:
+        ModelError: `model.attention` asks for a way that does not fit, or the model computes nothing at all.
+    """
+    wanted, own = model.config.attention, str(model.module.config._attn_implementation)
+    order: tuple[Sharing, ...] = ("tree", "dense") if wanted == "auto" else (wanted,)
+    vocab_size = int(model.module.config.get_text_config().vocab_size)
+    expected = _states(model, "plain", own, _trial_row(vocab_size))
+    name = model.module.config.model_type
+    if isinstance(expected, Exception):
+        text = first_line(expected)
+        raise ModelError(f"model.path={model.config.path}: {name} fails on a short text: {text}")
+    for way in order:
+        if way == "plain" or not may_share(model, way):
+            continue
+        implementation = attention.TREE if way == "tree" else own
+        found = _states(model, way, implementation, _trial_row(vocab_size))
+        other = _states(model, way, implementation, _trial_row(vocab_size, changed=True))
+        if (
+            isinstance(found, Tensor)
+            and isinstance(other, Tensor)
+            and _right(found, other, expected, model)
+        ):
+            return way
+    _set_attention(model, own)
+    model.sharing = "plain"
+    if wanted not in ("auto", "plain"):
+        raise ModelError(f"model.attention={wanted} does not fit {name}: set model.attention=auto")
+    return "plain"
+
+
+def check_head(model: PolicyModel) -> None:
+    """Compare the output head, as medray applies it, with the logits of the freshly loaded model itself.
+
+    Raises:
+        ModelError: the architecture does something to its logits that medray does not know.
+    """
+    sequence = build_row([_tree(np.zeros(1, np.int32), [np.arange(1, 7, dtype=np.int32)])])
+    ids = torch.as_tensor(sequence.token_ids, device=model.device)
+    head = model.head()
+    with torch.no_grad():
+        expected = model.module(input_ids=ids[None], use_cache=False).logits[0].float()
+        hidden = model.hidden_states(sequence)
+        found = head.scale * torch.nn.functional.linear(hidden, head.weight, head.bias).float()
+        if head.softcap is not None:
+            found = head.softcap * torch.tanh(found / head.softcap)
+    # Equal up to a constant a position, which probabilities do not see.
+    found, expected = (t - t.mean(-1, keepdim=True) for t in (found, expected))
+    if not (found - expected).norm() <= _tolerance(model) * expected.norm():
+        raise ModelError(
+            f"model.path={model.config.path}: {model.module.config.model_type} changes its logits in a way medray "
+            "does not know, so log-probabilities would be wrong"
+        )
+
+
+def may_share(model: PackedModel, way: Sharing) -> bool:
+    """False where the configuration alone says that a row of several sequences cannot be right."""
+    text = model.module.config.get_text_config()
+    if not model.takes_positions or getattr(text, "alibi", False):
+        return False  # distances would be counted along the row
+    kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention"}
+    windows = bool(kinds) or any(getattr(text, key, None) for key in WINDOW_KEYS)
+    return way == "tree" or not windows  # one mask for all layers cannot say what each may see
+
+
+def _trial_row(vocab_size: int, *, changed: bool = False) -> PackedRow:
+    """Three trees; `changed` replaces the first continuation and the whole second tree."""
+    rng, other = np.random.default_rng(0), np.random.default_rng(1)
+
+    def ids(size: int, replaced: bool) -> TokenIds:
+        top = min(vocab_size, 1000)
+        first, second = (r.integers(0, top, size).astype(np.int32) for r in (rng, other))
+        return second if replaced else first
+
+    return build_row(
+        [
+            _tree(ids(7, False), [ids(3, changed), ids(5, False)]),
+            _tree(ids(2, changed), [ids(4, changed)]),
+            _tree(ids(3, False), [ids(1, False), ids(2, False), ids(2, False)]),
+        ]
+    )
+
+
+def _tree(prompt: TokenIds, continuations: list[TokenIds]) -> PromptTree:
+    trained = (Continuation(c, np.ones(len(c), dtype=np.bool_)) for c in continuations)
+    return PromptTree(prompt, tuple(trained))
+
+
+UNCHANGED = [*range(7), *range(10, 15), *range(21, 29)]
+"""Tokens of the trial row that see nothing of what `changed` replaces."""
+
+
+def _states(
+    model: PackedModel, way: Sharing, implementation: str, row: PackedRow
+) -> Tensor | Exception:
+    try:
+        _set_attention(model, implementation)
+        model.sharing = way
+        with torch.no_grad():
+            return model.hidden_states(row).float()
+    except Exception as error:  # whatever an architecture's own code raises means: not this way
+        return error
+
+
+def _set_attention(model: PackedModel, implementation: str) -> None:
+    if model.module.config._attn_implementation != implementation:
+        model.module.set_attn_implementation(implementation)
+
+
+def _right(found: Tensor, other: Tensor, expected: Tensor, model: PackedModel) -> bool:
+    """The states are those of separate sequences, and no token sees another sequence."""
+    # Mean removed: some models add a large constant vector to every state.
+    spread = (expected - expected.mean(0)).norm()
+    leak = (found - other)[UNCHANGED].norm() / spread
+    exact = model.config.quantisation == "none"
+    return bool(
+        (found - expected).norm() <= _tolerance(model) * spread
+        and leak <= (1e-4 if exact else 0.02)
+    )
+
+
+def _tolerance(model: PackedModel) -> float:
+    exact = model.module.dtype == torch.float32 and model.config.quantisation == "none"
+    return 1e-4 if exact else 0.05
