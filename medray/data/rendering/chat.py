@@ -63,6 +63,16 @@ class RenderedChat:
     trained: npt.NDArray[np.bool_]  # [T]
     text: str
     turns: tuple[AssistantTurn, ...]
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a `RenderedChat` was made from; it stays in the process, so drop it before a chat is sent away."""
+
+    messages: Messages
+    options: ChatOptions
+    renderer: ChatRenderer
 
 
 class ChatRenderer:
@@ -75,18 +85,17 @@ class ChatRenderer:
     def __init__(self, tokenizer: Any) -> None:
         _require_template(tokenizer)
         self.tokenizer = tokenizer
-        self._finders: dict[Any, TurnFinder] = {}
+        self._templates: dict[Any, Template] = {}
 
     def render(self, messages: Messages, options: ChatOptions) -> RenderedChat:
         """See `render_chat`."""
-        prepared, finder = self._prepare(messages, options)
+        prepared, template = self._prepare(messages, options)
+        add = options.add_generation_prompt
         try:
-            text = self._text(prepared, finder.template, options.add_generation_prompt)
-            text, spans = finder.find(
-                text, prepared.messages, prepared.tools, options.add_generation_prompt
-            )
+            text = template.render(prepared.messages, prepared.tools, add)
+            text, spans = TurnFinder(template, prepared.messages, prepared.tools, add).find(text)
         except _refusals() as error:
-            raise ModelError(f"{finder.template.title} refuses this dialogue: {error}") from error
+            raise ModelError(f"{template.title} refuses this dialogue: {error}") from error
         encoded = encode(self.tokenizer, text, [(span.start, span.end) for span in spans])
         turns = _turns(spans, prepared, messages, encoded.span, options.train)
         trained = np.zeros(len(encoded.token_ids), dtype=np.bool_)
@@ -95,7 +104,8 @@ class ChatRenderer:
         for turn, span in zip(turns, range(len(spans)), strict=True):
             trained[encoded.span == span] = turn.trained
         trained[:1] = False
-        return RenderedChat(encoded.token_ids, trained, text, turns)
+        source = Source(messages, options, self)
+        return RenderedChat(encoded.token_ids, trained, text, turns, source)
 
     def prompt_ids(self, messages: Messages, options: ChatOptions) -> TokenIds:
         """The tokens [T] an engine is given: the dialogue up to the assistant's first token.
@@ -103,20 +113,23 @@ class ChatRenderer:
         Raises:
             jinja2.TemplateError, TypeError: the template refuses the dialogue.
         """
-        prepared, finder = self._prepare(messages, options)
-        text = self._text(prepared, finder.template, True)
+        prepared, template = self._prepare(messages, options)
+        text = template.render(prepared.messages, prepared.tools, True)
         return encode(self.tokenizer, text, []).token_ids
 
-    def _text(self, prepared: Prepared, template: Template, add_generation_prompt: bool) -> str:
-        return template.render(prepared.messages, prepared.tools, add_generation_prompt)
+    def decode(self, token_ids: TokenIds) -> str:
+        """The text of tokens, special ones included."""
+        return self.tokenizer.decode(
+            token_ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
 
-    def _prepare(self, messages: Messages, options: ChatOptions) -> tuple[Prepared, TurnFinder]:
+    def _prepare(self, messages: Messages, options: ChatOptions) -> tuple[Prepared, Template]:
         if not messages:
             raise DataError("a dialogue has no messages")
         if not uses_tools(messages, options.tools):
-            return prepare_plain(messages), self._finder(None, options.variables)
-        finder = self._finder([dict(tool) for tool in options.tools] or None, options.variables)
-        template = finder.template
+            return prepare_plain(messages), self._template(None, options.variables)
+        listed = [dict(tool) for tool in options.tools] or None
+        template = self._template(listed, options.variables)
         named = template.named
         form = options.tool_format
         if form is None:
@@ -129,21 +142,21 @@ class ChatRenderer:
                 default_system=named.default_system if named else "",
                 has_tool_block=named is not None,
             )
-            return prepared, self._finder(None, options.variables)
+            return prepared, self._template(None, options.variables)
         if not template.takes_tools:
             raise ConfigError(
                 f"tool_format=native, but {template.title} takes no tools: set tool_format=default"
             )
-        return prepare_native(messages, options.tools), finder
+        return prepare_native(messages, options.tools), template
 
-    def _finder(
+    def _template(
         self, tools: list[dict[str, Any]] | None, variables: Mapping[str, Any]
-    ) -> TurnFinder:
+    ) -> Template:
         source = self.tokenizer.get_chat_template(None, tools)
         key = (source, tuple(sorted(variables.items())))
-        if key not in self._finders:
-            self._finders[key] = TurnFinder(Template(self.tokenizer, source, variables))
-        return self._finders[key]
+        if key not in self._templates:
+            self._templates[key] = Template(self.tokenizer, source, variables)
+        return self._templates[key]
 
 
 _renderers: weakref.WeakKeyDictionary[Any, ChatRenderer] = weakref.WeakKeyDictionary()

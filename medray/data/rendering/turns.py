@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from medray.data.rendering.marks import Run, render_marked
@@ -13,7 +14,6 @@ _ANSWER, _THOUGHT = (
     "MedrayAnswer",
     "MedrayThought",
 )  # mixed case: a template that changes case is found out
-_NUM_SHAPES = 512
 Tools = list[dict[str, Any]] | None
 
 
@@ -26,29 +26,28 @@ class Span(NamedTuple):
     refused: str = ""
 
 
-class Around(NamedTuple):
-    """What the template writes before and after an answer."""
-
-    header: str
-    tail: str
-
-
 class TurnFinder:
-    """Finds the assistant's turns in the rendering of one template.
+    """Finds the assistant's turns in the rendering of one dialogue.
 
     The header of a turn is the generation prompt, wherever the rendering begins the turn with one: it is what
     the engine is given and the assistant does not write. Elsewhere (no generation prompt, or an earlier turn
     that a thinking template writes without its thought) the header is what stands before a stand-in for the
     answer. Everything that follows is the assistant's, template text within a tool call or a thought included.
+
+    Args:
+        template: the template, as its tokenizer renders it.
+        messages: the dialogue, in the form that the template takes.
+        tools: passed to the template.
+        add: whether the rendering ends with a generation prompt.
     """
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, messages: Messages, tools: Tools, add: bool) -> None:
         self.template = template
-        self._around: dict[Any, Around] = {}
+        self.messages = messages
+        self.tools = tools
+        self.add = add
 
-    def find(
-        self, text: str, messages: Messages, tools: Tools, add: bool
-    ) -> tuple[str, list[Span]]:
+    def find(self, text: str) -> tuple[str, list[Span]]:
         """The assistant's spans in `text`, the plain rendering.
 
         Returns:
@@ -57,18 +56,21 @@ class TurnFinder:
         Raises:
             ModelError: the template makes it impossible to tell what the assistant wrote.
         """
-        context = self.template.context(tools, add)
-        runs = render_marked(self.template.source, context, messages, text)
-        if runs is None:
-            raise self._error("decides by its own output what to write next")
+        runs = self._runs(self.messages, text, self.add)
         spans: list[Span] = []
-        for i, message in enumerate(messages):
+        for i, message in enumerate(self.messages):
             if message["role"] == "assistant":
-                run = self._only(runs, i)
-                text, span = self._span(text, run, messages, tools)
+                text, span = self._span(text, self._only(runs, i))
                 self._check(text, span, message)
                 spans.append(span)
         return text, spans
+
+    def _runs(self, messages: Messages, text: str, add: bool) -> list[Run]:
+        context = self.template.context(self.tools, add)
+        runs = render_marked(self.template.source, context, messages, text)
+        if runs is None:
+            raise self._error("decides by its own output what to write next")
+        return runs
 
     def _only(self, runs: list[Run], message: int) -> Run:
         own = [run for run in runs if run.message == message]
@@ -77,10 +79,9 @@ class TurnFinder:
             raise self._error(f"{what} an answer of the assistant (message {message + 1})")
         return own[0]
 
-    def _span(self, text: str, run: Run, messages: Messages, tools: Tools) -> tuple[str, Span]:
-        segment = text[run.start : run.end]
-        header = self._header(segment, run.message, messages, tools)
-        text, end = self._end(text, run, header, messages, tools)
+    def _span(self, text: str, run: Run) -> tuple[str, Span]:
+        header = self._header(text[run.start : run.end], run.message)
+        text, end = self._end(text, run, header)
         refused = ""
         body = text[run.start + len(header) : end]
         opened = header.rfind("<think>") > header.rfind("</think>")
@@ -88,25 +89,23 @@ class TurnFinder:
             refused = "its thought is never closed"
         return text, Span(run.message, run.start + len(header), end, refused)
 
-    def _header(self, segment: str, message: int, messages: Messages, tools: Tools) -> str:
+    def _header(self, segment: str, message: int) -> str:
         for prompt in self.template.generation_prompts:
             if segment.startswith(prompt):
                 return prompt
         # Spaces before an answer belong to its first token, and no prompt holds them.
-        header = self._probe(message, messages, tools).header.rstrip(" ")
+        header = self._headers[message].rstrip(" ")
         if not segment.startswith(header):
             raise self._error(f"begins message {message + 1} according to what it says")
         return header
 
-    def _end(
-        self, text: str, run: Run, header: str, messages: Messages, tools: Tools
-    ) -> tuple[str, int]:
+    def _end(self, text: str, run: Run, header: str) -> tuple[str, int]:
         """Where the turn's stop token ends; `text` with the stop token, if it had to be added."""
         segment = text[run.start : run.end]
         body = segment[len(header) :].rstrip()
         if any(body.endswith(stop) for stop in self.template.stops):
             return text, run.start + len(header) + len(body)
-        tail = self._probe(run.message, messages, tools).tail
+        tail = self._tails[run.message]
         places = [(at, stop) for stop in self.template.stops if (at := tail.find(stop)) >= 0]
         if places:
             at, stop = min(places)
@@ -129,40 +128,45 @@ class TurnFinder:
         if answer not in text[span.start : span.end]:
             raise self._error(f"rewrites what the assistant said (message {span.message + 1})")
 
-    def _probe(self, message: int, messages: Messages, tools: Tools) -> Around:
-        """What stands around a stand-in for one answer, in a dialogue of the same shape."""
-        key = (message, tuple(_shape(m) for m in messages), bool(tools))
-        if key not in self._around:
-            if len(self._around) >= _NUM_SHAPES:
-                self._around.clear()
-            self._around[key] = self._probed(message, messages, tools)
-        return self._around[key]
+    @cached_property
+    def _headers(self) -> dict[int, str]:
+        """What the template writes in each assistant message before a stand-in for what it says."""
+        headers: dict[int, str] = {}
+        for i, (before, _) in self._around_stand_ins(with_calls=True).items():
+            if "</think>" in self.messages[i]["content"]:
+                before = before.partition(_THOUGHT)[0].partition("<think>")[0]
+            headers[i] = before
+        return headers
 
-    def _probed(self, message: int, messages: Messages, tools: Tools) -> Around:
-        thinks = "</think>" in messages[message]["content"]
-        content = f"<think>\n{_THOUGHT}\n</think>\n\n{_ANSWER}" if thinks else _ANSWER
-        probe = [dict(m) for m in messages]
-        probe[message] |= {"content": content}
-        probe[message].pop("tool_calls", None)
-        text = self.template.render(probe, tools, False)
-        runs = render_marked(self.template.source, self.template.context(tools, False), probe, text)
-        if runs is None:
-            raise self._error("decides by its own output what to write next")
-        run = self._only(runs, message)
-        before, answer, tail = text[run.start : run.end].partition(_ANSWER)
-        if not answer:
-            raise self._error(f"rewrites what the assistant said (message {message + 1})")
-        if thinks:
-            before = before.partition(_THOUGHT)[0].partition("<think>")[0]
-        return Around(before, tail)
+    @cached_property
+    def _tails(self) -> dict[int, str]:
+        """What the template writes in each assistant message after a stand-in for what it says."""
+        return {i: tail for i, (_, tail) in self._around_stand_ins(with_calls=False).items()}
+
+    def _around_stand_ins(self, *, with_calls: bool) -> dict[int, tuple[str, str]]:
+        stand_ins = [dict(message) for message in self.messages]
+        own = [message for message in stand_ins if message["role"] == "assistant"]
+        for message in own:
+            thinks = "</think>" in message["content"]
+            message["content"] = (
+                f"<think>\n{_THOUGHT}\n</think>\n\n{_ANSWER}" if thinks else _ANSWER
+            )
+            if not with_calls:
+                message.pop("tool_calls", None)
+        text = self.template.render(stand_ins, self.tools, False)
+        runs = self._runs(stand_ins, text, False)
+        around: dict[int, tuple[str, str]] = {}
+        for i, message in enumerate(stand_ins):
+            if message["role"] == "assistant":
+                run = self._only(runs, i)
+                before, found, tail = text[run.start : run.end].partition(_ANSWER)
+                if not found:
+                    raise self._error(f"rewrites what the assistant said (message {i + 1})")
+                around[i] = before, tail
+        return around
 
     def _error(self, what: str) -> ModelError:
         return ModelError(
             f"{self.template.title} {what}: what the assistant wrote cannot be told from the rest;"
             " set model.template to a named one (docs/TEMPLATES.md)"
         )
-
-
-def _shape(message: Mapping[str, Any]) -> tuple[Any, ...]:
-    content = message["content"]
-    return message["role"], bool(content), "</think>" in content, tuple(sorted(message))
