@@ -29,14 +29,16 @@ class RolloutActor:
     def start(self) -> Started:
         """Load the engine."""
         began = time.monotonic()
-        from medray.engines.vllm import VllmEngine
+        from medray.engines.vllm import VllmEngine, prepare_environment
 
-        job = self.job
+        job, threads = self.job, self.job.scale.rollout.num_threads
+        # Before anything imports torch: OpenMP reads the number of threads once.
+        prepare_environment(job.rollout.engine, device=job.model.device, threads=threads)
         self.engine = VllmEngine(
             job.model,
             job.rollout.engine,
             max_model_len=self._longest(),
-            threads=job.scale.rollout.num_threads,
+            threads=threads,
             seed=job.seed,
             backend=job.sync.backend,
         )

@@ -55,10 +55,13 @@ class VllmEngine:
         backend: str = "object_store",
     ) -> None:
         prepare_environment(config, device=model.device, threads=threads)
+        import torch
         from vllm import LLMEngine
 
         from medray.engines import weight_transfer
 
+        if model.device == "cpu":
+            torch.set_num_threads(threads)
         weight_transfer.register()
         self.version = -1
         self._asleep = False
