@@ -15,9 +15,9 @@ from medray.config.algorithm import AlgorithmConfig
 from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
 from medray.drivers.advantages import ESTIMATORS
-from medray.drivers.batch import rollout_metrics
+from medray.drivers.batch import Batch, minibatches, rollout_metrics
 from medray.drivers.grpo import train_grpo
-from medray.drivers.sampling import BatchSource
+from medray.drivers.sampling import BatchSource, train_spec
 from medray.drivers.steps import PromptSets, Run
 from medray.observability.console import PlainConsole
 from medray.types import Prompt, Record
@@ -112,6 +112,7 @@ def test_a_resumed_run_refills_with_the_prompts_of_an_undisturbed_one() -> None:
     saved = [line for line in whole.log if line.startswith("save 2")]
     position = int(saved[0].split("@")[1])
     assert position > 8, "dropped prompts are part of the position"
+    assert len(set(whole.seeds)) == len(whole.seeds), "no two rollouts share a seed"
     rest = FakeWorkers(_even_prompts_tie)
     _train(_job(preset="dapo"), rest, first_step=2, prompt_position=position)
     assert rest.seen == whole.seen[position:]
@@ -139,9 +140,11 @@ def test_remax_compares_with_one_greedy_response_a_prompt() -> None:
     orders: list[tuple[int, float, bool]] = []
 
     class Noting(FakeWorkers):
-        def collect(self, prompts: Any, seeds: Any, spec: Any, *, reference: bool = True) -> Any:
-            orders.append((spec.num_samples, spec.sampling.temperature, reference))
-            return super().collect(prompts, seeds, spec, reference=reference)
+        def collect(self, prompts: Any, seeds: Any, spec: Any, **options: Any) -> Any:
+            orders.append(
+                (spec.num_samples, spec.sampling.temperature, options.get("reference", True))
+            )
+            return super().collect(prompts, seeds, spec, **options)
 
     workers = Noting(lambda call, prompt: (1.0, 0.0))
     batch = _source(_job(preset="remax"), workers).next_batch()
@@ -157,14 +160,70 @@ def test_remax_asks_for_greedy_responses_to_the_groups_it_keeps() -> None:
     greedy: list[str] = []
 
     class Noting(FakeWorkers):
-        def collect(self, prompts: Any, seeds: Any, spec: Any, *, reference: bool = True) -> Any:
+        def collect(self, prompts: Any, seeds: Any, spec: Any, **options: Any) -> Any:
             if spec.sampling.temperature == 0:
                 greedy.extend(p.record.id for p in prompts)
-            return super().collect(prompts, seeds, spec, reference=reference)
+            return super().collect(prompts, seeds, spec, **options)
 
     workers = Noting(_even_prompts_tie)
     batch = _source(_job(preset="remax", dynamic_sampling=True), workers).next_batch()
     assert greedy == [s.meta.prompt_id for s in batch.groups]
+
+
+class Ungraded(FakeWorkers):
+    """Graders that give up on some groups."""
+
+    given_up: frozenset[str] = frozenset()
+
+    def collect(self, prompts: Any, seeds: Any, spec: Any, **options: Any) -> Any:
+        scored = super().collect(prompts, seeds, spec, **options)
+        left = [s for s in scored if s.meta.prompt_id not in self.given_up]
+        assert left or options.get("may_be_empty"), "a batch without a verdict stops the run"
+        return left
+
+
+def test_groups_without_a_verdict_are_refilled_too() -> None:
+    workers = Ungraded(_even_prompts_tie)
+    first = [p.record.id for p in _source(_job(), FakeWorkers(_even_prompts_tie)).stream.take(12)]
+    workers.given_up = frozenset(first[:12:2])
+    batch = _source(_job(dynamic_sampling={"max_rounds": 20}), workers).next_batch()
+    assert len(batch.groups) == 4
+    assert all(i % 2 for i in _ids(batch.groups))
+    assert not workers.given_up & {s.meta.prompt_id for s in batch.sampled}
+
+
+def test_the_cap_with_groups_without_a_verdict_leaves_a_smaller_batch() -> None:
+    workers = Ungraded(lambda call, prompt: (0.0, 0.0))
+    prompts = _source(_job(), FakeWorkers(_split)).stream.take(4)
+    workers.given_up = frozenset(p.record.id for p in prompts[:3])
+    batch = _source(_job(dynamic_sampling={"max_rounds": 1}), workers).next_batch()
+    assert _ids(batch.groups) == [int(prompts[3].record.id[1:])]
+    assert rollout_metrics(batch)["groups/dropped"] == 0
+
+
+def test_a_group_whose_greedy_response_has_no_verdict_is_left_out() -> None:
+    class GreedyUngraded(FakeWorkers):
+        def collect(self, prompts: Any, seeds: Any, spec: Any, **options: Any) -> Any:
+            scored = super().collect(prompts, seeds, spec, **options)
+            return scored[1:] if spec.sampling.temperature == 0 else scored
+
+    def script(call: int, prompt: Prompt) -> tuple[float, float]:
+        number = float(prompt.record.id[1:])
+        return (number, number + 1)  # greedy is the first: advantages 0 and 1 if the pairs match
+
+    workers = GreedyUngraded(script)
+    batch = _source(_job(preset="remax"), workers).next_batch()
+    assert [s.meta.prompt_id for s in batch.groups] == workers.seen[1:]
+    assert [a.tolist() for a in batch.advantages] == [[0.0, 1.0]] * 3
+
+
+@pytest.mark.parametrize(("groups", "sizes"), [(4, [2, 2]), (7, [3, 4]), (1, [1])])
+def test_a_batch_is_cut_into_as_many_steps_as_configured(groups: int, sizes: list[int]) -> None:
+    config = _job(minibatches=2).algorithm
+    scored = FakeWorkers(_split).collect(_prompts(groups), [0] * groups, train_spec(_job()))
+    batch = Batch(tuple(scored), (np.array([1, -1], dtype=np.float32),) * groups)
+    cut = [len(items) for items, _ in minibatches(batch, config, lambda i, group: None)]
+    assert cut == sizes
 
 
 @pytest.mark.parametrize("preset", ["grpo", "rloo", "dapo", "gspo"])
