@@ -55,6 +55,7 @@ class Collector:
         spec: GenerateSpec,
         *,
         reference: bool = True,
+        may_be_empty: bool = False,
     ) -> list[ScoredGroup]:
         """Scored groups in the order of `prompts`; groups that no grader could judge may be left out.
 
@@ -63,6 +64,7 @@ class Collector:
             seeds: one a prompt.
             spec: how to sample.
             reference: False skips the reference model (evaluation).
+            may_be_empty: whether the caller can do without any group, as when it refills a batch.
         """
         kls: dict[str, Ref] = {}
         found: dict[int, tuple[GroupMeta, Ref, Ref | None]] = {}
@@ -75,7 +77,7 @@ class Collector:
             found[sampled.index] = (sampled.meta, sampled.group, logprobs)
         assert len(found) == len(prompts), f"{len(found)} of {len(prompts)} groups came back"
         scores = self.graders.results()
-        if prompts and not any(scores.values()):
+        if prompts and not may_be_empty and not any(scores.values()):
             raise GraderError("no group of the batch could be judged: see incidents.jsonl")
         sums = gather(kls, deadline_s=self.deadlines.update_s, doing="reference") if kls else {}
         kl_of = dict(zip(found, sums.values(), strict=True)) if sums else {}

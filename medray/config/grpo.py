@@ -10,20 +10,12 @@ from medray.config.algorithm import AlgorithmConfig
 from medray.config.base import Section
 from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
 from medray.config.data import DataConfig
+from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.reward import GradingConfig, RewardConfig
 from medray.config.rollout import RolloutConfig
 from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
-
-
-class LearnerConfig(Section):
-    """How a batch is cut for the learner."""
-
-    row_tokens: int = Field(default=4096, ge=16)
-    """Token budget of one packed row (micro-batch); a longer group has a row to itself."""
-    head_chunk: int = Field(default=1024, ge=1)
-    """Trained tokens whose logits are held at once."""
 
 
 class GrpoJob(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,10 +66,10 @@ def minibatches(
         )
         for i in chosen
     }
-    size = max(1, len(batch.groups) // config.minibatches)
+    cuts = [len(batch.groups) * k // config.minibatches for k in range(config.minibatches + 1)]
     for _ in range(config.epochs):
-        for first in range(0, len(batch.groups), size):
-            part = [i for i in range(first, first + size) if i in items]
+        for first, end in pairwise(cuts):
+            part = [i for i in range(first, end) if i in items]
             if part:
                 yield [items[i] for i in part], [batch.groups[i].meta for i in part]
 

@@ -42,14 +42,14 @@ class BatchSource:
         self.spec = train_spec(job)
 
     def next_batch(self) -> Batch:
-        """`rollout.prompts_per_step` groups with their advantages."""
+        """`rollout.prompts_per_step` groups with their advantages; fewer where graders gave some of them up."""
         kept, dropped, counts = self._sample_groups()
-        groups = tuple(scored for _, scored in kept)
         limit = self.job.rollout.max_new_tokens
         greedy: list[float] = []
         if ESTIMATORS[self.config.advantage].needs_greedy:
-            greedy, spent = self._greedy_rewards([prompt for prompt, _ in kept])
+            kept, greedy, spent = self._greedy_rewards(kept)
             counts |= spent
+        groups = tuple(scored for _, scored in kept)
         if self.config.overlong is not None:
             lost = [float(p) for s in groups for p in overlong_penalty(s, self.config, limit)]
             counts["reward/overlong_penalty"] = sum(lost) / len(lost)
@@ -61,34 +61,41 @@ class BatchSource:
         if self.config.dynamic_sampling is None:
             return self._ask(wanted), [], {}
         kept: list[Asked] = []
-        dropped: list[Asked] = []
+        tying: list[Asked] = []
         rounds = 0
         while len(kept) < wanted and rounds < self.config.dynamic_sampling.max_rounds:
+            # No more prompts than groups are missing, so no group with a signal is wasted.
+            for asked in self._ask(wanted - len(kept), may_be_empty=rounds > 0):
+                (tying if tied(asked[1].score.rewards) else kept).append(asked)
             rounds += 1
-            for asked in self._ask(wanted - len(kept)):  # no more than are missing: none is wasted
-                (dropped if tied(asked[1].score.rewards) else kept).append(asked)
-        missing = wanted - len(kept)
-        counts = {
-            "groups/dropped": float(len(dropped) - missing),
-            "groups/rounds": float(rounds),
-        }
-        return kept + dropped[:missing], dropped[missing:], counts
+        filling, dropped = tying[: wanted - len(kept)], tying[wanted - len(kept) :]
+        counts = {"groups/dropped": float(len(dropped)), "groups/rounds": float(rounds)}
+        return kept + filling, dropped, counts
 
-    def _ask(self, count: int) -> list[Asked]:
+    def _ask(self, count: int, *, may_be_empty: bool = False) -> list[Asked]:
         start = self.stream.position
         prompts = self.stream.take(count)
         seeds = [prompt_seed(self.job.seed, start + i) for i in range(count)]
         asked = {prompt.record.id: prompt for prompt in prompts}
-        scored = self.collector.collect(prompts, seeds, self.spec)
+        scored = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
         return [(asked[s.meta.prompt_id], s) for s in scored]
 
-    def _greedy_rewards(self, prompts: list[Prompt]) -> tuple[list[float], dict[str, float]]:
+    def _greedy_rewards(
+        self, asked: list[Asked]
+    ) -> tuple[list[Asked], list[float], dict[str, float]]:
+        prompts = [prompt for prompt, _ in asked]
         answered = self.collector.collect(
             prompts, [0] * len(prompts), greedy_spec(self.job), reference=False
         )
-        rewards = [scored.score.rewards[0] for scored in answered]
-        tokens = sum(sum(scored.meta.num_response_tokens) for scored in answered)
-        return rewards, {
-            "reward/greedy": sum(rewards) / len(rewards),
-            "rollout/greedy_tokens": float(tokens),
-        }
+        reward_of = {s.meta.prompt_id: s.score.rewards[0] for s in answered}
+        judged = [(prompt, s) for prompt, s in asked if s.meta.prompt_id in reward_of]
+        rewards = [reward_of[s.meta.prompt_id] for _, s in judged]
+        tokens = sum(sum(s.meta.num_response_tokens) for s in answered)
+        return (
+            judged,
+            rewards,
+            {
+                "reward/greedy": sum(rewards) / len(rewards),
+                "rollout/greedy_tokens": float(tokens),
+            },
+        )

@@ -8,36 +8,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medray.config.grpo import LearnerConfig
+from medray.config.learner import LearnerConfig
 from medray.config.optim import OptimConfig
 from medray.data.packing import build_row, pack
 from medray.errors import DivergedError
-from medray.learners.objectives.base import Objective, RowTensors
+from medray.learners.objectives.base import Objective, RowTensors, StepwideObjective
 from medray.learners.schedule import learning_rate
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import SingleProcess, Strategy
+from medray.learners.trees import count
 from medray.models.export import named_weights
-from medray.models.load import PolicyModel
+from medray.models.neftune import EmbeddingNoise
+from medray.models.packed import PackedModel
 from medray.observability.meters import Meters
 from medray.types import PromptTree, StepTotals
 
 
 class Learner:
-    """Trains a policy on trees of tokens.
+    """Trains a policy or a reward model on trees of tokens.
 
     `forward_backward` may be called any number of times before `optim_step`; since every objective divides by
-    `StepTotals`, how a batch is cut into calls, rows and ranks does not change the step.
+    `StepTotals`, how a batch is cut into calls, rows and ranks does not change the step. `train_step` is the
+    whole of it for a rank that holds its share of the batch.
     """
 
     def __init__(
         self,
-        policy: PolicyModel,
+        policy: PackedModel,
         optim: OptimConfig,
         *,
         num_optim_steps: int,
         temperature: float = 1.0,
         config: LearnerConfig | None = None,
         strategy: Strategy | None = None,
+        neftune_alpha: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self.policy = policy
         self.optim = optim
@@ -45,25 +50,84 @@ class Learner:
         self.config = config or LearnerConfig()
         self.scorer = Scorer(policy, temperature=temperature, config=self.config)
         self.strategy = strategy or SingleProcess()
+        self.neftune_alpha = neftune_alpha
+        self.seed = seed
         self.step = 0  # optimizer steps taken
         self.parameters = [p for _, p in policy.trainable()]
         self.optimizer = _adamw(self.parameters, optim)
+
+    def train_step(self, trees: Sequence[PromptTree], objective: Objective) -> Meters:
+        """One optimizer step over this rank's trees and those of all other ranks, which must call it too.
+
+        Returns:
+            This rank's metrics; ranks may merge them.
+
+        Raises:
+            DivergedError: the gradient norm is not finite; weights are left as they were.
+        """
+        trees, objective = self.prepare(trees, objective)
+        meters = self.forward_backward(trees, objective, self.totals(trees))
+        step = self.optim_step()
+        return meters.merge(step) if self.strategy.rank == 0 else meters
+
+    def prepare(
+        self, trees: Sequence[PromptTree], objective: Objective
+    ) -> tuple[Sequence[PromptTree], Objective]:
+        """What to train on and by which objective, once what it needs of the whole step is known.
+
+        Every rank must call it once a step, with all its trees of the step, if any does.
+        """
+        if not isinstance(objective, StepwideObjective):
+            return trees, objective
+        sums = self.strategy.sum_values(objective.step_sums(self.scorer, trees))
+        return objective.trained_trees(trees), objective.for_step(sums)
+
+    def totals(self, trees: Sequence[PromptTree]) -> StepTotals:
+        """Denominators of a step of which this rank holds `trees`; every rank must call it."""
+        own = count(trees)
+        sums = torch.tensor(
+            [own.num_tokens, own.num_sequences, own.num_groups], dtype=torch.float64
+        )
+        return StepTotals(*(int(n) for n in self.strategy.sum_values(sums).tolist()))
 
     def forward_backward(
         self, trees: Sequence[PromptTree], objective: Objective, totals: StepTotals
     ) -> Meters:
         """Add the gradient of `objective` over `trees`; returns metrics that ranks may merge."""
+        noise = None
+        if self.neftune_alpha > 0:
+            noise = EmbeddingNoise(self.neftune_alpha, (self.seed, self.step))
         meters = Meters()
-        for row_trees in pack(trees, self.config.row_tokens, split=objective.separable):
-            row = build_row(row_trees)
-            if len(row.targets) == 0:
-                continue
-            logp = self.scorer.token_logp(row)
-            loss, row_meters = objective(logp, RowTensors.of(row, logp.device), totals)
-            loss.backward()
-            row_meters.sum("loss/total", float(loss.detach()))
+        with self.policy.training():
+            for loss, row_meters in self._losses(trees, objective, totals, noise):
+                loss.backward()
+                meters.merge(row_meters)
+        return meters
+
+    @torch.no_grad()
+    def evaluate(self, trees: Sequence[PromptTree], objective: Objective) -> Meters:
+        """The objective's loss and metrics over the trees of all ranks, each of which must call it."""
+        trees, objective = self.prepare(trees, objective)
+        meters = Meters()
+        for _, row_meters in self._losses(trees, objective, self.totals(trees), None):
             meters.merge(row_meters)
         return meters
+
+    def _losses(
+        self,
+        trees: Sequence[PromptTree],
+        objective: Objective,
+        totals: StepTotals,
+        noise: EmbeddingNoise | None,
+    ) -> Iterator[tuple[Tensor, Meters]]:
+        for row_trees in pack(trees, self.config.row_tokens, split=objective.separable):
+            row = build_row(row_trees)
+            if len(row.targets) == 0 and objective.output != "score":
+                continue
+            values, extra = self.scorer.outputs(row, objective.output, noise)
+            loss, meters = objective(values, RowTensors.of(row, values.device, extra), totals)
+            meters.sum("loss/total", float(loss.detach()))
+            yield loss, meters
 
     def optim_step(self) -> Meters:
         """Sum gradients over ranks, clip them, and take one AdamW step.

@@ -1,7 +1,9 @@
-"""The frozen policy that a KL penalty is taken against."""
+"""The frozen policy that a KL penalty or a preference margin is taken against."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from medray.learners.scorer import Scorer
 from medray.learners.trees import rollout_tree
 from medray.losses.kl import kl_penalty
-from medray.types import Floats, RolloutGroup
+from medray.types import Continuation, Floats, PromptTree, RolloutGroup
 
 
 def score_reference(
@@ -34,3 +36,31 @@ def score_reference(
         for r, ref in zip(group.responses, scored, strict=True)
     )
     return sums, list(scored)
+
+
+def with_reference(
+    trees: Sequence[PromptTree], scorer: Scorer, *, adapter: bool = True
+) -> list[PromptTree]:
+    """The trees with a column `ref_logp`: log-probabilities (nats) of their trained tokens, 0 elsewhere.
+
+    Args:
+        trees: what to score.
+        scorer: over a frozen copy of the reference model, or over the trained model itself before its first step.
+        adapter: False scores under the base of the model that is being trained with LoRA.
+    """
+    scored = scorer.logprobs(trees, adapter=adapter)
+    return [add_reference(tree, logps) for tree, logps in zip(trees, scored, strict=True)]
+
+
+def add_reference(tree: PromptTree, logps: Sequence[Floats]) -> PromptTree:
+    """A tree with a column `ref_logp` from values of its trained tokens, per continuation."""
+
+    def scored(continuation: Continuation, logp: Floats) -> Continuation:
+        column = np.zeros(len(continuation.token_ids), dtype=np.float32)
+        column[continuation.trained] = logp
+        return replace(continuation, columns={**continuation.columns, "ref_logp": column})
+
+    return replace(
+        tree,
+        continuations=tuple(scored(c, p) for c, p in zip(tree.continuations, logps, strict=True)),
+    )

@@ -10,13 +10,19 @@ from medray.config.optim import OptimConfig
 def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
     """Rate of optimizer step `step` (0-based) out of `num_steps`.
 
-    Warm-up rises linearly from lr / warmup_steps to lr; linear and cosine then fall to zero after the last step.
+    Warm-up rises linearly from lr / warm-up steps to lr; linear, cosine and wsd then fall to
+    lr * min_lr_ratio, which the step after the last one would have.
     """
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
+    warmup = config.warmup_steps or math.ceil(config.warmup_ratio * num_steps)
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    share = 1.0
+    done = min(1.0, (step - warmup) / max(1, num_steps - warmup))
     if config.schedule == "linear":
-        return config.lr * max(0.0, 1.0 - done)
-    if config.schedule == "cosine":
-        return config.lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-    return config.lr
+        share = 1.0 - done
+    elif config.schedule == "cosine":
+        share = 0.5 * (1.0 + math.cos(math.pi * done))
+    elif config.schedule == "wsd":
+        decay = max(1, round(config.decay_ratio * num_steps))
+        share = 1.0 - math.sqrt(max(0.0, 1.0 - max(0, num_steps - step) / decay))
+    return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * share)

@@ -1,17 +1,22 @@
-"""Log-probabilities of trees under a model: the one forward pass that training and scoring share."""
+"""Log-probabilities or scores of trees under a model: the one forward pass that training and scoring share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medray.config.grpo import LearnerConfig
+from medray.config.learner import LearnerConfig
 from medray.data.packing import PackedRow, build_row
+from medray.learners.objectives.base import Output
 from medray.losses.logprobs import token_logprobs
-from medray.models.load import PolicyModel
+from medray.models.neftune import EmbeddingNoise
+from medray.models.packed import PackedModel, PolicyModel
+from medray.models.reward import RewardModel
 from medray.types import Floats, PromptTree
 
 
@@ -19,51 +24,110 @@ class Scorer:
     """Scores packed rows under `policy`, at the temperature that the engine samples with."""
 
     def __init__(
-        self, policy: PolicyModel, *, temperature: float = 1.0, config: LearnerConfig | None = None
+        self, policy: PackedModel, *, temperature: float = 1.0, config: LearnerConfig | None = None
     ) -> None:
         self.policy = policy
         self.temperature = temperature
         self.config = config or LearnerConfig()
 
-    def token_logp(self, row: PackedRow, temperature: float | None = None) -> Tensor:
-        """Log-probability (nats) [N] of the row's trained tokens; carries grad where enabled."""
-        device = self.policy.device
-        dtype = getattr(torch, self.policy.config.dtype)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            hidden = self.policy.hidden_states(row)
-            head = self.policy.head()
+    def outputs(
+        self, row: PackedRow, what: Output, noise: EmbeddingNoise | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What an objective reads of a row, and the columns that come with it."""
+        if what == "score":
+            return self.sequence_scores(row, noise), {}
+        hits = None
+        if what == "logp+hit":
+            hits = torch.empty(len(row.targets), dtype=torch.bool, device=self.policy.device)
+        logp = self.token_logp(row, noise=noise, hits=hits)
+        return logp, {} if hits is None else {"hit": hits}
+
+    def token_logp(
+        self,
+        row: PackedRow,
+        temperature: float | None = None,
+        *,
+        noise: EmbeddingNoise | None = None,
+        hits: Tensor | None = None,
+    ) -> Tensor:
+        """Log-probability (nats) [N] of the row's trained tokens; carries grad where enabled.
+
+        `hits` [N], where given, is filled with whether each token is the most likely one.
+        """
+        policy = cast(PolicyModel, self.policy)
+        with self._autocast():
+            hidden = policy.hidden_states(row, noise)
+            head = policy.head()
             logp, _ = token_logprobs(
-                hidden.index_select(0, torch.as_tensor(row.predictors, device=device)),
+                hidden.index_select(0, torch.as_tensor(row.predictors, device=hidden.device)),
                 head.weight,
-                torch.as_tensor(row.targets, device=device),
+                torch.as_tensor(row.targets, device=hidden.device),
                 bias=head.bias,
                 temperature=self.temperature if temperature is None else temperature,
                 softcap=head.softcap,
                 scale=head.scale,
                 chunk=self.config.head_chunk,
+                hits=hits,
             )
         return logp
 
-    @torch.no_grad()
+    def sequence_scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """A reward model's score of each continuation [S]; carries grad where enabled."""
+        with self._autocast():
+            return cast(RewardModel, self.policy).scores(row, noise)
+
     def logprobs(
         self, trees: Sequence[PromptTree], *, temperature: float | None = None, adapter: bool = True
     ) -> list[tuple[Floats, ...]]:
         """Log-probability (nats) of every trained token, per tree and continuation.
 
         Args:
-            trees: what to score; each tree is a row of its own.
+            trees: what to score; neighbours share rows within the token budget.
             temperature: None takes the sampling temperature.
             adapter: False scores under the base model, the reference policy of LoRA training.
         """
-        return [self._score(tree, temperature, adapter) for tree in trees]
 
-    def _score(
-        self, tree: PromptTree, temperature: float | None, adapter: bool
-    ) -> tuple[Floats, ...]:
-        row = build_row([tree])
-        if adapter:
-            logp = self.token_logp(row, temperature)
-        else:
-            with self.policy.without_adapter():
-                logp = self.token_logp(row, temperature)
-        return tuple(np.split(logp.float().cpu().numpy(), np.cumsum(row.sequence_lengths)[:-1]))
+        def score(row: PackedRow) -> list[Floats]:
+            logp = self.token_logp(row, temperature).float().cpu().numpy()
+            return np.split(logp, np.cumsum(row.sequence_lengths)[:-1])
+
+        return self._per_tree(trees, score, adapter)
+
+    def scores(self, trees: Sequence[PromptTree]) -> list[tuple[float, ...]]:
+        """A reward model's score of every continuation, per tree."""
+        return self._per_tree(trees, lambda row: self.sequence_scores(row).tolist(), True)
+
+    @torch.no_grad()
+    def _per_tree(
+        self,
+        trees: Sequence[PromptTree],
+        score: Callable[[PackedRow], list[Any]],
+        adapter: bool,
+    ) -> list[tuple[Any, ...]]:
+        results: list[tuple[Any, ...]] = []
+        for row_trees in _neighbours(trees, self.config.row_tokens):
+            if adapter:
+                scored = score(build_row(row_trees))
+            else:
+                with self.policy.without_adapter():
+                    scored = score(build_row(row_trees))
+            values = iter(scored)
+            results += [tuple(next(values) for _ in tree.continuations) for tree in row_trees]
+        return results
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = getattr(torch, self.policy.config.dtype)
+        return torch.autocast(self.policy.device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def _neighbours(trees: Sequence[PromptTree], row_tokens: int) -> Iterator[list[PromptTree]]:
+    row: list[PromptTree] = []
+    size = 0
+    for tree in trees:
+        if row and size + tree.num_tokens > row_tokens:
+            yield row
+            row, size = [], 0
+        row.append(tree)
+        size += tree.num_tokens
+    if row:
+        yield row

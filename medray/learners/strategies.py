@@ -26,6 +26,10 @@ class Strategy(Protocol):
         """Replace every gradient by its sum over ranks; a missing gradient counts as zero."""
         ...
 
+    def sum_values(self, values: Tensor) -> Tensor:
+        """The sum over ranks of a small float64 vector on the CPU; the same on every rank."""
+        ...
+
 
 class SingleProcess:
     """One rank, nothing to share."""
@@ -35,6 +39,10 @@ class SingleProcess:
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Nothing to add."""
+
+    def sum_values(self, values: Tensor) -> Tensor:
+        """The values themselves."""
+        return values
 
 
 class DataParallel:
@@ -55,6 +63,13 @@ class DataParallel:
                 part: Tensor = flat[offset : offset + grad.numel()].view_as(grad)
                 offset += grad.numel()
                 parameter.grad = part
+
+    def sum_values(self, values: Tensor) -> Tensor:
+        """All-reduce, on the device that the backend needs."""
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        total = values.to(device, copy=True)
+        dist.all_reduce(total)
+        return total.cpu()
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

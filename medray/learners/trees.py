@@ -1,12 +1,14 @@
-"""From rollouts to the trees a learner trains on."""
+"""The trees a learner trains on: rollouts, pairs, labelled responses, and how many tokens they train."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from medray.types import Continuation, Floats, PromptTree, RolloutGroup
+from medray.errors import DataError
+from medray.types import Continuation, Floats, PromptTree, RolloutGroup, StepTotals, TokenIds
 
 
 def rollout_tree(
@@ -49,3 +51,75 @@ def sequence_tree(
     return PromptTree(
         np.zeros(0, dtype=np.int32), (Continuation(ids, trained, dict(columns or {})),)
     )
+
+
+def pair_tree(
+    prompt_ids: TokenIds, chosen: Continuation, rejected: Continuation, *, margin: float = 0.0
+) -> PromptTree:
+    """A preference pair: the chosen response first, then the rejected one, after one shared prompt.
+
+    Args:
+        prompt_ids: [T] what both responses follow.
+        chosen, rejected: their tokens; the trained ones count in log-probabilities.
+        margin: by how much the chosen one is better, for reward models; 0 when the data do not say.
+    """
+    return PromptTree(
+        prompt_ids,
+        (_with_constant(chosen, "margin", margin), _with_constant(rejected, "margin", margin)),
+    )
+
+
+def labelled_tree(
+    prompt_ids: TokenIds, responses: Sequence[tuple[Continuation, bool]]
+) -> PromptTree:
+    """Responses to one prompt, each with whether it is desirable, for KTO."""
+    return PromptTree(
+        prompt_ids,
+        tuple(_with_constant(response, "desirable", float(good)) for response, good in responses),
+    )
+
+
+def with_mismatched(trees: Sequence[PromptTree]) -> list[PromptTree]:
+    """Give every labelled tree one more continuation: the first response of the next tree with another prompt.
+
+    KTO estimates its reference point on them and never trains them. Pairs depend on the order of `trees`
+    alone; make them before trees are dealt to ranks, and before `ref_logp` is added.
+
+    Raises:
+        DataError: all prompts are the same.
+    """
+    result = []
+    prompts = [tree.prompt_ids.tobytes() for tree in trees]
+    for i, tree in enumerate(trees):
+        partner = next(
+            (
+                j % len(trees)
+                for j in range(i + 1, i + len(trees))
+                if prompts[j % len(trees)] != prompts[i]
+            ),
+            None,
+        )
+        if partner is None:
+            raise DataError(
+                "KTO's reference point pairs a prompt with the response to another, and all prompts here are the "
+                "same: take more rows, or set loss.reference_point=zero"
+            )
+        other = trees[partner].continuations[0]
+        foreign = _with_constant(replace(other, columns={}), "desirable", 0.0)
+        own = tuple(_with_constant(c, "mismatched", 0.0) for c in tree.continuations)
+        result.append(
+            replace(tree, continuations=(*own, _with_constant(foreign, "mismatched", 1.0)))
+        )
+    return result
+
+
+def count(trees: Sequence[PromptTree]) -> StepTotals:
+    """Trained tokens, continuations and trees."""
+    continuations = [c for tree in trees for c in tree.continuations]
+    tokens = sum(int(c.trained.sum()) for c in continuations)
+    return StepTotals(tokens, len(continuations), len(trees))
+
+
+def _with_constant(continuation: Continuation, name: str, value: float) -> Continuation:
+    column = np.full(len(continuation.token_ids), value, dtype=np.float32)
+    return replace(continuation, columns={**continuation.columns, name: column})

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -57,6 +57,7 @@ def token_logprobs(
     scale: float = 1.0,
     chunk: int = 1024,
     with_entropy: bool = False,
+    hits: Bool[Tensor, " N"] | None = None,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"] | None]:
     """Log-probability of one token per position, and the entropy of its distribution.
 
@@ -81,6 +82,7 @@ def token_logprobs(
         scale: factor of the logits before the softcap.
         chunk: positions whose logits are held at once.
         with_entropy: also return the entropy, differentiable.
+        hits: filled, where given, with whether the target is the most likely token (ties count).
 
     Returns:
         logp and entropy in nats, float32 (float64 for float64 inputs); entropy is None unless asked
@@ -98,7 +100,7 @@ def token_logprobs(
         "Callable[..., tuple[Tensor, Tensor | None]]",
         _TokenLogprobs.apply,  # pyright: ignore[reportUnknownMemberType]
     )
-    return apply(hidden, weight, bias, targets, head, chunk, with_entropy)
+    return apply(hidden, weight, bias, targets, head, chunk, with_entropy, hits)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -112,6 +114,7 @@ class _TokenLogprobs(torch.autograd.Function):
         head: _Head,
         chunk: int,
         with_entropy: bool,
+        hits: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         num, vocab = len(hidden), len(weight)
         dtype = accumulator_dtype(hidden, weight)
@@ -129,6 +132,8 @@ class _TokenLogprobs(torch.autograd.Function):
                 torch.log_softmax(tile, -1, out=tile)
                 logp[at] = tile.gather(1, index).squeeze(1)
                 logsumexp[at] = picked - logp[at]
+                if hits is not None:
+                    hits[at] = tile.amax(-1) <= logp[at]
                 if entropy is not None:
                     entropy[at] = tile.exp().mul_(tile).sum(-1).neg_()
         # The buffer holds the last chunk's log-softmax. The backward pass overwrites it, so it is
@@ -145,7 +150,7 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Any, ...]:
         # Autocast leaves products written to a given output alone, as in forward, but no others.
         with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
-            return *_TokenLogprobs._gradients(ctx, *grad_outputs), None, None, None, None
+            return *_TokenLogprobs._gradients(ctx, *grad_outputs), *([None] * 5)
 
     @staticmethod
     def _gradients(

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from medray.errors import CheckpointError
-from medray.models.load import PolicyModel
+from medray.models.packed import PackedModel
 from medray.models.run_folder import SCALARS, checkpoints, load_scalars
 from medray.observability.atomic import explain_full_disk, replace_dir
 
@@ -22,7 +22,7 @@ STATE = "trainer_state.safetensors"
 
 
 def save_checkpoint(
-    out: Path, step: int, policy: PolicyModel, state: dict[str, Any], *, keep_last: int
+    out: Path, step: int, policy: PackedModel, state: dict[str, Any], *, keep_last: int
 ) -> Path:
     """Write `out/checkpoints/step_N`; older checkpoints beyond `keep_last` are removed afterwards.
 
@@ -52,7 +52,7 @@ def save_checkpoint(
     return final
 
 
-def _write(folder: Path, policy: PolicyModel, state: dict[str, Any]) -> None:
+def _write(folder: Path, policy: PackedModel, state: dict[str, Any]) -> None:
     (policy.adapter or policy.module).save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
     save_file({name: t.contiguous() for name, t in state["tensors"].items()}, folder / STATE)

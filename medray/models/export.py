@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medray.models.load import PolicyModel
+from medray.models.packed import PackedModel
 
 
-def named_weights(policy: PolicyModel) -> Iterator[tuple[str, Tensor]]:
+def named_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, tensor) for every weight the model stores, adapters merged in, in `config.dtype`.
 
     A tied output head is stored once; `tied_names` says under which other names it must be delivered.
@@ -33,7 +33,7 @@ def named_weights(policy: PolicyModel) -> Iterator[tuple[str, Tensor]]:
                 yield plain, _dequantised(module, name, parameter).to(dtype)
 
 
-def tied_names(policy: PolicyModel) -> dict[str, str]:
+def tied_names(policy: PackedModel) -> dict[str, str]:
     """Names that share another weight's storage, each with the name that `named_weights` yields.
 
     An engine that loads a weight update does not know of the tie and would keep its old output head, so a
@@ -45,7 +45,7 @@ def tied_names(policy: PolicyModel) -> dict[str, str]:
     return {name: stored[id(p)] for name, p in every if stored[id(p)] != name}
 
 
-def delivered_weights(policy: PolicyModel) -> Iterator[tuple[str, Tensor]]:
+def delivered_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
     """`named_weights`, and every tied name after the weight whose storage it shares."""
     aliases = {stored: alias for alias, stored in tied_names(policy).items()}
     for name, tensor in named_weights(policy):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedModel,
 )
+from transformers.utils import logging as hf_logging
 
 from medray.config.model import ModelConfig
 from medray.errors import ModelError, ResourceError
@@ -38,6 +41,8 @@ from medray.models.trial import check_head, choose_sharing
 __all__ = ["PolicyModel", "RewardModel", "load_policy", "load_reward_model"]
 
 M = TypeVar("M", bound=PackedModel)
+SCORE = "score.weight"
+"""The one weight that may be missing: a language model has no scalar head yet."""
 DROPOUT_KEYS = (
     "attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "hidden_dropout", "hidden_dropout_prob",
     "attention_probs_dropout_prob", "residual_dropout", "embedding_dropout", "dropout", "activation_dropout",
@@ -152,16 +157,38 @@ def _build(
         text = hf_config.get_text_config()
         # Fused attention kernels leave out the cap on scores; the model's own code does not.
         capped = getattr(text, "attn_logit_softcapping", None) is not None
-        return auto.from_pretrained(
-            sources.weights,
-            config=hf_config,
-            dtype=getattr(torch, _held_dtype(config, trainable)),
-            attn_implementation="eager" if capped else None,
-            quantization_config=_quantisation(config),
-            **common,
-        )
+        with _quiet():
+            module, report = auto.from_pretrained(
+                sources.weights,
+                config=hf_config,
+                dtype=getattr(torch, _held_dtype(config, trainable)),
+                attn_implementation="eager" if capped else None,
+                quantization_config=_quantisation(config),
+                output_loading_info=True,
+                **common,
+            )
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path={config.path}: {first_line(error)}") from None
+    missing = sorted(set(report["missing_keys"]) - {SCORE})
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise ModelError(f"model.path={config.path}: {len(missing)} weights are missing ({shown})")
+    return module
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no report while weights are read; what is missing is checked instead."""
+    level = hf_logging.get_verbosity()
+    bars = hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
 
 
 def _held_dtype(config: ModelConfig, trainable: bool) -> str:

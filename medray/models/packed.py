@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from medray.config.model import ModelConfig
 from medray.data.packing import PackedRow
 from medray.models import attention
+from medray.models.neftune import EmbeddingNoise, added_to_embeddings
 
 Sharing = Literal["tree", "dense", "plain"]
 SHARING_TEXT = {"tree": "shared-prefix", "dense": "masked", "plain": "unshared"}
@@ -88,45 +89,55 @@ class PackedModel:
         finally:
             self.module.eval()
 
-    def hidden_states(self, row: PackedRow) -> Tensor:
-        """Last hidden states [T, D] of a packed row."""
-        too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
-        if self.sharing == "plain" or too_long:
-            return self._separately(row)
+    def hidden_states(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """Last hidden states [T, D] of a packed row, with noise on the embeddings where given."""
         device = self.device
         ids = torch.as_tensor(row.token_ids, device=device)[None]
+        drawn = None
+        if noise is not None:
+            size = cast(Any, self.module.get_input_embeddings()).weight.shape[1]
+            drawn = noise.of_row(row, size, device)
+        too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
+        if self.sharing == "plain" or too_long:
+            return self._separately(row, ids, drawn)
         positions = torch.as_tensor(row.position_ids, device=device)[None]
         if self.sharing == "dense":
             mask = attention.dense_mask(row, self.module.dtype, device)
-            return self._run(ids, attention_mask=mask, position_ids=positions)
-        return self._run_tree(ids, positions, attention.row_layout(row, device))
+            return self._run(ids, drawn, attention_mask=mask, position_ids=positions)
+        return self._run_tree(ids, drawn, positions, attention.row_layout(row, device))
 
-    def _separately(self, row: PackedRow) -> Tensor:
-        ids = torch.as_tensor(row.token_ids, device=self.device)
+    def _separately(self, row: PackedRow, ids: Tensor, noise: Tensor | None) -> Tensor:
         pieces: list[Tensor] = []
         for span in row.spans:
             size = span.prompt[1] - span.prompt[0]
             for number, own in enumerate(span.continuations or ((span.prompt[1],) * 2,)):
-                sequence = torch.cat([ids[slice(*span.prompt)], ids[slice(*own)]])[None]
-                hidden = self._run_alone(sequence)
+                at = torch.cat(
+                    [torch.arange(*part, device=ids.device) for part in (span.prompt, own)]
+                )
+                hidden = self._run_alone(ids[:, at], None if noise is None else noise[at])
                 # No token sees what follows it: the prompt's states are the same in every copy.
                 pieces.append(hidden if number == 0 else hidden[size:])
         return torch.cat(pieces)
 
-    def _run_alone(self, ids: Tensor) -> Tensor:
+    def _run_alone(self, ids: Tensor, noise: Tensor | None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)
         if self.sharing == "tree":
             layout = attention.RowLayout((slice(0, ids.shape[1]),), positions)
-            return self._run_tree(ids, positions[None], layout)
-        return self._run(ids, **({"position_ids": positions[None]} if self.takes_positions else {}))
+            return self._run_tree(ids, noise, positions[None], layout)
+        extra = {"position_ids": positions[None]} if self.takes_positions else {}
+        return self._run(ids, noise, **extra)
 
-    def _run_tree(self, ids: Tensor, positions: Tensor, layout: attention.RowLayout) -> Tensor:
+    def _run_tree(
+        self, ids: Tensor, noise: Tensor | None, positions: Tensor, layout: attention.RowLayout
+    ) -> Tensor:
         # A mask of ones keeps transformers from guessing where sequences begin.
+        mask = torch.ones_like(ids)
         with attention.laid_out(layout):
-            return self._run(ids, attention_mask=torch.ones_like(ids), position_ids=positions)
+            return self._run(ids, noise, attention_mask=mask, position_ids=positions)
 
-    def _run(self, ids: Tensor, **extra: Any) -> Tensor:
-        return self.trunk(input_ids=ids, use_cache=False, **extra).last_hidden_state[0]
+    def _run(self, ids: Tensor, noise: Tensor | None, **extra: Any) -> Tensor:
+        with added_to_embeddings(cast(nn.Module, self.module.get_input_embeddings()), noise):
+            return self.trunk(input_ids=ids, use_cache=False, **extra).last_hidden_state[0]
 
 
 def _rope_limit(config: Any) -> int | None:

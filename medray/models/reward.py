@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medray.data.packing import PackedRow
+from medray.models.neftune import EmbeddingNoise
 from medray.models.packed import PackedModel
 
 
@@ -19,9 +20,9 @@ class RewardModel(PackedModel):
         """The decoder without the scalar head."""
         return self.module.base_model
 
-    def scores(self, row: PackedRow) -> Tensor:
+    def scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
         """One score a continuation [S], read at its last token; carries grad where enabled."""
-        hidden = self.hidden_states(row)
+        hidden = self.hidden_states(row, noise)
         last = torch.as_tensor(last_tokens(row, self._pad_id()), device=hidden.device)
         return cast(Any, self.module).score(hidden.index_select(0, last))[:, 0].float()
 

@@ -69,7 +69,10 @@ def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
     learners = LearnerGroup(actors, job)
     groups = _groups(6)
     advantages = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
-    items = [TrainItem(ray.put(g), a) for g, a in zip(groups, advantages, strict=True)]
+    refs = [ray.put(group) for group in groups]
+    needs_old = job.algorithm.needs_old_pass
+    old = [learners.old_logprobs(i, ref) if needs_old else None for i, ref in enumerate(refs)]
+    items = [TrainItem(r, a, None, o) for r, a, o in zip(refs, advantages, old, strict=True)]
     values = {}
     for step in range(2):  # the second step sees weights that the first one moved
         values |= {
@@ -82,13 +85,22 @@ def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path) -> None:
-    job = tiny_job(tiny_model, tmp_path)
+@pytest.mark.parametrize(
+    "algorithm", [{}, {"correction": {"kind": "tis"}, "epochs": 2, "clip_high": 0.01}]
+)
+def test_two_ranks_take_the_step_of_one(
+    tiny_model: Path, tmp_path: Path, algorithm: dict[str, Any]
+) -> None:
+    job = tiny_job(tiny_model, tmp_path, algorithm=algorithm)
     one, two = _update_with(job, 1), _update_with(job, 2)
     assert one.keys() == two.keys()
     assert one["loss/total#0"] != one["loss/total#1"]
     for name in one:
         assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-7), name
+    if algorithm:  # scored before the first step, so the ratio to the old policy is 1 in it only
+        assert one["policy/ratio#0"] == pytest.approx(1, abs=1e-5)
+        assert abs(one["policy/ratio#1"] - 1) > 1e-4
+        assert one["policy/correction_weight#0"] == one["policy/correction_weight#1"]
 
 
 @pytest.mark.usefixtures("cluster")

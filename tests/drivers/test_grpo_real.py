@@ -66,6 +66,36 @@ def test_run_folder_of_two_ranks_two_engines_and_a_reference(
     assert "step 3/3" in output
 
 
+def test_everything_an_algorithm_may_ask_for_at_once(tiny_model: Path, tmp_path: Path) -> None:
+    """Greedy baselines, refills, the overlong penalty, and a correction over two steps a batch, on real workers."""
+    algorithm = {
+        "preset": "remax",
+        "dynamic_sampling": True,
+        "overlong": {"share": 0.5},
+        "correction": {"kind": "tis"},
+        "minibatches": 2,
+    }
+    settings = tiny_settings(tiny_model, tmp_path, algorithm=algorithm)
+    code, output = run_job(settings)
+    assert code == 0, output
+    out = Path(settings["out"])
+    steps = [row.metrics for row in read_metrics(out) if row.kind == "train"]
+    assert len(steps) == 2
+    for metrics in steps:
+        assert 4 <= metrics["rollout/greedy_tokens"] <= 4 * 8
+        assert 0 <= metrics["reward/greedy"] <= 1
+        assert metrics["groups/rounds"] >= 1
+        assert -1 <= metrics["reward/overlong_penalty"] < 0
+        assert metrics["policy/correction_weight"] == pytest.approx(
+            1, abs=1e-3
+        )  # fp32 on both sides
+        assert metrics["policy/correction_dropped"] == 0
+    groups = sum(m["groups/total"] + m["groups/dropped"] for m in steps)
+    rows = read_rollouts(out).to_pylist()
+    assert len(rows) == groups * 4
+    assert {r["step"] for r in rows} == {1, 2}
+
+
 def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     tiny_model: Path, tmp_path: Path
 ) -> None:

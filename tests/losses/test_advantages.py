@@ -14,6 +14,7 @@ from medray.losses.advantages import (
     reinforce_pp_baseline_advantages,
     remax_advantages,
     rloo_advantages,
+    soft_overlong_penalty,
     tied,
 )
 
@@ -178,3 +179,25 @@ def test_greedy_rewards_must_match_the_groups() -> None:
 def test_no_groups_give_no_advantages() -> None:
     assert group_advantages([]) == []
     assert reinforce_pp_advantages([]) == []
+
+
+def test_golden_overlong() -> None:
+    """Limit 10, buffer 4: nothing up to 6 tokens, then a quarter more a token, all of it at 10 and beyond."""
+    got = soft_overlong_penalty([1, 6, 7, 8, 9, 10, 12], max_new_tokens=10, buffer_tokens=4)
+    close([got], [[0.0, 0.0, -0.25, -0.5, -0.75, -1.0, -1.0]])
+
+
+@light
+@given(st.integers(1, 40), st.data())
+def test_overlong_falls_with_length_from_zero_to_minus_one(limit: int, data) -> None:
+    buffer = data.draw(st.integers(1, limit))
+    got = soft_overlong_penalty(range(limit + 1), limit, buffer)
+    assert (np.diff(got) <= 0).all()
+    assert not got[: limit - buffer + 1].any()
+    assert got[-1] == -1
+
+
+@pytest.mark.parametrize("buffer", [0, 11])
+def test_overlong_buffer_outside_the_limit_is_refused(buffer: int) -> None:
+    with pytest.raises(ValueError, match=r"must lie in 1\.\.10"):
+        soft_overlong_penalty([3], 10, buffer)

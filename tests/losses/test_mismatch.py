@@ -1,10 +1,12 @@
 import math
 
+import pytest
 import torch
 from golden.compare import assert_same, integers, light, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medray.errors import NumericsError
 from medray.losses.mismatch import icepop_weight, sequence_mask, tis_weight
 
 LN2 = math.log(2)
@@ -62,3 +64,9 @@ def test_agreement_leaves_everything_as_it_is() -> None:
         sequence_mask(logp, logp, integers([0, 1]), integers([1, 1]), 0.99, 1.01),
         torch.tensor([True, True]),
     )
+
+
+def test_unusable_engine_logprobs_are_an_error_and_never_a_mask() -> None:
+    logp, behaviour = vector([-1.0, -1.0]), vector([-1.0, math.nan])
+    with pytest.raises(NumericsError, match=r"behaviour_logp\[1\] is nan"):
+        sequence_mask(logp, behaviour, integers([0, 0]), integers([2]), 0.5, 2.0)

@@ -57,6 +57,7 @@ class FakeWorkers:
         spec: GenerateSpec,
         *,
         reference: bool = True,
+        may_be_empty: bool = False,
     ) -> list[ScoredGroup]:
         self.log.append(f"{'rollout' if reference else 'evaluate'} v{self.version}")
         if reference:

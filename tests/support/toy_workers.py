@@ -52,7 +52,8 @@ class ToyWorkers:
         return 0.0
 
     def collect(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, *, reference: bool = True
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, *, reference: bool = True,
+        may_be_empty: bool = False,
     ) -> list[ScoredGroup]:  # fmt: skip
         return [self._scored(p, s, spec) for p, s in zip(prompts, seeds, strict=True)]
 

@@ -34,64 +34,55 @@ def encode(tokenizer: Any, text: str, spans: Sequence[CharSpan]) -> Encoded:
         text: rendered, special tokens included.
         spans: disjoint half-open character ranges, in order.
     """
-    whole, bounds = _tokenise(tokenizer, text)
-    edges = sorted({edge for span in spans for edge in span})
-    if bounds is not None:
-        crossed = [edge for edge in edges if _crosses(bounds, edge)]
-        if not crossed:
-            return Encoded(whole, _within(bounds, spans))
-        edges = crossed
-    cut = [0, *(edge for edge in edges if 0 < edge < len(text)), len(text)]
-    parts = [_tokenise(tokenizer, text[a:b]) for a, b in pairwise(cut)]
-    joined = np.concatenate([part[0] for part in parts])
-    if not (
-        np.array_equal(joined, whole) or _decode(tokenizer, joined) == _decode(tokenizer, whole)
-    ):
-        if bounds is None:
-            return Encoded(whole, np.full(len(whole), -1, dtype=np.int32))
-        return Encoded(whole, _within(bounds, spans))
-    return Encoded(joined, np.concatenate(_part_spans(parts, cut, spans)))
+    whole = _tokenise(tokenizer, text)
+    edges = {edge for span in spans for edge in span if 0 < edge < len(text)}
+    cuts: set[int] = set()
+    parts = [whole]
+    while crossed := _crossed(parts, edges - cuts):
+        cuts |= crossed  # which may make other tokens cross other edges
+        bounds = [0, *sorted(cuts), len(text)]
+        parts = [_tokenise(tokenizer, text[a:b], a) for a, b in pairwise(bounds)]
+    joined = np.concatenate([part.token_ids for part in parts])
+    same = len(parts) == 1 or np.array_equal(joined, whole.token_ids)
+    if same or _decode(tokenizer, joined) == _decode(tokenizer, whole.token_ids):
+        return Encoded(joined, np.concatenate([_spans_of(part, spans) for part in parts]))
+    return Encoded(whole.token_ids, _spans_of(whole, spans))
 
 
-def _part_spans(
-    parts: Sequence[tuple[TokenIds, Bounds | None]], cut: Sequence[int], spans: Sequence[CharSpan]
-) -> list[npt.NDArray[np.int32]]:
-    found: list[npt.NDArray[np.int32]] = []
-    for (ids, bounds), (start, end) in zip(parts, pairwise(cut), strict=True):
-        if bounds is not None:
-            found.append(_within(bounds + start, spans))
-        else:
-            inside = [i for i, (a, b) in enumerate(spans) if a <= start and end <= b]
-            found.append(np.full(len(ids), inside[0] if inside else -1, dtype=np.int32))
+class _Part(NamedTuple):
+    token_ids: TokenIds  # [T]
+    bounds: Bounds  # [T, 2] characters of the whole text; those of the part where the tokenizer does not tell
+
+
+def _crossed(parts: Sequence[_Part], edges: set[int]) -> set[int]:
+    """Edges that lie within a token."""
+    starts, ends = np.concatenate([part.bounds for part in parts]).T
+    return {edge for edge in edges if np.any((starts < edge) & (edge < ends))}
+
+
+def _spans_of(part: _Part, spans: Sequence[CharSpan]) -> npt.NDArray[np.int32]:
+    starts, ends = part.bounds.T
+    found = np.full(len(part.token_ids), -1, dtype=np.int32)
+    for i, (start, end) in enumerate(spans):
+        found[(starts >= start) & (ends <= end) & (starts < end)] = i
     return found
 
 
-def _tokenise(tokenizer: Any, text: str) -> tuple[TokenIds, Bounds | None]:
-    """Token ids [T], and their character bounds [T, 2] when these cover the text without a gap."""
+def _tokenise(tokenizer: Any, text: str, offset: int = 0) -> _Part:
+    """Tokens of a part that begins at character `offset`."""
     fast = bool(getattr(tokenizer, "is_fast", False))
     encoded = tokenizer(
         text, add_special_tokens=False, return_offsets_mapping=fast, return_attention_mask=False,
         verbose=False,
     )  # fmt: skip
     ids = np.asarray(encoded["input_ids"], dtype=np.int32)
-    if not fast:
-        return ids, None
-    bounds = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-    ends = np.concatenate([[0], bounds[:, 1]])
-    covered = bool(np.all(bounds[:, 0] <= ends[:-1])) and ends[-1] == len(text)
-    return ids, bounds if covered else None
-
-
-def _crosses(bounds: Bounds, edge: int) -> bool:
-    return bool(np.any((bounds[:, 0] < edge) & (edge < bounds[:, 1])))
-
-
-def _within(bounds: Bounds, spans: Sequence[CharSpan]) -> npt.NDArray[np.int32]:
-    found = np.full(len(bounds), -1, dtype=np.int32)
-    for i, (start, end) in enumerate(spans):
-        inside = (bounds[:, 0] >= start) & (bounds[:, 1] <= end) & (bounds[:, 0] < end)
-        found[inside] = i
-    return found
+    if fast:
+        bounds = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+        before = np.concatenate([[0], bounds[:, 1]])
+        if np.all(bounds[:, 0] <= before[:-1]) and before[-1] == len(text):  # without a gap
+            return _Part(ids, bounds + offset)
+    whole = np.array([[offset, offset + len(text)]], dtype=np.int64)
+    return _Part(ids, np.repeat(whole, len(ids), axis=0))
 
 
 def _decode(tokenizer: Any, token_ids: TokenIds) -> str:

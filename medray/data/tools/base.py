@@ -85,3 +85,10 @@ def read_json(text: str, start: int) -> tuple[Any, int] | None:
         return json.JSONDecoder().raw_decode(text, start)
     except ValueError:
         return None
+
+
+def skip_space(text: str, start: int) -> int:
+    """The first place from `start` on that is no space, line break or semicolon."""
+    while start < len(text) and text[start] in " \t\r\n;":
+        start += 1
+    return start

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from medray.data.tools.base import ParsedTurn, Tool, read_call, read_json, to_json, wrapped
+from medray.data.tools.base import (
+    ParsedTurn,
+    Tool,
+    read_call,
+    read_json,
+    skip_space,
+    to_json,
+    wrapped,
+)
 from medray.types import ToolCall
 
 # The models were trained on this text word for word. The two lines of dates before it are left out:
@@ -52,11 +60,5 @@ class Llama3Format:
             if value is None or call is None:
                 return ParsedTurn(text, (), malformed=True)
             calls.append(call)
-            cursor = _skip(text, value[1])
+            cursor = skip_space(text, value[1])
         return ParsedTurn(text[: first.start()], tuple(calls))
-
-
-def _skip(text: str, cursor: int) -> int:
-    while cursor < len(text) and text[cursor] in " \t\r\n;":
-        cursor += 1
-    return cursor

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from medray.data.tools.base import ParsedTurn, Tool, read_call, read_json, to_json, wrapped
+from medray.data.tools.base import (
+    ParsedTurn,
+    Tool,
+    read_call,
+    read_json,
+    skip_space,
+    to_json,
+    wrapped,
+)
 from medray.types import ToolCall
 
 _MARK = "[TOOL_CALLS]"
@@ -42,7 +50,7 @@ class MistralFormat:
         if mark < 0 and not bare:
             return ParsedTurn(text, ())
         start = mark + len(_MARK) if mark >= 0 else 0
-        value = read_json(text, start + len(text[start:]) - len(text[start:].lstrip()))
+        value = read_json(text, skip_space(text, start))
         listed = value[0] if value else None
         calls = (
             [read_call(item, "arguments") for item in listed] if isinstance(listed, list) else []

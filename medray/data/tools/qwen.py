@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 
-from medray.data.tools.base import ParsedTurn, Tool, read_call, to_json, wrapped
+from medray.data.tools.base import (
+    ParsedTurn,
+    Tool,
+    read_call,
+    read_json,
+    skip_space,
+    to_json,
+    wrapped,
+)
 from medray.types import ToolCall
 
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 
 # The models were trained on this text word for word.
 _DESCRIPTION = """# Tools
@@ -53,22 +59,19 @@ class QwenFormat:
 
     def parse(self, text: str) -> ParsedTurn:
         """All tagged blocks; what stands before the first is content."""
-        first = text.find("<tool_call>")
+        first = text.find(_OPEN)
         if first < 0:
             return ParsedTurn(text, ())
         calls: list[ToolCall] = []
-        for block in _CALL.finditer(text, first):
-            call = _read(block[1])
-            if call is None:
+        cursor = first
+        while cursor >= 0:
+            value = read_json(text, skip_space(text, cursor + len(_OPEN)))
+            call = read_call(value[0], "arguments") if value else None
+            if value is None or call is None:
+                return ParsedTurn(text, (), malformed=True)
+            close = skip_space(text, value[1])
+            if not text.startswith(_CLOSE, close):
                 return ParsedTurn(text, (), malformed=True)
             calls.append(call)
-        if not calls:
-            return ParsedTurn(text, (), malformed=True)
+            cursor = text.find(_OPEN, close)
         return ParsedTurn(text[:first].removesuffix("\n"), tuple(calls))
-
-
-def _read(block: str) -> ToolCall | None:
-    try:
-        return read_call(json.loads(block), "arguments")
-    except ValueError:
-        return None

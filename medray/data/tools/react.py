@@ -67,5 +67,7 @@ def _describe(function: Tool) -> str:
 def _parameter(name: str, spec: Any, required: bool) -> str:
     spec = spec if isinstance(spec, Mapping) else {}
     kind = str(spec.get("type", "any")) + (", required" if required else "")
-    choices = f" One of: {', '.join(map(str, spec['enum']))}." if spec.get("enum") else ""
-    return f"  - {name} ({kind}): {spec.get('description', '')}{choices}".rstrip(": ")
+    told = [str(spec["description"])] if spec.get("description") else []
+    if spec.get("enum"):
+        told.append(f"one of {', '.join(map(str, spec['enum']))}")
+    return f"  - {name} ({kind}): {'; '.join(told)}".rstrip(": ")

@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from medray.data.packing import PackedRow
 from medray.observability.meters import Meters
-from medray.types import StepTotals
+from medray.types import PromptTree, StepTotals
+
+Output = Literal["logp", "logp+hit", "score"]
+"""What an objective reads of a row: log-probabilities [N] of the trained tokens; those and a column `hit`, 1 where
+the token is the most likely one; or one score [S] a continuation."""
 
 
 @dataclass(frozen=True)
 class RowTensors:
-    """What a row knows of its N trained tokens, on the learner's device."""
+    """What a row knows of its N trained tokens and S continuations, on the learner's device."""
 
     sequence_index: Tensor  # [N]
     sequence_lengths: Tensor  # [S]
     columns: Mapping[str, Tensor]  # name -> [N]
+    tree_sizes: tuple[int, ...] = ()  # continuations of each tree; they add up to S
 
     @classmethod
-    def of(cls, row: PackedRow, device: torch.device) -> RowTensors:
-        """Move a packed row's per-token data to `device`."""
+    def of(
+        cls, row: PackedRow, device: torch.device, extra: Mapping[str, Tensor] | None = None
+    ) -> RowTensors:
+        """Move a packed row's per-token data to `device`; `extra` are columns that are there already."""
+        columns = {
+            name: torch.as_tensor(column, device=device) for name, column in row.columns.items()
+        }
         return cls(
             torch.as_tensor(row.sequence_index, device=device),
             torch.as_tensor(row.sequence_lengths, device=device),
-            {name: torch.as_tensor(column, device=device) for name, column in row.columns.items()},
+            columns | dict(extra or {}),
+            tuple(len(span.continuations) for span in row.spans),
         )
 
 
 class Objective(Protocol):
-    """Turns the log-probabilities of a row into a loss whose sum over rows and ranks is the step's loss."""
+    """Turns what the model says of a row into a loss whose sum over rows and ranks is the step's loss."""
 
     separable: ClassVar[bool]
     """True when continuations of one prompt may be computed in different rows."""
+    output: ClassVar[Output]
+    """What `values` are."""
 
-    def __call__(self, logp: Tensor, row: RowTensors, totals: StepTotals) -> tuple[Tensor, Meters]:
+    def __call__(
+        self, values: Tensor, row: RowTensors, totals: StepTotals, /
+    ) -> tuple[Tensor, Meters]:
         """Return the row's share of the step's loss (scalar) and its metrics."""
+        ...
+
+
+@runtime_checkable
+class StepwideObjective(Protocol):
+    """An objective that needs sums over the whole step, from all ranks, before its first gradient."""
+
+    def step_sums(self, scorer: Any, trees: Sequence[PromptTree]) -> Tensor:
+        """This rank's share of the sums, float64 [K]; no gradient."""
+        ...
+
+    def for_step(self, sums: Tensor) -> Objective:
+        """The objective of one step, given the sums over all ranks."""
+        ...
+
+    def trained_trees(self, trees: Sequence[PromptTree]) -> list[PromptTree]:
+        """The trees without what only the sums needed."""
         ...

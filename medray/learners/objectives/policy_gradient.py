@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from medray.config.algorithm import AlgorithmConfig
-from medray.learners.objectives.base import RowTensors
+from medray.learners.objectives.base import Output, RowTensors
 from medray.learners.objectives.corrections import CORRECTIONS
 from medray.learners.objectives.token_losses import TOKEN_LOSSES
 from medray.losses.kl import k3, kl_penalty
@@ -31,6 +31,7 @@ class PolicyGradient:
     config: AlgorithmConfig
     max_new_tokens: int
     separable: ClassVar[bool] = True
+    output: ClassVar[Output] = "logp"
 
     def __call__(self, logp: Tensor, row: RowTensors, totals: StepTotals) -> tuple[Tensor, Meters]:
         """Return the row's share of the loss and its metrics."""

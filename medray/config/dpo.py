@@ -1,0 +1,69 @@
+"""The DPO job and its relatives on preference pairs."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from medray.config.base import Section
+from medray.config.optim import OptimConfig
+from medray.config.supervised import ChatConfig, SupervisedJob, require_reference
+
+Reference = Literal["auto", "adapter_off", "separate", "precomputed"]
+
+
+class PreferenceConfig(Section):
+    """A loss on the margin between a chosen and a rejected response."""
+
+    kind: Literal["sigmoid", "ipo", "robust", "hinge", "simpo"] = "sigmoid"
+    """sigmoid: DPO (arXiv:2305.18290), conservative DPO with label_smoothing; ipo: arXiv:2310.12036; robust:
+    arXiv:2403.00409; hinge: arXiv:2305.10425; simpo: no reference (arXiv:2405.14734)."""
+    beta: float = Field(default=0.1, gt=0)
+    """Scale of the margin. 0.1 is usual with a reference; SimPO's authors use 2 to 10."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Assumed share of pairs whose label is wrong; for sigmoid and robust."""
+    gamma: float = Field(default=0.0, ge=0)
+    """Target margin of simpo, in units of beta times the margin."""
+    length_normalised: bool = False
+    """Take log-probabilities a token instead of a response. simpo always does."""
+    sft_weight: float = Field(default=0.0, ge=0)
+    """Factor of the chosen response's negative log-likelihood a token, added to the loss (arXiv:2404.19733)."""
+    reference: Reference = "auto"
+    """adapter_off: the base under the adapter; separate: a frozen copy; precomputed: scored once before training and
+    cached. auto: adapter_off for adapters, else precomputed. simpo has none."""
+
+    @model_validator(mode="after")
+    def _fits_the_kind(self) -> Self:
+        if self.label_smoothing and self.kind not in ("sigmoid", "robust"):
+            raise ValueError(
+                f"label_smoothing has no meaning for kind={self.kind}: set it to 0, or kind to sigmoid or robust"
+            )
+        if self.kind == "robust" and not self.label_smoothing:
+            raise ValueError("kind=robust corrects for wrong labels: set label_smoothing above 0")
+        if self.gamma and self.kind != "simpo":
+            raise ValueError(f"gamma is simpo's target margin: set it to 0 for kind={self.kind}")
+        if self.kind == "simpo" and self.reference != "auto":
+            raise ValueError("kind=simpo has no reference: leave loss.reference out")
+        return self
+
+    @property
+    def needs_reference(self) -> bool:
+        """True when trees need a `ref_logp` column."""
+        return self.kind != "simpo"
+
+
+class DpoJob(SupervisedJob):
+    """Everything `jobs/dpo.py` does is said here."""
+
+    out: str = "runs/dpo"
+    """Run folder: config, metrics, checkpoints."""
+    chat: ChatConfig = ChatConfig()
+    loss: PreferenceConfig = PreferenceConfig()
+    optim: OptimConfig = OptimConfig(lr=1e-6, schedule="cosine", warmup_ratio=0.1)
+
+    @model_validator(mode="after")
+    def _reference_is_there(self) -> Self:
+        if self.loss.needs_reference:
+            require_reference(self.loss.reference, self.model)
+        return self

@@ -1,0 +1,164 @@
+"""What the supervised jobs share: PT, SFT, RM, DPO, ORPO and KTO."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medray.config.base import Section
+from medray.config.cluster import RoleResources
+from medray.config.data import DataConfig
+from medray.config.learner import LearnerConfig
+from medray.config.model import ModelConfig
+from medray.config.optim import OptimConfig
+from medray.config.run import CheckpointConfig, LoggingConfig
+
+
+class ChatConfig(Section):
+    """How a dialogue becomes tokens."""
+
+    template: str | None = None
+    """A named chat template; None takes the model's own."""
+    tool_format: str | None = None
+    """How tools are written out (default, glm4, llama3, mistral, qwen, native); None takes the template's own."""
+    system: str | None = None
+    """System message put before each dialogue; None keeps the record's own."""
+    variables: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the template, e.g. {enable_thinking: false}."""
+    max_tokens: int = Field(default=2048, ge=8)
+    """Longest prompt and continuation together; longer rows are dropped, counted and reported."""
+
+
+class BatchConfig(Section):
+    """How much goes into one optimizer step, and how many steps there are."""
+
+    rows_per_step: int = Field(default=16, ge=1)
+    """Dialogues, pairs, labelled responses or blocks of text in one optimizer step, over all workers."""
+    num_epochs: float = Field(default=1.0, gt=0)
+    """Passes over the training rows."""
+    num_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; None goes through `num_epochs`. Streams of unknown length need it."""
+    shuffle: bool = True
+    """Draw a new order of the rows for every epoch from the job's seed."""
+
+
+class SelectionConfig(Section):
+    """The best checkpoint and early stopping, both by a held-out metric."""
+
+    metric: str = "loss/total"
+    """A metric of the evaluation."""
+    goal: Literal["min", "max"] = "min"
+    """Whether lower or higher is better."""
+    keep_best: bool = True
+    """Keep the best checkpoint beside the newest ones."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many evaluations without improvement; None never stops early."""
+    min_change: float = Field(default=0.0, ge=0)
+    """An improvement smaller than this does not count."""
+
+
+class SupervisedEvaluation(Section):
+    """Evaluation on held-out rows."""
+
+    every: int = Field(default=50, ge=1)
+    """Steps between evaluations; there is always one before the first step and one after the last."""
+    num_rows: int = Field(default=128, ge=0)
+    """Held-out rows used; 0 turns evaluation off."""
+
+
+class WorkersConfig(Section):
+    """The training workers and what holds them together."""
+
+    num_workers: int = Field(default=1, ge=1)
+    """Ranks; each takes a share of every step."""
+    min_workers: int | None = Field(default=None, ge=1)
+    """Go on with so few when nodes are lost; None waits for all."""
+    resources: RoleResources = RoleResources(cpus=1.0)
+    """What one worker reserves."""
+    strategy: Literal["auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp2"] = "auto"
+    """What is spread over the workers: nothing (ddp), optimizer state (zero1), gradients too (zero2), weights too
+    (zero3, fsdp2). auto: single for one worker, else ddp."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in CPU memory; needs a zero strategy."""
+    max_failures: int = Field(default=3, ge=0)
+    """Restarts from the newest checkpoint before the job gives up."""
+
+    @model_validator(mode="after")
+    def _strategy_fits(self) -> Self:
+        if self.strategy == "single" and self.num_workers > 1:
+            raise ValueError(
+                f"strategy=single is for one worker, not num_workers={self.num_workers}: set workers.strategy=ddp"
+            )
+        if self.offload_optimizer and not self.strategy.startswith("zero"):
+            raise ValueError(
+                f"offload_optimizer is a feature of ZeRO: set workers.strategy=zero2, not {self.strategy}"
+            )
+        if self.min_workers is not None and self.min_workers > self.num_workers:
+            raise ValueError(
+                f"min_workers={self.min_workers} exceeds num_workers={self.num_workers}"
+            )
+        return self
+
+
+class SupervisedJob(Section):
+    """The keys that every supervised job has."""
+
+    out: str = "runs/supervised"
+    """Run folder: config, metrics, checkpoints."""
+    seed: int = 17
+    """Seeds row order, new weights and noise."""
+    merge: bool = False
+    """At the end, also write the adapter and its base as one model to `out`/merged."""
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    batch: BatchConfig = BatchConfig()
+    optim: OptimConfig = OptimConfig()
+    learner: LearnerConfig = LearnerConfig()
+    workers: WorkersConfig = WorkersConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig(every=100)
+    evaluation: SupervisedEvaluation = SupervisedEvaluation()
+    selection: SelectionConfig = SelectionConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    @model_validator(mode="after")
+    def _shared_keys_agree(self) -> Self:
+        if self.merge and self.model.lora is None:
+            raise ValueError(
+                "merge writes an adapter into its base, and none is trained: set merge=false or model.lora={}"
+            )
+        if self.batch.rows_per_step < self.workers.num_workers:
+            raise ValueError(
+                f"batch.rows_per_step={self.batch.rows_per_step} cannot feed "
+                f"workers.num_workers={self.workers.num_workers}: raise it or lower the workers"
+            )
+        if self.model.device == "cuda" and self.workers.resources.gpus == 0:
+            raise ValueError("model.device=cuda needs workers.resources.gpus > 0")
+        sharded = self.workers.strategy in ("zero3", "fsdp2")
+        if sharded and self.model.quantisation != "none":
+            raise ValueError(
+                f"workers.strategy={self.workers.strategy} cannot shard quantised weights: set ddp or "
+                "model.quantisation=none"
+            )
+        if self.selection.patience is not None and self.evaluation.num_rows == 0:
+            raise ValueError(
+                "selection.patience watches held-out rows: set evaluation.num_rows above 0"
+            )
+        return self
+
+
+def require_reference(reference: str, model: ModelConfig) -> None:
+    """Refuse a reference policy that the model settings cannot give.
+
+    Raises:
+        ValueError: names the key and what to set.
+    """
+    if reference == "adapter_off" and model.lora is None:
+        raise ValueError(
+            "loss.reference=adapter_off needs an adapter: set model.lora={}, or loss.reference=precomputed"
+        )
+    if reference in ("auto", "adapter_off") and model.adapter is not None:
+        raise ValueError(
+            "with model.adapter the model without its adapter is not the policy that training starts from: name the "
+            "adapter's folder in model.path instead, or set loss.reference=precomputed"
+        )

@@ -1,0 +1,34 @@
+"""Every algorithm once, with bounds wide enough that a random batch has tokens on both sides of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.registry import PRESETS
+
+WIDE: dict[str, dict[str, Any]] = {
+    "gspo": {"clip_low": 0.1, "clip_high": 0.1},
+    "cispo": {"clip_high": 0.2},
+}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    **{name: {"preset": name} | WIDE.get(name, {}) for name in PRESETS},
+    "grpo_kl": {"preset": "grpo", "kl": {"coef": 0.1, "estimator": "k2"}},
+    "tis": {"correction": {"kind": "tis", "high": 1.1}},
+    "icepop": {"correction": {"kind": "icepop", "low": 0.8, "high": 1.2}},
+    "sequence_mask": {"correction": {"kind": "sequence_mask", "low": 0.9, "high": 1.1}},
+    "tis_of_two_steps": {"correction": {"kind": "tis", "high": 1.1}, "minibatches": 2},
+    "gspo_of_two_steps": {
+        "preset": "gspo",
+        "ratio": "old",
+        "minibatches": 2,
+        "clip_low": 0.1,
+        "clip_high": 0.1,
+    },
+}
+
+
+def algorithm(name: str) -> AlgorithmConfig:
+    """The settings as checked configuration."""
+    return AlgorithmConfig.model_validate(SETTINGS[name])
