@@ -126,7 +126,9 @@ class Learner:
                 continue
             values, extra = self.scorer.outputs(row, objective.output, noise)
             loss, meters = objective(values, RowTensors.of(row, values.device, extra), totals)
-            meters.sum("loss/total", float(loss.detach()))
+            # Rows' shares of a step add up to one, so several optimizer steps average.
+            share = len(row.sequence_lengths) / totals.num_sequences
+            meters.mean("loss/total", float(loss.detach()), share)
             yield loss, meters
 
     def optim_step(self) -> Meters:

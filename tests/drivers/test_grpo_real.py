@@ -166,3 +166,22 @@ def test_bad_data_names_file_and_line(
     assert len(output.strip().splitlines()) == 1, output
     assert "choice.jsonl" in output
     assert message in output
+
+
+def test_lora_run_takes_its_base_as_the_reference(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    settings = tiny_settings(
+        tiny_model, tmp_path, algorithm={"kl": {"coef": 0.1, "place": "reward"}}
+    )
+    settings["model"] |= {"lora": {"rank": 4}, "quantisation": "4bit"}
+    settings["rollout"]["temperature"] = 0.8
+    code, output = run_job(settings, "num_steps=3", "optim.lr=1e-2")
+    assert code == 0, output
+    steps = [row.metrics for row in read_metrics(Path(settings["out"])) if row.kind == "train"]
+    assert abs(steps[0]["policy/kl_ref"]) < 1e-5, "an adapter begins as its base"
+    assert steps[-1]["policy/kl_ref"] > 1e-4
+    assert max(m["sync/max_logprob_gap"] for m in steps) < 1e-3
+    last = checkpoints(Path(settings["out"]))[-1]
+    assert (last / "adapter_model.safetensors").is_file()
+    assert AutoModelForCausalLM.from_pretrained(last).config.vocab_size == 320
