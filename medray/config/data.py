@@ -1,27 +1,101 @@
-"""Where the prompts come from."""
+"""Where the rows come from, how they are read, and how they are split."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
 
+GENERATED_KINDS = ("icd10", "icd10-sft", "icd10-text", "icd10-preference")
+"""Schemas that make their rows from an installed package and read no file."""
 
-class DataConfig(Section):
-    """A dataset by schema name, split into a training and a held-out part that share no group."""
+
+class FileConfig(Section):
+    """One place to read rows from, and how to read them."""
+
+    kind: str = "auto"
+    """Registered schema (`medray data list`); auto finds it from the first rows of each file."""
+    path: str | None = None
+    """File, folder, glob pattern, or dataset id on the model hub (owner/name). Relative paths are taken
+    from the working directory."""
+    subset: str | None = None
+    """Configuration of a hub dataset, such as finetune; None takes its only or default one."""
+    hub_split: str = "train"
+    """Split of a hub dataset to read."""
+    revision: str | None = None
+    """Commit or branch of a hub dataset; None takes the newest."""
+    encoding: Literal["auto", "utf-8", "gb18030"] = "auto"
+    """Encoding of text files; auto tells UTF-8 (with or without a byte order mark) from GB18030."""
+    documents: Literal["auto", "paragraph", "line", "file"] = "auto"
+    """What is one document of a .txt file: a run of lines up to a blank one, each line, or the whole file.
+    auto: paragraph where the beginning of the file has blank lines, else line."""
+    group_key: str | None = None
+    """Field that names a row's group (patient, case, conversation), kept on one side of the split; None
+    groups rows that say the same thing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _detect_unless_named(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "kind" in values:
+            return cast(Any, values)
+        given = cast(dict[str, Any], values)
+        return {**given, "kind": "auto"} if given.get("path") or given.get("sources") else given
+
+    @property
+    def is_generated(self) -> bool:
+        """True when the rows are made from an installed package and no file is read."""
+        return self.kind in GENERATED_KINDS
+
+    @model_validator(mode="after")
+    def _generated_or_read(self) -> Self:
+        if self.is_generated and self.path is not None:
+            raise ValueError(
+                f"data.kind={self.kind} makes its rows and would not read data.path={self.path}: leave"
+                " out one of the two, or set data.kind=auto"
+            )
+        return self
+
+
+class SourceConfig(FileConfig):
+    """One of several datasets that are mixed."""
+
+    weight: float = Field(default=1.0, gt=0, le=1000)
+    """Passes over this source in one epoch of the mixture: 2 takes each training row twice, 0.5 a fixed half."""
+    max_rows: int | None = Field(default=None, ge=1)
+    """Stop reading after so many usable rows, in the order of the file; None reads all."""
+
+    @model_validator(mode="after")
+    def _path_is_given(self) -> Self:
+        if not self.is_generated and self.path is None:
+            raise ValueError(f"a source of kind {self.kind} reads a file: set its path")
+        return self
+
+
+class DataConfig(FileConfig):
+    """A dataset, or a mixture of several, split into a training and a held-out part that share no group."""
 
     kind: str = "icd10"
-    """Registered schema (`medray data list`): icd10 needs no file; pubmedqa, qa and choice read `path`."""
-    path: str | None = None
-    """File to read. Relative paths are taken from the working directory."""
+    """Registered schema (`medray data list`): the icd10 kinds need no file; the others read `path`. With a
+    path and no kind, auto: found from the first rows of each file."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Several datasets to mix, each with its own path, kind, weight and cap, instead of `path`."""
+    eval_path: str | None = None
+    """Held-out rows in files of their own, read like `path`; None holds out a part of `path`."""
     num_train: int | None = Field(default=None, ge=1)
-    """Training records to keep; None keeps all (icd10: 4096)."""
+    """Training records to keep; None keeps all (icd10 kinds: 4096)."""
     num_eval: int = Field(default=128, ge=0)
     """Held-out records, never trained on."""
+    held_out_fraction: float = Field(default=0.01, ge=0, lt=1)
+    """Share of the groups held out when rows are streamed, where `num_eval` cannot be counted beforehand."""
     num_options: int = Field(default=4, ge=2, le=26)
     """Options of a generated multiple-choice item."""
+    shuffle_options: bool = False
+    """Put the options of each multiple-choice item in an order drawn from `seed` and its id."""
+    thinking: Literal["tags", "headings", "none"] = "tags"
+    """Where a chain of thought goes that the data hold apart from the answer: into <think></think> before it,
+    under "## Thinking" and "## Final Response" (HuatuoGPT-o1), or nowhere."""
     seed: int = 17
     """Seeds the split, the generated items and the order of options, apart from the run's seed."""
     max_prompt_tokens: int = Field(default=1024, ge=8)
@@ -32,7 +106,17 @@ class DataConfig(Section):
     """What a malformed row does: stop the job naming file and line, or be skipped, counted and reported."""
 
     @model_validator(mode="after")
-    def _file_is_given(self) -> Self:
-        if self.kind != "icd10" and self.path is None:
+    def _something_is_read(self) -> Self:
+        if self.sources and self.path is not None:
+            raise ValueError(
+                "data.sources and data.path are both set: make the path one of the sources"
+            )
+        if self.sources and self.kind != "auto":
+            raise ValueError(f"data.kind={self.kind} beside data.sources: name each source's kind")
+        if not self.is_generated and self.path is None and not self.sources:
             raise ValueError(f"data.kind={self.kind} reads a file: set data.path")
+        if self.eval_path is not None and self.is_generated:
+            raise ValueError(
+                f"data.kind={self.kind} makes its own held-out rows: leave data.eval_path out"
+            )
         return self

@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from medray.config.data import DataConfig
-from medray.data.registry import find_schema
+from medray.data.mixture import copies, open_source
+from medray.data.report import DropCounter, Dropped, LoadReport
+from medray.data.rows import checked_rows
 from medray.data.source import BadRow, Row, Source
+from medray.data.split import group_of, rank
+from medray.data.stages import Stage
 from medray.errors import DataError
 from medray.types import Record
 
+__all__ = ["Dataset", "Dropped", "LoadReport", "load_dataset"]
 log = logging.getLogger(__name__)
-MAX_EXAMPLES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Rows dropped for one reason, with the first few of them as `file:line: what is wrong`."""
-
-    count: int
-    examples: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What became of every row.
-
-    num_read = num_kept + num_dropped; num_kept = num_train + num_held_out + num_unused.
-    """
-
-    source: str
-    digests: Mapping[str, str]  # file or generator -> sha256
-    num_read: int
-    num_train: int
-    num_held_out: int
-    num_unused: int  # good rows beyond data.num_train and data.num_eval
-    dropped: Mapping[str, Dropped] = field(default_factory=dict)  # by reason
-
-    @property
-    def num_dropped(self) -> int:
-        """Rows that could not be used."""
-        return sum(d.count for d in self.dropped.values())
-
-    @property
-    def num_kept(self) -> int:
-        """Rows that became records."""
-        return self.num_read - self.num_dropped
-
-    @property
-    def sha256(self) -> str:
-        """The file's own digest, or one over all digests when several files were read."""
-        if len(self.digests) == 1:
-            return next(iter(self.digests.values()))
-        listing = "\n".join(f"{name} {digest}" for name, digest in sorted(self.digests.items()))
-        return hashlib.sha256(listing.encode()).hexdigest()
-
-    def summary(self) -> str:
-        """One line for people."""
-        drops = "".join(
-            f"; dropped {drop.count} ({reason}, e.g. {drop.examples[0]})"
-            for reason, drop in self.dropped.items()
-        )
-        return (
-            f"{self.source}: {self.num_read} rows, {self.num_train} train,"
-            f" {self.num_held_out} held out, {self.num_unused} unused{drops}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,98 +29,103 @@ class Dataset:
     report: LoadReport
 
 
-def load_dataset(config: DataConfig) -> Dataset:
-    """Read a dataset and split it.
+def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
+    """Read a dataset, or the mixture of `data.sources`, and split it.
 
     Without an official split, groups are put in an order drawn from `data.seed`; the held-out
     side takes whole groups from its front until it has `num_eval` records, the training side
     starts at its back. The order of a group depends on its id and the seed alone, so the split
-    outlives reordered or added rows. Caps come after the split: what exceeds them is unused,
-    never moved to the other side.
+    outlives reordered or added rows. Training records of a source then come as often as its weight
+    says. Caps come after the split: what exceeds them is unused, never moved to the other side.
+
+    Args:
+        config: what to read.
+        stage: give every record as this stage reads it; rows that it cannot use are bad rows.
 
     Raises:
         ConfigError: `data.kind` is unknown.
         DataError: the file is missing or empty, a row is bad (`on_bad_row: error`), no row is
             good, or fewer records are there than `num_train` or `num_eval` ask for.
     """
-    source = find_schema(config.kind)(config)
-    rows, dropped = _collect(source, config)
+    source = open_source(config)
+    rows, dropped = _collect(source, config, stage)
     if not rows:
         example = next((f", e.g. {drop.examples[0]}" for drop in dropped.values()), "")
         raise DataError(f"{source.name}: no usable row{example}: correct the file or data.kind")
-    train, held_out = _split(rows, source, config)
-    _require_enough(source, config, num_train=len(train), num_held_out=len(held_out))
-    train, held_out = train[: config.num_train], held_out[: config.num_eval]
+    train_rows, held_out_rows = _split(rows, source, config)
+    train, num_repeated = _repeat(train_rows, config.seed)
+    _require_enough(source, config, num_train=len(train), num_held_out=len(held_out_rows))
+    train = train[: config.num_train]
+    held_out = [row.record for row in held_out_rows[: config.num_eval]]
     report = LoadReport(
         source=source.name,
         digests=dict(source.digests),
         num_read=len(rows) + sum(d.count for d in dropped.values()),
         num_train=len(train),
         num_held_out=len(held_out),
-        num_unused=len(rows) - len(train) - len(held_out),
+        num_unused=len(rows) + num_repeated - len(train) - len(held_out),
         dropped=dropped,
+        num_repeated=num_repeated,
     )
     log.log(logging.WARNING if dropped else logging.INFO, "%s", report.summary())
     return Dataset(tuple(train), tuple(held_out), report)
 
 
-def _collect(source: Source, config: DataConfig) -> tuple[list[Record], dict[str, Dropped]]:
-    records: list[Record] = []
+def _collect(
+    source: Source, config: DataConfig, stage: Stage | None
+) -> tuple[list[Row], dict[str, Dropped]]:
+    dropped = DropCounter()
+    rows = checked_rows(without_repeated_ids(source.rows), config, dropped, stage)
+    return list(rows), dropped.by_reason()
+
+
+def without_repeated_ids(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows, those with an id that was there before as bad ones."""
     seen: dict[str, str] = {}
-    bad: dict[str, list[BadRow]] = {}
-    for row in source.rows:
-        fault = row if isinstance(row, BadRow) else _duplicate(row, seen)
-        if fault is None:
-            assert isinstance(row, Row)
-            records.append(row.record)
-        elif config.on_bad_row == "error":
-            raise DataError(f"{fault} (data.on_bad_row=skip leaves such rows out)")
-        else:
-            bad.setdefault(fault.reason, []).append(fault)
-    dropped = {
-        reason: Dropped(len(rows), tuple(str(row) for row in rows[:MAX_EXAMPLES]))
-        for reason, rows in bad.items()
-    }
-    return records, dropped
+    for row in rows:
+        if isinstance(row, Row):
+            first = seen.setdefault(row.record.id, row.where)
+            if first != row.where:
+                detail = f"{row.record.id!r} is also at {first}; make ids unique"
+                row = BadRow(row.where, "repeated id", detail)
+        yield row
 
 
-def _duplicate(row: Row, seen: dict[str, str]) -> BadRow | None:
-    first = seen.setdefault(row.record.id, row.where)
-    if first == row.where:
-        return None
-    detail = f"{row.record.id!r} is also at {first}; make ids unique"
-    return BadRow(row.where, "repeated id", detail)
-
-
-def _split(
-    records: Iterable[Record], source: Source, config: DataConfig
-) -> tuple[list[Record], list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.group_id or record.id, []).append(record)
+def _split(rows: Iterable[Row], source: Source, config: DataConfig) -> tuple[list[Row], list[Row]]:
+    """Training and held-out rows, each in the order that the seed draws."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(group_of(row.record), []).append(row)
     order = list(groups)
     if not source.is_ordered:
-        order.sort(key=lambda group: _rank(group, config.seed))
-    official = source.held_out_ids
-    held_out: list[Record] = []
-    train: list[Record] = []
-    if official is not None:
-        for group in order:
-            members = groups[group]
-            side = held_out if any(r.id in official for r in members) else train
-            side += members
-        return train, held_out
-    taken = 0
-    while taken < len(order) and len(held_out) < config.num_eval:
-        held_out += groups[order[taken]]
-        taken += 1
-    for group in reversed(order[taken:]):
-        train += groups[group]
-    return train, held_out
+        order.sort(key=lambda group: rank(group, config.seed))
+    official = source.held_out_ids or frozenset[str]()
+    chosen = {
+        group
+        for group, members in groups.items()
+        if any(row.is_held_out or row.record.id in official for row in members)
+    }
+    held_out = [row for group in order if group in chosen for row in groups[group]]
+    rest = [group for group in order if group not in chosen]
+    if source.held_out_ids is None and config.eval_path is None:
+        taken = 0
+        while taken < len(rest) and len(held_out) < config.num_eval:
+            held_out += groups[rest[taken]]
+            taken += 1
+        rest = rest[taken:][
+            ::-1
+        ]  # from the back, so that more held-out rows cost the last training rows
+    return [row for group in rest for row in groups[group]], held_out
 
 
-def _rank(group: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+def _repeat(rows: list[Row], seed: int) -> tuple[list[Record], int]:
+    """Each record as often as its weight says, and how many are copies of another."""
+    if all(row.weight == 1.0 for row in rows):
+        return [row.record for row in rows], 0
+    taken = [list(copies(row.record, row.weight, seed)) for row in rows]
+    records = [record for group in taken for record in group]
+    records.sort(key=lambda record: rank(record.id, seed))  # copies apart, so that a cap stays fair
+    return records, sum(len(group) - 1 for group in taken if group)
 
 
 def _require_enough(

@@ -13,12 +13,49 @@ from typing import Any, cast
 from medray.data.source import Schema
 from medray.errors import ConfigError
 
+_HERE = "medray.data.schemas"
 SCHEMAS: dict[str, str] = {
-    "icd10": "medray.data.schemas.icd10:read_icd10",
-    "pubmedqa": "medray.data.schemas.pubmedqa:read_pubmedqa",
-    "qa": "medray.data.schemas.qa:read_qa",
-    "choice": "medray.data.schemas.choice:read_choice",
-    "choice-shuffled": "medray.data.schemas.choice:read_choice_shuffled",
+    "icd10": f"{_HERE}.icd10:read_icd10",
+    "icd10-sft": f"{_HERE}.icd10_sft:read_icd10_sft",
+    "icd10-text": f"{_HERE}.icd10_text:read_icd10_text",
+    "icd10-preference": f"{_HERE}.icd10_preference:read_icd10_preference",
+    "auto": "medray.data.detection:read_auto",
+    # From here on in the order in which detection tries them: of two that know a row, the more particular first.
+    "medray": f"{_HERE}.canonical:SCHEMA",
+    "healthbench": f"{_HERE}.rubrics:HEALTHBENCH",
+    "rar": f"{_HERE}.rubrics:RAR",
+    "medcalc": f"{_HERE}.medcalc:SCHEMA",
+    "huatuo-o1-sft": f"{_HERE}.huatuo_o1:SFT",
+    "huatuo-o1-verifiable": f"{_HERE}.huatuo_o1:VERIFIABLE",
+    "huatuogpt": f"{_HERE}.huatuogpt:SCHEMA",
+    "huatuo-26m": f"{_HERE}.huatuo26m:SCHEMA",
+    "verl": f"{_HERE}.verl:SCHEMA",
+    "preference": f"{_HERE}.preference:SCHEMA",
+    "response-pair": f"{_HERE}.response_pair:SCHEMA",
+    "preference-messages": f"{_HERE}.preference_messages:SCHEMA",
+    "kto": f"{_HERE}.kto:SCHEMA",
+    "ultramedical": f"{_HERE}.ultramedical:SCHEMA",
+    "sharegpt": f"{_HERE}.sharegpt:SCHEMA",
+    "openai": f"{_HERE}.openai:SCHEMA",
+    "alpaca": f"{_HERE}.alpaca:SCHEMA",
+    "pubmedqa": f"{_HERE}.pubmedqa:read_pubmedqa",
+    "pubmedqa-hub": f"{_HERE}.pubmedqa:HUB",
+    "medmcqa": f"{_HERE}.medmcqa:HUB",
+    "medmcqa-original": f"{_HERE}.medmcqa:ORIGINAL",
+    "medqa": f"{_HERE}.medqa:MEDQA",
+    "medqa-hub": f"{_HERE}.medqa:MEDQA_HUB",
+    "medxpertqa": f"{_HERE}.medqa:MEDXPERTQA",
+    "mmlu": f"{_HERE}.medqa:MMLU",
+    "cmb": f"{_HERE}.cmb:CMB",
+    "cmb-clin": f"{_HERE}.cmb:CMB_CLIN",
+    "cmexam": f"{_HERE}.cmb:CMEXAM",
+    "medreason": f"{_HERE}.medreason:SCHEMA",
+    "medquad": f"{_HERE}.medquad:SCHEMA",
+    "zh-dialogue": f"{_HERE}.zh_dialogue:SCHEMA",
+    "choice": f"{_HERE}.choice:SCHEMA",
+    "choice-shuffled": f"{_HERE}.choice:SHUFFLED",
+    "qa": f"{_HERE}.qa:SCHEMA",
+    "text": f"{_HERE}.text:SCHEMA",
 }
 
 
@@ -28,19 +65,22 @@ def find_schema(kind: str) -> Schema:
     Raises:
         ConfigError: nothing of that name; the text holds the nearest registered one.
     """
-    schema: Any = resolve_name(kind, SCHEMAS, key="data.kind")
+    schema: Any = resolve_name(kind, SCHEMAS, key="data.kind", known="a name of `medray data list`")
     if callable(schema):
         return cast(Schema, schema)
     raise ConfigError(f"data.kind={kind} is not callable: a schema is a function of DataConfig")
 
 
-def resolve_name(name: str, registered: Mapping[str, str], *, key: str) -> Any:
+def resolve_name(
+    name: str, registered: Mapping[str, str], *, key: str, known: str | None = None
+) -> Any:
     """Import what `name` stands for: an entry of `registered`, or itself a `package.module:name`.
 
     Args:
         name: what the user wrote.
         registered: short name -> `package.module:name`, imported only when asked for.
         key: the configuration key that held it, for the error text.
+        known: what to say of the registered names in place of all of them.
 
     Raises:
         ConfigError: the name is unknown or its module or attribute cannot be imported.
@@ -48,7 +88,7 @@ def resolve_name(name: str, registered: Mapping[str, str], *, key: str) -> Any:
     path = registered.get(name, name)
     module_name, colon, attribute = path.partition(":")
     if not colon:
-        raise ConfigError(f"{key}={name} is unknown{_nearest(name, registered)}")
+        raise ConfigError(f"{key}={name} is unknown{_nearest(name, registered, known)}")
     if not module_name or not attribute or module_name.startswith("."):
         raise ConfigError(f"{key}={name} is not of the form package.module:name")
     try:
@@ -64,7 +104,8 @@ def resolve_name(name: str, registered: Mapping[str, str], *, key: str) -> Any:
     return found
 
 
-def _nearest(name: str, registered: Mapping[str, str]) -> str:
+def _nearest(name: str, registered: Mapping[str, str], known: str | None) -> str:
     guess = difflib.get_close_matches(name, registered, n=1, cutoff=0.5)
-    known = f"one of {', '.join(registered)}, or your own as package.module:name"
-    return f": did you mean {guess[0]}? ({known})" if guess else f": use {known}"
+    shown = known or f"one of {', '.join(registered)}"
+    names = f"{shown}, or your own as package.module:name"
+    return f": did you mean {guess[0]}? ({names})" if guess else f": use {names}"

@@ -12,10 +12,17 @@ from medray.types import Record
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A usable row. `where` is `file:line`, or what else finds it again."""
+    """A usable row.
+
+    `where` is `file:line` (in Parquet the number of the row), or what else finds it again. `weight` is how
+    many times an epoch of the mixture takes it when it is trained on. `is_held_out` marks a row of
+    `data.eval_path`.
+    """
 
     where: str
     record: Record
+    weight: float = 1.0
+    is_held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +46,9 @@ class Source:
     """An opened dataset.
 
     `rows` is consumed once. `digests` maps each file (or generator) read to the sha256 of its
-    bytes. `held_out_ids` is an official held-out split by record id; None leaves the split to the
-    loader. `is_ordered` says that rows already come in an order drawn from `data.seed`, so the
-    loader keeps it.
+    bytes, and is complete once all rows are consumed. `held_out_ids` is an official held-out split
+    by record id; None leaves the split to the loader. `is_ordered` says that rows already come in
+    an order drawn from `data.seed`, so the loader keeps it.
     """
 
     name: str
@@ -52,7 +59,7 @@ class Source:
 
 
 class Schema(Protocol):
-    """Turns a dataset of one layout into records. File-level problems raise `DataError` at once."""
+    """Turns a dataset of one layout into records. File-level problems raise `DataError`."""
 
     def __call__(self, config: DataConfig, /) -> Source: ...
 

@@ -152,7 +152,7 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.path=.*none\.jsonl does not exist"):
         load_dataset(qa(tmp_path / "none.jsonl"))
-    with pytest.raises(DataError, match=r"is a folder: name the file"):
+    with pytest.raises(DataError, match=r"is a folder without files of rows: put \.jsonl, "):
         load_dataset(qa(tmp_path))
 
 
@@ -203,7 +203,7 @@ def test_a_user_schema_by_dotted_path_and_its_official_split() -> None:
     ("kind", "message"),
     [
         ("pubmedqaa", r"data\.kind=pubmedqaa is unknown: did you mean pubmedqa\?"),
-        ("xyzzy", r"use one of icd10, pubmedqa"),
+        ("xyzzy", r"use a name of `medray data list`, or your own as package.module:name"),
         ("no_such_package:read", r"importing no_such_package failed"),
         (f"{HERE}:HERE", r"is not callable"),
     ],

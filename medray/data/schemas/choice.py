@@ -12,9 +12,10 @@ import unicodedata
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.jsonl import check_text, optional_text, read_jsonl, require, require_text
+from medray.data.fields import check_text, from_json, optional_text, require, require_text
 from medray.data.language import language_of, text_group
-from medray.data.source import RowError, Source
+from medray.data.schema import RowSchema, has
+from medray.data.source import RowError
 from medray.types import Record
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -36,39 +37,63 @@ _POSITIONAL = re.compile(
 )
 
 
-def read_choice(config: DataConfig) -> Source:
-    """Multiple-choice records with the options in the order of the file.
+def parse_choice(row: dict[str, Any], where: str, *, shuffle_seed: int | None = None) -> Record:
+    """One row as a record; `where` is its id when the row has none.
 
     `answer` is a letter or letters ("B", "ABD", "A, C"), a list of letters, the 0-based index of
     the right option, or its text. The record's answer is always letters in order.
     """
-    return read_jsonl(config, parse_choice)
-
-
-def read_choice_shuffled(config: DataConfig) -> Source:
-    """As `read_choice`, with each item's options in an order drawn from `data.seed` and its id.
-
-    Items with an option such as "all of the above" or "A and C" keep their order.
-    """
-    return read_jsonl(config, lambda row, where: parse_choice(row, where, shuffle_seed=config.seed))
-
-
-def parse_choice(row: dict[str, Any], where: str, *, shuffle_seed: int | None = None) -> Record:
-    """One row as a record; `where` is its id when the row has none."""
     question = require_text(row, "question")
-    options = _options(require(row, "options"))
-    right = _right_indices(require(row, "answer"), options)
-    item_id = optional_text(row, "id") or where
-    lang = language_of(row, question)
-    # The group comes before the shuffle: the same item is one group under every seed.
-    group_id = optional_text(row, "group") or text_group(question, *sorted(options))
+    options = check_options(require(row, "options"))
+    return arranged_choice(
+        question,
+        options,
+        right_indices(require(row, "answer"), options),
+        id=optional_text(row, "id") or where,
+        lang=language_of(row, question),
+        source=where,
+        group_id=optional_text(row, "group"),
+        shuffle_seed=shuffle_seed,
+    )
+
+
+def shuffle_seed_of(config: DataConfig) -> int | None:
+    """The seed of the options' order, None where they keep that of the file."""
+    return config.seed if config.shuffle_options else None
+
+
+def arranged_choice(
+    question: str,
+    options: list[str],
+    right: set[int],
+    *,
+    id: str,
+    lang: str,
+    shuffle_seed: int | None,
+    group_id: str | None = None,
+    source: str = "",
+    licence: str = "",
+) -> Record:
+    """A multiple-choice record with its options in the order given, or in one drawn from the seed and `id`.
+
+    Items with an option such as "all of the above" or "A and C" keep their order. The group comes
+    before the shuffle: the same item is one group under every seed.
+    """
+    group_id = group_id or text_group(question, *sorted(options))
     if shuffle_seed is not None and not any(_POSITIONAL.search(o) for o in options):
         order = list(range(len(options)))
-        random.Random(f"{shuffle_seed}/{item_id}").shuffle(order)
+        random.Random(f"{shuffle_seed}/{id}").shuffle(order)
         options = [options[i] for i in order]
         right = {order.index(i) for i in right}
     return choice_record(
-        question, options, right, id=item_id, lang=lang, source=where, group_id=group_id
+        question,
+        options,
+        right,
+        id=id,
+        lang=lang,
+        source=source,
+        licence=licence,
+        group_id=group_id,
     )
 
 
@@ -99,8 +124,12 @@ def choice_record(
     )
 
 
-def _options(value: Any) -> list[str]:
+def check_options(value: Any) -> list[str]:
+    """Options as texts, from a list or an object lettered A, B, ...; two of them are never the same."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        value = from_json(value, "options")  # as in a column of a CSV file
     if isinstance(value, dict):
+        value = {key: text for key, text in value.items() if text is not None}  # as in Parquet
         expected = list(LETTERS[: len(value)])
         if sorted(value) != expected:
             raise RowError(
@@ -120,7 +149,7 @@ def _options(value: Any) -> list[str]:
     return options
 
 
-def _right_indices(answer: Any, options: list[str]) -> set[int]:
+def right_indices(answer: Any, options: list[str]) -> set[int]:
     """Indices of the right options, from a letter form, an index or an option's text."""
     if isinstance(answer, list):
         parts = [check_text(a, f"answer[{i}]") for i, a in enumerate(answer)]
@@ -160,3 +189,19 @@ def _letter_indices(text: str, num_options: int) -> set[int]:
     if len(set(indices)) < len(indices) or not all(0 <= i < num_options for i in indices):
         return set()
     return set(indices)
+
+
+SCHEMA = RowSchema(
+    name="choice",
+    summary="question, options, answer as letters, index or text",
+    stages=("rl", "sft"),
+    matches=has("question", "options", "answer"),
+    parse=lambda row, where, config: parse_choice(row, where, shuffle_seed=shuffle_seed_of(config)),
+)
+SHUFFLED = RowSchema(
+    name="choice-shuffled",
+    summary="choice with data.shuffle_options on",
+    stages=("rl", "sft"),
+    matches=SCHEMA.matches,
+    parse=lambda row, where, config: parse_choice(row, where, shuffle_seed=config.seed),
+)

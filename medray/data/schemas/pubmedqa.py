@@ -1,25 +1,31 @@
 """PubMedQA's labelled set: an abstract without its conclusion, a question, and yes, no or maybe.
 
 Source: Jin et al. 2019, arXiv:1909.06146; file `ori_pqal.json`, official test ids in
-`test_ground_truth.json`.
+`test_ground_truth.json`. On the hub: rows of `{"pubid", "question", "context": {"contexts"}, "final_decision"}`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.jsonl import check_text, data_path, decode_utf8, read_bytes, require, require_text
+from medray.data.fields import check_object, check_text, require, require_scalar, require_text
+from medray.data.files.data_file import DataFile
+from medray.data.files.encoding import UTF8_BOM
+from medray.data.files.opening import sample
+from medray.data.schema import RowSchema, has
 from medray.data.source import BadRow, Row, RowError, Source
 from medray.errors import DataError
 from medray.types import Record
 
 LABELS = ("yes", "no", "maybe")
 TEST_FILE = "test_ground_truth.json"
+_BEGINNING = re.compile(rb'\s*\{\s*"\d+"\s*:\s*\{')
 
 
 def read_pubmedqa(config: DataConfig) -> Source:
@@ -28,14 +34,14 @@ def read_pubmedqa(config: DataConfig) -> Source:
     Raises:
         DataError: a file is unreadable, not UTF-8, not JSON, not an object, or repeats a PMID.
     """
-    path = data_path(config)
-    content = read_bytes(path)
+    path = _path_of(config)
+    content = _read_bytes(path)
     rows = _load_object(content, path)
     digests = {path.name: hashlib.sha256(content).hexdigest()}
     test: Mapping[str, Any] = {}
     test_path = path.with_name(TEST_FILE)
     if test_path.exists():
-        content = read_bytes(test_path)
+        content = _read_bytes(test_path)
         test = _load_object(content, test_path)
         digests[test_path.name] = hashlib.sha256(content).hexdigest()
     return Source(
@@ -44,6 +50,43 @@ def read_pubmedqa(config: DataConfig) -> Source:
         digests=digests,
         held_out_ids=frozenset(test) if test.keys() & rows.keys() else None,
     )
+
+
+def is_pubmedqa_file(file: DataFile) -> bool:
+    """True for a JSON object keyed by PMIDs."""
+    if file.format != "json":
+        return False
+    return _BEGINNING.match(sample(file).removeprefix(UTF8_BOM)) is not None
+
+
+def parse_pubmedqa_hub(row: dict[str, Any], where: str, config: DataConfig) -> Record:
+    """One article as the hub has it."""
+    pmid = require_scalar(row, "pubid")
+    inner = {
+        "QUESTION": require(row, "question"),
+        "CONTEXTS": require(check_object(require(row, "context"), "context"), "contexts"),
+        "final_decision": require(row, "final_decision"),
+    }
+    return parse_pubmedqa(inner, pmid)
+
+
+def _path_of(config: DataConfig) -> Path:
+    path = Path(str(config.path))
+    if path.is_dir():
+        raise DataError(f"data.path={path} is a folder: name the file in it, or set data.kind=auto")
+    if not path.exists():
+        raise DataError(f"data.path={path} does not exist: check it and the working directory")
+    return path
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if not content.removeprefix(UTF8_BOM).strip():
+        raise DataError(f"{path} is empty: point data.path at a file with rows")
+    return content
 
 
 def _rows(rows: Mapping[str, Any], path: Path, test: Mapping[str, Any]) -> Iterator[Row | BadRow]:
@@ -94,7 +137,9 @@ def _prompt(abstract: str, question: str) -> str:
 
 def _load_object(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        loaded = json.loads(decode_utf8(content), object_pairs_hook=_unique)
+        loaded = json.loads(
+            content.removeprefix(UTF8_BOM).decode("utf-8"), object_pairs_hook=_unique
+        )
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: invalid UTF-8: re-save the file as UTF-8") from None
@@ -121,3 +166,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         raise _RepeatedKey(next(k for k, _ in pairs if k in seen or seen.add(k)))
     return found
+
+
+HUB = RowSchema(
+    name="pubmedqa-hub",
+    summary="PubMedQA of the hub",
+    stages=("rl", "sft"),
+    matches=has("pubid", "question", "context", "final_decision"),
+    parse=parse_pubmedqa_hub,
+)

@@ -1,0 +1,95 @@
+"""What became of every row of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from medray.data.source import BadRow
+
+MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Rows dropped for one reason, with the first few of them as `file:line: what is wrong`."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+class DropCounter:
+    """Bad rows counted by reason, with the first few of each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, row: BadRow) -> None:
+        """Count one row."""
+        self._counts[row.reason] = self._counts.get(row.reason, 0) + 1
+        examples = self._examples.setdefault(row.reason, [])
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(str(row))
+
+    @property
+    def num_rows(self) -> int:
+        """Rows counted so far."""
+        return sum(self._counts.values())
+
+    def by_reason(self) -> dict[str, Dropped]:
+        """The counts so far."""
+        return {
+            reason: Dropped(count, tuple(self._examples[reason]))
+            for reason, count in self._counts.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What became of every row.
+
+    num_read = num_kept + num_dropped; num_kept + num_repeated = num_train + num_held_out + num_unused.
+    """
+
+    source: str
+    digests: Mapping[str, str]  # file or generator -> sha256
+    num_read: int
+    num_train: int
+    num_held_out: int
+    num_unused: (
+        int  # good rows beyond data.num_train and data.num_eval, or left out by a weight below 1
+    )
+    dropped: Mapping[str, Dropped] = field(default_factory=dict)  # by reason
+    num_repeated: int = 0  # copies beyond the first, of sources with a weight above 1
+
+    @property
+    def num_dropped(self) -> int:
+        """Rows that could not be used."""
+        return sum(d.count for d in self.dropped.values())
+
+    @property
+    def num_kept(self) -> int:
+        """Rows that became records."""
+        return self.num_read - self.num_dropped
+
+    @property
+    def sha256(self) -> str:
+        """The file's own digest, or one over all digests when several files were read."""
+        if len(self.digests) == 1:
+            return next(iter(self.digests.values()))
+        listing = "\n".join(f"{name} {digest}" for name, digest in sorted(self.digests.items()))
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def summary(self) -> str:
+        """One line for people."""
+        drops = "".join(
+            f"; dropped {drop.count} ({reason}, e.g. {drop.examples[0]})"
+            for reason, drop in self.dropped.items()
+        )
+        repeated = f", {self.num_repeated} repeated" if self.num_repeated else ""
+        return (
+            f"{self.source}: {self.num_read} rows, {self.num_train} train,"
+            f" {self.num_held_out} held out, {self.num_unused} unused{repeated}{drops}"
+        )

@@ -1,0 +1,108 @@
+"""MedicalGPT's preferences: `{"conversations": [...], "chosen": ..., "rejected": ...}`.
+
+`chosen` and `rejected` are texts, single turns or lists of turns. With `tools`, a text that is nothing but
+ReAct actions (`Action: NAME`, `Action Input: JSON`) on those tools is read as the calls it stands for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.config.data import DataConfig
+from medray.data.fields import check_text, require
+from medray.data.schema import RowSchema, has
+from medray.data.schemas.sharegpt import chat_record, system_of
+from medray.data.source import RowError
+from medray.data.tool_calls import parse_react, parse_tools
+from medray.data.turns import Thinking, parse_turns
+from medray.types import Message, Record, Tool
+
+
+def parse_preference(row: dict[str, Any], where: str, config: DataConfig) -> Record:
+    """One prompt with a better and a worse continuation."""
+    prompt = parse_turns(
+        require(row, "conversations"),
+        "conversations",
+        system=system_of(row),
+        thinking=config.thinking,
+    )
+    tools = parse_tools(row.get("tools"))
+    chosen, rejected = (
+        parse_continuation(require(row, key), key, tools=tools, thinking=config.thinking)
+        for key in ("chosen", "rejected")
+    )
+    check_pair(prompt, chosen, rejected)
+    return chat_record(
+        row,
+        where,
+        prompt,
+        task="preference",
+        chosen=chosen,
+        rejected=rejected,
+        margin=margin_of(row),
+    )
+
+
+def parse_continuation(
+    value: Any, name: str, *, tools: tuple[Tool, ...] = (), thinking: Thinking = "tags"
+) -> tuple[Message, ...]:
+    """What follows a prompt, from a text, one turn or a list of turns; it begins with the assistant."""
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list):
+        turns = parse_turns(value, name, thinking=thinking)
+        if turns[0]["role"] != "assistant" or turns[-1]["role"] != "assistant":
+            raise RowError(
+                "not an answer", f"{name!r} must begin and end with the assistant's turn"
+            )
+        return turns
+    text = check_text(value, name)
+    calls = parse_react(text, [str(tool["name"]) for tool in tools]) if tools else ()
+    if calls:
+        return ({"role": "assistant", "content": "", "tool_calls": calls},)
+    return ({"role": "assistant", "content": text},)
+
+
+def check_pair(
+    prompt: tuple[Message, ...], chosen: tuple[Message, ...], rejected: tuple[Message, ...]
+) -> None:
+    """Refuse a pair that states no preference, or a prompt that the assistant has answered."""
+    if chosen == rejected:
+        raise RowError(
+            "no preference",
+            "'chosen' and 'rejected' are the same; make them differ or remove the row",
+        )
+    if not prompt or prompt[-1]["role"] in ("assistant", "system"):
+        raise RowError("answered prompt", "the prompt must end with the user's or a tool's turn")
+
+
+def margin_of(row: dict[str, Any]) -> float:
+    """By how much `chosen` was judged better: `margin`, or `score_chosen` minus `score_rejected`; 0 when absent."""
+    if row.get("margin") is not None:
+        margin = _number(row["margin"], "margin")
+    elif row.get("score_chosen") is not None and row.get("score_rejected") is not None:
+        scores = (_number(row[key], key) for key in ("score_chosen", "score_rejected"))
+        margin = next(scores) - next(scores)
+    else:
+        return 0.0
+    if margin < 0:
+        raise RowError("scores disagree", "'rejected' is scored above 'chosen'; swap them")
+    return margin
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        if not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise RowError("wrong type", f"{name!r} is {value!r}; write a number")
+
+
+SCHEMA = RowSchema(
+    name="preference",
+    summary="conversations with a chosen and a rejected answer (MedicalGPT, LLaMA-Factory)",
+    stages=("preference", "kto", "sft", "rl"),
+    matches=has("conversations", "chosen", "rejected"),
+    parse=parse_preference,
+)

@@ -1,0 +1,87 @@
+"""Preferences as whole message lists, as in UltraMedical-Preference and TRL:
+`{"prompt": ..., "chosen": [{"role", "content"}, ...], "rejected": [...]}`.
+
+Without a `prompt` that is a list, the prompt is what both lists begin with. `chosen` and `rejected` may also be
+texts beside a `prompt`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.config.data import DataConfig
+from medray.data.fields import require, require_text
+from medray.data.schema import RowSchema, has
+from medray.data.schemas.preference import check_pair, margin_of, parse_continuation
+from medray.data.schemas.sharegpt import chat_record, system_of
+from medray.data.source import RowError
+from medray.data.turns import chat, parse_turns
+from medray.types import Message, Record
+
+
+def parse_preference_messages(row: dict[str, Any], where: str, config: DataConfig) -> Record:
+    """One prompt with a better and a worse continuation."""
+    chosen, rejected = (
+        parse_turns(row[key], key, thinking=config.thinking)
+        if isinstance(require(row, key), list)
+        else parse_continuation(row[key], key, thinking=config.thinking)
+        for key in ("chosen", "rejected")
+    )
+    prompt = _common_beginning(chosen, rejected)
+    if prompt:
+        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
+        if (system := system_of(row)) and prompt[0]["role"] != "system":
+            prompt = (*chat(system=system), *prompt)
+    else:
+        prompt = parse_prompt(row, config)
+    for name, side in (("chosen", chosen), ("rejected", rejected)):
+        if side and not side[0]["role"] == side[-1]["role"] == "assistant":
+            raise RowError(
+                "prompts differ",
+                f"{name!r} does not go on with the assistant's answer where the two lists part;"
+                " give both the same prompt",
+            )
+    check_pair(prompt, chosen, rejected)
+    return chat_record(
+        row,
+        where,
+        prompt,
+        task="preference",
+        chosen=chosen,
+        rejected=rejected,
+        margin=margin_of(row),
+    )
+
+
+def parse_prompt(row: dict[str, Any], config: DataConfig) -> tuple[Message, ...]:
+    """The `prompt` of a row, a text or a list of turns."""
+    prompt = require(row, "prompt")
+    if isinstance(prompt, list):
+        return parse_turns(prompt, "prompt", system=system_of(row), thinking=config.thinking)
+    return chat(user=require_text(row, "prompt"), system=system_of(row))
+
+
+def _common_beginning(
+    chosen: tuple[Message, ...], rejected: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """The turns both lists begin with, up to where the assistant takes over; () when it begins them."""
+    num_equal = 0
+    for one, other in zip(chosen, rejected, strict=False):
+        if one != other:
+            break
+        num_equal += 1
+    shared = chosen[:num_equal]
+    while shared and shared[-1]["role"] == "assistant":
+        shared = shared[:-1]
+    return () if shared and shared[0]["role"] == "assistant" else shared
+
+
+SCHEMA = RowSchema(
+    name="preference-messages",
+    summary="chosen and rejected as message lists, or texts beside a prompt (UltraMedical-Preference)",
+    stages=("preference", "kto", "sft", "rl"),
+    matches=lambda row: (
+        has("chosen", "rejected")(row) and (isinstance(row["chosen"], list) or "prompt" in row)
+    ),
+    parse=parse_preference_messages,
+)

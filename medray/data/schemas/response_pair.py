@@ -1,0 +1,47 @@
+"""Question with two answers, as in shibing624/medical `reward` and DPO-En-Zh:
+`{"question": ..., "response_chosen": ..., "response_rejected": ...}`, with optional `system` and `history`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.config.data import DataConfig
+from medray.data.fields import require, require_text
+from medray.data.schema import RowSchema, has
+from medray.data.schemas.alpaca import parse_history
+from medray.data.schemas.preference import check_pair, margin_of, parse_continuation
+from medray.data.schemas.sharegpt import chat_record, system_of
+from medray.data.turns import chat
+from medray.types import Record
+
+
+def parse_response_pair(row: dict[str, Any], where: str, config: DataConfig) -> Record:
+    """One question with a better and a worse answer."""
+    prompt = chat(
+        *parse_history(row.get("history")),
+        user=require_text(row, "question"),
+        system=system_of(row),
+    )
+    chosen, rejected = (
+        parse_continuation(require(row, key), key, thinking=config.thinking)
+        for key in ("response_chosen", "response_rejected")
+    )
+    check_pair(prompt, chosen, rejected)
+    return chat_record(
+        row,
+        where,
+        prompt,
+        task="preference",
+        chosen=chosen,
+        rejected=rejected,
+        margin=margin_of(row),
+    )
+
+
+SCHEMA = RowSchema(
+    name="response-pair",
+    summary="question, response_chosen, response_rejected (shibing624/medical reward)",
+    stages=("preference", "kto", "sft", "rl"),
+    matches=has("question", "response_chosen", "response_rejected"),
+    parse=parse_response_pair,
+)
