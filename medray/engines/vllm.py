@@ -20,6 +20,7 @@ from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, 
 from medray.models.fetch import resolve_model
 from medray.types import GenerateSpec, Probe, Prompt, Response, WeightManifest
 
+MIN_BATCH_TOKENS = 4096  # prompts computed together
 BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel takes; a probe is longer than that
 
 
@@ -196,6 +197,7 @@ class VllmEngine:
             temperature=1.0,
             seed=0,
             skip_reading_prefix_cache=False,
+            detokenize=False,
         )
         output = self._score(probe.token_ids, params)
         cached = output.num_cached_tokens or 0
@@ -251,6 +253,9 @@ def _engine_args(
         block_size=BLOCK_TOKENS,
         enforce_eager=config.enforce_eager,
         enable_prefix_caching=config.prefix_caching,
+        # A prompt cut into chunks makes vLLM rewind a seeded generator, which CPU generators cannot.
+        enable_chunked_prefill=model.device != "cpu",
+        max_num_batched_tokens=max(MIN_BATCH_TOKENS, max_model_len),
         trust_remote_code=model.trust_remote_code,
         logprobs_mode="processed_logprobs",
         weight_transfer_config=WeightTransferConfig(backend=backend),

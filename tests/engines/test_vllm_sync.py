@@ -217,3 +217,14 @@ def test_stop_token_ends_a_response_and_is_part_of_it(
         assert (response.finish_reason == "stop") == stopped
         assert len(response.token_ids) == len(response.logp) <= 64
     assert any(r.finish_reason == "stop" for r in responses)
+
+
+def test_more_prompt_tokens_than_one_batch_holds(engine: VllmEngine, policy: PolicyModel) -> None:
+    """Prompts wait for room in a batch; none is cut, which would break seeded sampling on a CPU."""
+    engine.load_weights(*_delivery(policy, 30), tolerance=TOLERANCE)
+    rng = np.random.default_rng(3)
+    prompts = [
+        Prompt(Record(str(i), ()), rng.integers(3, 300, 250).astype(np.int32)) for i in range(40)
+    ]
+    done = _sample(engine, prompts, GenerateSpec(SamplingContract(), 1, 4))
+    assert len(done) == 40
