@@ -18,12 +18,8 @@ from medray.config.run import CheckpointConfig, LoggingConfig
 class ChatConfig(Section):
     """How a dialogue becomes tokens."""
 
-    template: str | None = None
-    """A named chat template; None takes the model's own."""
     tool_format: str | None = None
     """How tools are written out (default, glm4, llama3, mistral, qwen, native); None takes the template's own."""
-    system: str | None = None
-    """System message put before each dialogue; None keeps the record's own."""
     variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of the template, e.g. {enable_thinking: false}."""
     max_tokens: int = Field(default=2048, ge=8)
