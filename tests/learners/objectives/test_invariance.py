@@ -9,6 +9,7 @@ import torch
 
 from medray.data.packing import unshare
 from medray.learners.learner import Learner
+from medray.observability.meters import Meters
 from medray.types import PromptTree
 from tests.support.objectives import CASES, Case
 
@@ -22,10 +23,11 @@ def _loss_and_grads(
     batch = [tree for part in calls for tree in part]
     trees, objective = learner.prepare(batch, case.objective)
     totals = learner.totals(trees)
-    loss = 0.0
+    meters = Meters()
     for part in calls:
         own, _ = learner.prepare(part, case.objective) if len(calls) > 1 else (trees, None)
-        loss += learner.forward_backward(own, objective, totals).values()["loss/total"]
+        meters.merge(learner.forward_backward(own, objective, totals))
+    loss = meters.values()["loss/total"]
     return loss, torch.cat([p.grad.flatten() for p in learner.parameters if p.grad is not None])
 
 
