@@ -26,7 +26,7 @@ def test_help_lists_the_commands_within_a_second_of_cpu():
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert result.returncode == 0
-    for command in ("fetch-model", "check-config", "version"):
+    for command in ("fetch-model", "check-config", "data", "version"):
         assert command in result.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from medray.config.data import DataConfig
 from medray.data.feeds import Feed, FileFeed, open_feeds
-from medray.data.files.data_file import RawRow
 from medray.data.registry import SCHEMAS, find_schema
 from medray.data.schema import RowSchema
 from medray.data.schemas.pubmedqa import is_pubmedqa_file, read_pubmedqa
-from medray.data.source import BadRow, Row, RowError, Source
+from medray.data.source import RowError, Source
 from medray.errors import DataError
 
 log = logging.getLogger(__name__)
 NUM_ROWS = 50
 """Rows looked at in each file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file or hub dataset, opened in its schema."""
+
+    kind: str
+    source: Source
 
 
 def read_auto(config: DataConfig) -> Source:
@@ -27,24 +35,31 @@ def read_auto(config: DataConfig) -> Source:
         DataError: no schema knows the rows of some file.
     """
     digests: dict[str, str] = {}
-    held_out: set[str] = set()
-    parts: list[Iterator[Row | BadRow]] = []
-    for feed in open_feeds(config):
-        if isinstance(feed, FileFeed) and is_pubmedqa_file(feed.file):
-            source = read_pubmedqa(config.model_copy(update={"path": feed.name}))
-            parts.append(iter(source.rows))
-            digests.update(source.digests)
-            held_out |= source.held_out_ids or set()
-            continue
-        schema = detect(feed)
-        log.info("%s: data.kind=%s", feed.name, schema.name)
-        parts.append(_rows(feed, schema, config, digests))
+    parts = [open_part(feed, config, digests) for feed in open_feeds(config)]
+    for part in parts:
+        log.info("%s: data.kind=%s", part.source.name, part.kind)
+    official = [part.source.held_out_ids for part in parts if part.source.held_out_ids]
     return Source(
         name=str(config.path),
-        rows=itertools.chain.from_iterable(parts),
+        rows=itertools.chain.from_iterable(part.source.rows for part in parts),
         digests=digests,
-        held_out_ids=frozenset(held_out) if held_out else None,
+        held_out_ids=frozenset().union(*official) if official else None,
     )
+
+
+def open_part(feed: Feed, config: DataConfig, digests: dict[str, str]) -> Part:
+    """One feed in the schema of `config.kind`, found from its rows when that is auto."""
+    schema = find_schema(config.kind) if config.kind != "auto" else None
+    if schema is None and isinstance(feed, FileFeed) and is_pubmedqa_file(feed.file):
+        source = read_pubmedqa(config.model_copy(update={"path": feed.name}))
+        digests.update(source.digests)
+        return Part("pubmedqa", source)
+    if schema is None:
+        schema = detect(feed)
+    if not isinstance(schema, RowSchema):
+        return Part(config.kind, schema(config))
+    rows = schema.rows(feed.read(digests), config)
+    return Part(schema.name, Source(feed.name, rows, digests))
 
 
 def detect(feed: Feed) -> RowSchema:
@@ -53,7 +68,7 @@ def detect(feed: Feed) -> RowSchema:
     Raises:
         DataError: no schema knows any; the text shows the fields of the first row.
     """
-    rows = [row.fields for row in itertools.islice(feed.read(), NUM_ROWS)]
+    rows = _first_rows(feed)
     good = [fields for fields in rows if not isinstance(fields, RowError)]
     if not good:
         first = next(feed.read())
@@ -71,14 +86,18 @@ def detect(feed: Feed) -> RowSchema:
     return schemas[counts.index(best)]
 
 
+def _first_rows(feed: Feed) -> list[dict[str, Any] | RowError]:
+    """The first rows, or those up to where the file is damaged."""
+    rows: list[dict[str, Any] | RowError] = []
+    try:
+        rows.extend(row.fields for row in itertools.islice(feed.read(), NUM_ROWS))
+    except DataError:
+        if not rows:
+            raise
+    return rows
+
+
 def row_schemas() -> list[RowSchema]:
     """Every registered schema of rows, those with the most particular rows first."""
     found = (find_schema(name) for name in SCHEMAS if name != "auto")
     return [schema for schema in found if isinstance(schema, RowSchema)]
-
-
-def _rows(
-    feed: Feed, schema: RowSchema, config: DataConfig, digests: dict[str, str]
-) -> Iterator[Row | BadRow]:
-    raw_rows: Iterator[RawRow] = feed.read(digests)
-    return schema.rows(raw_rows, config)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import threading
+import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,6 +16,10 @@ from medray.config.data import FileConfig
 from medray.data.files.data_file import RawRow
 from medray.data.files.opening import Digests
 from medray.errors import DataError
+
+PROBE_S = 5.0
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+_TRUE = ("1", "ON", "YES", "TRUE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +58,61 @@ class HubFeed:
         import datasets
 
         datasets.disable_progress_bars()
-        errors: list[str] = []
-        for streaming in (True, False):
-            try:
+        is_online = hub_answers()
+        try:
+            with contextlib.nullcontext() if is_online else _offline():
                 opened = datasets.load_dataset(
                     self.id,
                     self.subset,
                     split=self.split,
                     revision=self.revision,
-                    streaming=streaming,
+                    streaming=is_online,
                 )
-                return cast(Iterable[dict[str, Any]], opened)
-            except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-                errors.append(" ".join(str(error).split()))
-        raise DataError(
-            f"data.path={self.id} is no file or folder here, and the hub does not give it"
-            f" ({errors[0][:200]}): correct the path (and data.subset, data.hub_split), or"
-            " download the dataset where there is a network and set data.path to its folder"
-        )
+        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200] if is_online else "there is no network"
+            raise DataError(
+                f"data.path={self.id} is no file or folder here, and the hub does not give it"
+                f" ({reason}): correct the path (and data.subset, data.hub_split), or"
+                " download the dataset where there is a network and set data.path to its folder"
+            ) from None
+        return cast(Iterable[dict[str, Any]], opened)
+
+
+def hub_answers(timeout_s: float = PROBE_S) -> bool:
+    """Whether the hub can be reached; False when HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set.
+
+    The library itself would retry for half a minute.
+    """
+    if any(os.environ.get(name, "").upper() in _TRUE for name in _OFFLINE):
+        return False
+    answered = threading.Event()
+
+    def probe() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+            request = urllib.request.Request(endpoint, method="HEAD")
+            with urllib.request.urlopen(request, timeout=timeout_s):
+                answered.set()
+
+    # A thread, because name resolution ignores urlopen's timeout.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return answered.is_set()
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep both libraries from the network inside the block."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    modules = (datasets.config, huggingface_hub.constants)
+    before = [getattr(module, _OFFLINE[0]) for module in modules]
+    for module in modules:
+        setattr(module, _OFFLINE[0], True)
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            setattr(module, _OFFLINE[0], value)

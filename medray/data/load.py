@@ -80,10 +80,13 @@ def _collect(
 
 
 def without_repeated_ids(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """The rows, those with an id that was there before as bad ones."""
+    """The rows, those with an id that was there before as bad ones.
+
+    Ids that are places (`name:line`) are unique as they are, and need no memory.
+    """
     seen: dict[str, str] = {}
     for row in rows:
-        if isinstance(row, Row):
+        if isinstance(row, Row) and not f"/{row.where}".endswith(f"/{row.record.id}"):
             first = seen.setdefault(row.record.id, row.where)
             if first != row.where:
                 detail = f"{row.record.id!r} is also at {first}; make ids unique"

@@ -19,6 +19,17 @@ from medray.types import Record
 Side = Literal["train", "held_out"]
 
 
+def staged(rows: Iterable[Row | BadRow], stage: Stage | None) -> Iterator[Row | BadRow]:
+    """The rows as `stage` reads them, those that it cannot use as bad ones; unchanged for None."""
+    for row in rows:
+        if stage is not None and isinstance(row, Row):
+            try:
+                row = replace(row, record=for_stage(row.record, stage))
+            except RowError as error:
+                row = BadRow(row.where, error.reason, error.detail)
+        yield row
+
+
 def checked_rows(
     rows: Iterable[Row | BadRow], config: DataConfig, dropped: DropCounter, stage: Stage | None
 ) -> Iterator[Row]:
@@ -27,18 +38,13 @@ def checked_rows(
     Raises:
         DataError: a row is bad and `config.on_bad_row` is error.
     """
-    for row in rows:
-        fault = row if isinstance(row, BadRow) else None
+    for row in staged(rows, stage):
         if isinstance(row, Row):
-            try:
-                yield row if stage is None else replace(row, record=for_stage(row.record, stage))
-                continue
-            except RowError as error:
-                fault = BadRow(row.where, error.reason, error.detail)
-        assert fault is not None
-        if config.on_bad_row == "error":
-            raise DataError(f"{fault} (data.on_bad_row=skip leaves such rows out)")
-        dropped.add(fault)
+            yield row
+        elif config.on_bad_row == "error":
+            raise DataError(f"{row} (data.on_bad_row=skip leaves such rows out)")
+        else:
+            dropped.add(row)
 
 
 class RecordStream:

@@ -99,3 +99,29 @@ def test_without_a_network_the_error_is_one_line() -> None:
     assert line.endswith(
         "download the dataset where there is a network and set data.path to its folder"
     )
+
+
+def test_without_a_network_the_library_s_cache_is_read(tmp_path: Path) -> None:
+    """A dataset in the cache as the library leaves it there, read in a process without a network."""
+    code = f"""
+from pathlib import Path
+import datasets
+rows = datasets.Dataset.from_list([{{"question": "q1", "answer": "a"}}, {{"question": "q2", "answer": "b"}}])
+cache = Path({str(tmp_path)!r}, "datasets/owner___name/default/0.0.0/abc123")
+rows.save_to_disk(str(cache / "saved"))
+next((cache / "saved").glob("*.arrow")).rename(cache / "name-train.arrow")
+split = {{"name": "train", "num_bytes": 100, "num_examples": 2, "dataset_name": "name"}}
+datasets.DatasetInfo(features=rows.features, splits=[split], builder_name="json", dataset_name="name",
+                     config_name="default", version="0.0.0").write_to_directory(str(cache))
+from medray.config.data import DataConfig
+from medray.data.load import load_dataset
+print(sorted(r.answer for r in load_dataset(DataConfig(path="owner/name", num_eval=0)).train))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )
+    assert run.stdout == "['a', 'b']\n", run.stderr

@@ -10,7 +10,13 @@ from medray.config.data import FileConfig
 from medray.data.files.data_file import FORMATS, DataFile, Format
 from medray.errors import DataError
 
-_NO_ROWS = ("dataset_info.json", "dataset_infos.json", "state.json", "test_ground_truth.json")
+_NO_ROWS = (
+    "dataset_info.json",
+    "dataset_infos.json",
+    "split.json",
+    "state.json",
+    "test_ground_truth.json",
+)
 """Files that accompany datasets and hold no rows."""
 _GLOB = "*?["
 

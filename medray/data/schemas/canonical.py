@@ -15,7 +15,6 @@ from medray.data.fields import (
     check_text,
     kind_of,
     require,
-    require_scalar,
 )
 from medray.data.schema import RowSchema, has
 from medray.data.source import RowError
@@ -58,7 +57,7 @@ def canonical_record(row: dict[str, Any], where: str, config: DataConfig) -> Rec
     if not isinstance(options, list):
         raise RowError("wrong type", f"'options' is {kind_of(options)}; write a list of texts")
     return Record(
-        id=require_scalar(row, "id"),
+        id=check_encodable(require(row, "id"), "id"),
         messages=_turns(row, "messages"),
         chosen=_turns(row, "chosen"),
         rejected=_turns(row, "rejected"),

@@ -1,0 +1,40 @@
+"""`medray data convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+
+
+def convert_command(
+    out: Annotated[Path, typer.Option(help="File to write: .jsonl, .jsonl.gz or .parquet.")],
+    paths: Paths = None,
+    kind: Kind = "auto",
+    stage: StageName = None,
+    settings: Settings = None,
+) -> None:
+    """Write any dataset as medray's own rows, in the order read; weights of a mixture do not apply.
+
+    A bad row stops it, unless --set on_bad_row=skip leaves it out and counts it.
+    """
+    from medray.data.mixture import open_source
+    from medray.data.report import DropCounter
+    from medray.data.rows import checked_rows
+    from medray.data.writing import open_writer, require_suffix
+
+    require_suffix(out)
+    config = data_config(paths, kind, settings)
+    source = open_source(config)
+    dropped = DropCounter()
+    num_written = 0
+    with open_writer(out) as writer:
+        for row in checked_rows(source.rows, config, dropped, stage_of(stage)):
+            writer.write(row.record)
+            num_written += 1
+    typer.echo(f"{out}: {num_written} rows of {source.name}")
+    for reason, drop in dropped.by_reason().items():
+        typer.echo(f"left out {drop.count} ({reason}, e.g. {drop.examples[0]})")

@@ -1,0 +1,48 @@
+"""`medray data split`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+from medray.errors import ConfigError
+
+
+def split_command(
+    out: Annotated[Path, typer.Option(help="Folder for train, held_out and split.json.")],
+    paths: Paths = None,
+    num_eval: Annotated[
+        int | None, typer.Option(min=1, help="Held-out rows; whole groups, so a few more may be.")
+    ] = None,
+    fraction: Annotated[
+        float | None, typer.Option(min=0.0, max=0.99, help="Or the share of groups to hold out.")
+    ] = None,
+    kind: Kind = "auto",
+    stage: StageName = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="jsonl, jsonl.gz or parquet.")
+    ] = "jsonl",
+    settings: Settings = None,
+) -> None:
+    """Split a dataset so that no group (--set group_key=...) is on both sides; --set seed=... draws another.
+
+    Without a group key, rows that say the same are one group. A split that the dataset brings is kept.
+    """
+    from medray.data.partition import write_split
+    from medray.data.writing import SUFFIXES
+
+    if (num_eval is None) == (fraction is None):
+        raise ConfigError("say how much to hold out: either --num-eval or --fraction")
+    if f".{file_format}" not in SUFFIXES:
+        raise ConfigError(
+            f"--format {file_format}: use one of {', '.join(s[1:] for s in SUFFIXES)}"
+        )
+    config = data_config(paths, kind, settings)
+    split = write_split(
+        config, out, file_format, stage=stage_of(stage), num_eval=num_eval, fraction=fraction
+    )
+    for line in split.lines():
+        typer.echo(line)

@@ -1,0 +1,85 @@
+"""`medray data validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+from medray.errors import DataError
+
+if TYPE_CHECKING:
+    from medray.data.detection import Part
+    from medray.data.stages import Stage
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found in one file."""
+
+    name: str
+    kind: str = "unknown"
+    num_rows: int = 0
+    num_bad: dict[str, int] = field(default_factory=dict[str, int])  # by reason
+    is_damaged: bool = False
+
+    def line(self) -> str:
+        """One line for people."""
+        reasons = [f"{count} {reason}" for reason, count in self.num_bad.items()]
+        if self.is_damaged:
+            reasons.append("not readable to the end")
+        total = sum(self.num_bad.values())
+        bad = f", {total} bad ({'; '.join(reasons)})" if reasons else ""
+        return f"{self.name}: {self.kind}, {self.num_rows} rows, {self.num_rows - total} good{bad}"
+
+
+def validate_command(
+    paths: Paths = None,
+    kind: Kind = "auto",
+    stage: StageName = None,
+    settings: Settings = None,
+) -> None:
+    """Report every bad row by file and line; ends with code 2 when there is one.
+
+    With --stage, rows that could not train that stage are bad, too.
+    """
+    from medray.data.inspection import open_parts
+
+    wanted = stage_of(stage)
+    configs = [data_config([path], kind, settings) for path in paths or ()]
+    verdicts = [
+        _judge(name, opened, wanted)
+        for config in configs or [data_config(None, kind, settings)]
+        for name, opened in open_parts(config)
+    ]
+    for verdict in verdicts:
+        typer.echo(verdict.line())
+    num_bad = sum(sum(verdict.num_bad.values()) for verdict in verdicts)
+    num_damaged = sum(verdict.is_damaged for verdict in verdicts)
+    if num_bad or num_damaged:
+        num_rows = sum(verdict.num_rows for verdict in verdicts)
+        files = f", {num_damaged} of {len(verdicts)} files are damaged" if num_damaged else ""
+        raise DataError(f"{num_bad} of {num_rows} rows are bad{files}: correct what is listed")
+
+
+def _judge(name: str, opened: Callable[[], Part], stage: Stage | None) -> Verdict:
+    from medray.data.load import without_repeated_ids
+    from medray.data.rows import staged
+    from medray.data.source import BadRow
+
+    verdict = Verdict(name)
+    try:
+        part = opened()
+        verdict.kind = part.kind
+        for row in staged(without_repeated_ids(part.source.rows), stage):
+            verdict.num_rows += 1
+            if isinstance(row, BadRow):
+                verdict.num_bad[row.reason] = verdict.num_bad.get(row.reason, 0) + 1
+                typer.echo(str(row))
+    except DataError as error:
+        verdict.is_damaged = True
+        typer.echo(str(error))
+    return verdict
