@@ -40,6 +40,8 @@ def language_of(row: Fields, text: str) -> str:
 def guess_language(*texts: str) -> str:
     """The language that most of the text is written in, by its script; "en" for all Latin text."""
     text = " ".join(texts)[:_NUM_CHARS]
+    if text.isascii():
+        return "en"
     counts = {
         name: len(pattern.findall(text)) * _WEIGHTS.get(name, 1.0)
         for name, pattern in _SCRIPTS.items()

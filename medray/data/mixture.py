@@ -48,7 +48,7 @@ def copies(record: Record, weight: float, seed: int) -> Iterator[Record]:
     by the seed and the record's id. Copies after the first have `#2`, `#3` ... behind their ids.
     """
     count = int(weight)
-    if _uniform(f"{seed}\0weight\0{record.id}") < weight - count:
+    if weight > count and _uniform(f"{seed}\0weight\0{record.id}") < weight - count:
         count += 1
     for number in range(1, count + 1):
         yield record if number == 1 else replace(record, id=f"{record.id}#{number}")

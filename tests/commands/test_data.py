@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from medray.data.registry import SCHEMAS
 from medray.errors import MedrayError
 from tests.data.helpers import write_jsonl
 
+ROOT = Path(__file__).parents[2]
 CHAT = {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}
 
 
@@ -256,3 +259,18 @@ def test_nothing_named() -> None:
     assert str(error).startswith(
         "name a file, a folder or a dataset id, or a --kind that reads none: icd10"
     )
+
+
+def test_checking_a_file_loads_nothing_heavy(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", CHAT)
+    heavy = ("torch", "ray", "vllm", "transformers", "datasets", "pyarrow")
+    code = (
+        "import sys\n"
+        f"sys.argv = ['medray', 'data', 'validate', {str(path)!r}]\n"
+        "from medray.cli import main\n"
+        "try:\n    main()\n"
+        f"finally:\n    print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout == f"{path}: sharegpt, 1 rows, 1 good\n"
+    assert ran.stderr.strip() == "[]"
