@@ -22,7 +22,7 @@ _LINES: tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...] = (
     ("Gradient norm before clipping", ("optim/grad_norm",), number),
     ("Learning rate", ("optim/lr",), "{:.1e}".format),
     ("Largest log-probability gap after a sync, nats", ("sync/max_logprob_gap",), "{:.1e}".format),
-    ("Groups without signal (tied)", ("groups/tied",), number),
+    ("Groups without signal: tied, and replaced", ("groups/tied", "groups/dropped"), number),
 )
 
 
