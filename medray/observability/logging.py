@@ -84,4 +84,5 @@ class JsonFormatter(logging.Formatter):
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    # A leading underscore marks what libraries add for themselves, as Ray does once it is imported.
+    return {k: v for k, v in vars(record).items() if k not in _STANDARD and not k.startswith("_")}

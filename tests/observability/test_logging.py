@@ -87,3 +87,13 @@ def test_names_outside_the_package_are_put_under_it():
 def test_unknown_level_is_refused():
     with pytest.raises(ValueError, match="Unknown level"):
         setup_logging("loud")
+
+
+@pytest.mark.parametrize("style", ["plain", "json"])
+def test_what_libraries_add_to_every_record_is_left_out(style):
+    stream = io.StringIO()
+    setup_logging(style=style, stream=stream)
+    get_logger("medray.x").warning("text", extra={"_ray_timestamp_ns": 1, "step": 2})
+
+    assert "_ray" not in stream.getvalue()
+    assert "step" in stream.getvalue()
