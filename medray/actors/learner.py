@@ -47,15 +47,15 @@ class LearnerActor:
         os.environ["OMP_NUM_THREADS"] = str(self.job.scale.learner.num_threads)
         import torch
 
-        from medray.learners.build import build_learner
+        from medray.learners.build import build_learner, build_rl_objective
 
         torch.set_num_threads(self.job.scale.learner.num_threads)
         self.learner = build_learner(self.job, self.rank, address, checkpoint)
+        self.objective = build_rl_objective(self.job, self.learner)
         return Started(self.learner.policy.describe(), time.monotonic() - began)
 
     def update(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
         """One optimizer step over this rank's share; every rank must be called."""
-        from medray.learners.objectives.policy_gradient import PolicyGradient
         from medray.learners.trees import rollout_tree
 
         deadline = self.job.deadlines.update_s
@@ -66,8 +66,7 @@ class LearnerActor:
             rollout_tree(group, item.advantages, reference, old)
             for group, item, reference, old in zip(groups, items, references, olds, strict=True)
         ]
-        objective = PolicyGradient(self.job.algorithm, self.job.rollout.max_new_tokens)
-        meters = self.learner.forward_backward(trees, objective, totals)
+        meters = self.learner.forward_backward(trees, self.objective, totals)
         step = self.learner.optim_step()
         if self.rank == 0:
             meters.merge(step)

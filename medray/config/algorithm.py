@@ -9,6 +9,7 @@ An algorithm is put together from parts that know nothing of each other:
     token loss              loss, clip_*, ratio            learners/objectives/token_losses.py
     mismatch correction     correction                     learners/objectives/corrections.py
     KL to the reference     kl (place=loss)                learners/objectives/policy_gradient.py
+    teacher                 distill                        learners/objectives/distill.py
     aggregation             aggregation                    losses/reduce.py
     optimizer steps         minibatches, epochs            drivers/batch.py
 
@@ -28,6 +29,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medray.config.algorithms.registry import PRESETS
 from medray.config.base import Section
+from medray.config.model import ModelConfig
 
 
 class KlConfig(Section):
@@ -94,14 +96,29 @@ class OverlongConfig(Section):
     """Reward subtracted from a response of full length."""
 
 
+class DistillConfig(Section):
+    """On-policy distillation (arXiv:2306.13649): on the student's own tokens, come near the teacher's distribution."""
+
+    teacher: ModelConfig
+    """A frozen model with the student's vocabulary; every learner rank holds one."""
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "reverse_kl"
+    """forward_kl covers what the teacher may say, reverse_kl avoids what it would not, jsd mixes the two."""
+    beta: float = Field(default=0.5, gt=0, lt=1)
+    """Weight of the teacher in the mixture of jsd."""
+    coef: float = Field(default=1.0, gt=0)
+    """Factor of the divergence beside the policy loss."""
+
+
 class AlgorithmConfig(Section):
     """The algorithm; the module's text says which part each key belongs to."""
 
     preset: str = "grpo"
     """Named algorithm that fills the keys not given here: grpo, dr_grpo, rloo, reinforce_pp, reinforce_pp_baseline,
     remax, dapo, gspo or cispo."""
-    advantage: Literal["group", "rloo", "reinforce_pp", "reinforce_pp_baseline", "remax"] = "group"
-    """How rewards become advantages; group subtracts the group's mean (arXiv:2402.03300)."""
+    advantage: Literal[
+        "group", "rloo", "reinforce_pp", "reinforce_pp_baseline", "remax", "none"
+    ] = "group"
+    """How rewards become advantages; group subtracts the group's mean (arXiv:2402.03300), none ignores rewards."""
     advantage_scale: Literal["none", "std"] = "none"
     """Divide the group's centred rewards by their sample standard deviation, or leave them (arXiv:2503.20783)."""
     loss: Literal["clipped", "gspo", "cispo"] = "clipped"
@@ -124,6 +141,8 @@ class AlgorithmConfig(Section):
     """Refill the batch with groups that have a signal; null trains on what the first prompts gave."""
     overlong: OverlongConfig | None = None
     """Penalise length near the limit; null leaves the reward alone."""
+    distill: DistillConfig | None = None
+    """Add the divergence from a teacher to the loss; with advantage none it is all of the loss."""
     minibatches: int = Field(default=1, ge=1)
     """Optimizer steps one rollout batch is cut into."""
     epochs: int = Field(default=1, ge=1)
@@ -149,7 +168,7 @@ class AlgorithmConfig(Section):
     @property
     def min_samples(self) -> int:
         """Fewest responses a prompt that the algorithm can work with."""
-        compares = self.advantage not in ("reinforce_pp", "remax")
+        compares = self.advantage not in ("reinforce_pp", "remax", "none")
         return 2 if compares or self.dynamic_sampling is not None else 1
 
     @model_validator(mode="before")
@@ -179,6 +198,10 @@ class AlgorithmConfig(Section):
             raise ValueError(
                 f"advantage_scale=std belongs to advantage=group and does nothing for {self.advantage}: "
                 "set algorithm.advantage_scale=none"
+            )
+        if self.advantage == "none" and self.distill is None:
+            raise ValueError(
+                "advantage=none leaves nothing to train on: set algorithm.distill.teacher.path, or another advantage"
             )
         kind = self.correction.kind if self.correction else None
         if self.ratio == "behaviour" and kind in ("tis", "icepop"):

@@ -40,6 +40,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "rloo": Estimator(lambda r, _, config: rloo_advantages(r)),
     "reinforce_pp": Estimator(lambda r, _, config: reinforce_pp_advantages(r)),
     "reinforce_pp_baseline": Estimator(lambda r, _, config: reinforce_pp_baseline_advantages(r)),
+    "none": Estimator(lambda r, _, config: [np.zeros(len(g), dtype=np.float32) for g in r]),
     "remax": Estimator(lambda r, greedy, config: remax_advantages(r, greedy), needs_greedy=True),
 }
 

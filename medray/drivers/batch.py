@@ -50,14 +50,18 @@ def minibatches(
 ) -> Iterator[tuple[list[TrainItem], list[GroupMeta]]]:
     """The optimizer steps of a batch, tied groups left out; a minibatch with nothing to learn is skipped.
 
-    Under `zero_advantages` tied groups stay in: the control experiment takes every step.
+    Tied groups stay in where they have a gradient of their own, from a KL term or a teacher, and under
+    `zero_advantages`: the control experiment takes every step.
 
     Args:
         batch: what to train on.
         config: how it is cut.
         score_old: asked once for every group that is trained on, before the first step, if the loss needs it.
     """
-    keep_tied = config.zero_advantages or (config.kl.coef > 0 and config.kl.place == "loss")
+    has_other_terms = config.distill is not None or (
+        config.kl.coef > 0 and config.kl.place == "loss"
+    )
+    keep_tied = config.zero_advantages or has_other_terms
     chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
     old = {i: score_old(i, batch.groups[i].group) for i in chosen} if config.needs_old_pass else {}
     items = {

@@ -21,7 +21,7 @@ class SignalWatch:
 
     def __init__(self, job: GrpoJob, console: Console) -> None:
         self.patience = job.no_signal_patience
-        self.silenced = job.algorithm.zero_advantages
+        self.silenced = job.algorithm.zero_advantages or job.algorithm.advantage == "none"
         self.console = console
         self.in_a_row = 0
 

@@ -9,6 +9,10 @@ import torch.distributed as dist
 
 from medray.config.grpo import GrpoJob
 from medray.learners.learner import Learner
+from medray.learners.objectives.base import Objective
+from medray.learners.objectives.distill import Distill
+from medray.learners.objectives.policy_gradient import PolicyGradient
+from medray.learners.scorer import Scorer
 from medray.learners.strategies import DataParallel, SingleProcess, Strategy
 from medray.models.checkpoint import load_state
 from medray.models.load import load_policy
@@ -33,6 +37,21 @@ def build_learner(
         state["scalars"]["step"] = state["scalars"]["learner_step"]
         learner.restore(state)
     return learner
+
+
+def build_rl_objective(job: GrpoJob, learner: Learner) -> Objective:
+    """What the job's algorithm minimises; loads the teacher if there is one.
+
+    Raises:
+        ModelError: the teacher cannot be loaded, or does not fit the student.
+    """
+    policy_gradient = PolicyGradient(job.algorithm, job.rollout.max_new_tokens)
+    distill = job.algorithm.distill
+    if distill is None:
+        return policy_gradient
+    teacher = load_policy(distill.teacher, seed=job.seed, trainable=False)
+    scorer = Scorer(teacher, temperature=job.rollout.temperature, config=job.learner)
+    return Distill(policy_gradient, distill, learner.scorer, scorer)
 
 
 def _join(rank: int, job: GrpoJob, address: tuple[str, int]) -> Strategy:

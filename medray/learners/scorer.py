@@ -36,6 +36,8 @@ class Scorer:
         """What an objective reads of a row, and the columns that come with it."""
         if what == "score":
             return self.sequence_scores(row, noise), {}
+        if what == "hidden":
+            return self.predicting_states(row, noise), {}
         hits = None
         if what == "logp+hit":
             hits = torch.empty(len(row.targets), dtype=torch.bool, device=self.policy.device)
@@ -54,12 +56,27 @@ class Scorer:
 
         `hits` [N], where given, is filled with whether each token is the most likely one.
         """
-        policy = cast(PolicyModel, self.policy)
+        return self.logp_of(self.predicting_states(row, noise), row, temperature, hits=hits)
+
+    def predicting_states(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """Last hidden states [N, D] of the tokens that precede the row's trained ones."""
         with self._autocast():
-            hidden = policy.hidden_states(row, noise)
-            head = policy.head()
+            hidden = self.policy.hidden_states(row, noise)
+        return hidden.index_select(0, torch.as_tensor(row.predictors, device=hidden.device))
+
+    def logp_of(
+        self,
+        hidden: Tensor,
+        row: PackedRow,
+        temperature: float | None = None,
+        *,
+        hits: Tensor | None = None,
+    ) -> Tensor:
+        """Log-probability (nats) [N] of the row's trained tokens from `predicting_states`."""
+        head = cast(PolicyModel, self.policy).head()
+        with self._autocast():
             logp, _ = token_logprobs(
-                hidden.index_select(0, torch.as_tensor(row.predictors, device=hidden.device)),
+                hidden,
                 head.weight,
                 torch.as_tensor(row.targets, device=hidden.device),
                 bias=head.bias,

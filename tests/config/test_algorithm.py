@@ -99,6 +99,8 @@ def test_a_presets_other_spelling_is_suggested() -> None:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["advantage=none"], "leaves nothing to train on: set algorithm.distill.teacher.path"),
+        (["distill.coef=1"], "algorithm.distill.teacher: Field required"),
         (["advantage=rloo", "advantage_scale=std"], "set algorithm.advantage_scale=none"),
         (["correction.kind=tis", "ratio=behaviour"], "would count twice: set algorithm.ratio=old"),
         (["correction.kind=icepop", "ratio=behaviour"], "would count twice"),

@@ -18,6 +18,7 @@ from medray.drivers.steps import PromptSets, Run
 from medray.observability.console import PlainConsole
 from medray.types import Prompt, Record
 from tests.support.fake_workers import ListSink
+from tests.support.tiny import save_tiny_model
 from tests.support.toy_workers import ToyWorkers
 
 CORRECTED = {
@@ -94,6 +95,29 @@ def test_reward_rises_under_an_engine_that_is_off_by_a_tenth_of_a_nat(
         assert 0.9 < np.mean(weights) < 1  # mean ratio of 6 tokens: deviation 0.04, bounds 0.1
     else:
         assert np.mean(weights) == pytest.approx(np.exp(0.005), abs=0.01)  # mean of exp(N(0, 0.1))
+
+
+@pytest.mark.parametrize("divergence", ["forward_kl", "reverse_kl", "jsd"])
+def test_the_student_comes_near_its_teacher(
+    tiny_model: Path, tmp_path: Path, divergence: str
+) -> None:
+    teacher = save_tiny_model(tmp_path / "teacher", seed=1)
+    distill = {"teacher": {"path": str(teacher)}, "divergence": divergence}
+    _, sink = _train(tiny_model, {"advantage": "none", "distill": distill})
+    gaps = [metrics["distill/divergence"] for metrics in sink.steps.values()]
+    assert np.mean(gaps[-3:]) < 0.8 * np.mean(gaps[:3])
+
+
+def test_a_policy_loss_beside_a_teacher_raises_the_reward_and_stays_nearer(
+    tiny_model: Path,
+) -> None:
+    """The teacher is the student as it began, so its divergence is the price of the reward."""
+    distill = {"teacher": {"path": str(tiny_model)}, "coef": 0.5}
+    _, free = _train(tiny_model, {"distill": {**distill, "coef": 1e-9}})
+    _, held = _train(tiny_model, {"distill": distill})
+    assert _rise(free) > 0.08
+    gap = {name: s.steps[25]["distill/divergence"] for name, s in (("free", free), ("held", held))}
+    assert gap["held"] < 0.5 * gap["free"]
 
 
 def test_reward_does_not_rise_without_advantages(tiny_model: Path) -> None:

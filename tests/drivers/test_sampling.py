@@ -280,10 +280,20 @@ def test_old_logprobs_are_scored_once_a_group_before_the_first_step_and_only_if_
         assert "uo" not in step
 
 
+def test_distillation_trains_on_every_group_whatever_its_reward() -> None:
+    workers = FakeWorkers(lambda call, prompt: (0.0, 0.0))
+    _train(_job(advantage="none", distill={"teacher": {}}), workers)
+    assert [len(update) for update in workers.updates] == [4, 4, 4]
+    assert not any(item.advantages.any() for update in workers.updates for item in update)
+
+
 @pytest.mark.parametrize("script", [_split, _even_prompts_tie])
 def test_every_estimator_gives_one_float_a_response(script: Script) -> None:
     for name in ESTIMATORS:
-        batch = _source(_job(advantage=name), FakeWorkers(script)).next_batch()
+        settings: dict[str, Any] = {"advantage": name}
+        if name == "none":
+            settings["distill"] = {"teacher": {}}
+        batch = _source(_job(**settings), FakeWorkers(script)).next_batch()
         assert [a.shape for a in batch.advantages] == [(2,)] * 4
         assert all(a.dtype == np.float32 for a in batch.advantages)
 

@@ -12,8 +12,7 @@ from transformers import AutoModelForCausalLM
 from medray.actors.collect import ScoredGroup
 from medray.actors.learner import TrainItem
 from medray.config.grpo import GrpoJob
-from medray.learners.build import build_learner
-from medray.learners.objectives.policy_gradient import PolicyGradient
+from medray.learners.build import build_learner, build_rl_objective
 from medray.learners.trees import rollout_tree
 from medray.observability.meters import Meters
 from medray.types import (
@@ -37,7 +36,7 @@ class ToyWorkers:
         self.job = job
         self.learner = build_learner(job, 0, ("", 0), None)
         self.engine = AutoModelForCausalLM.from_pretrained(job.model.path).eval()
-        self.objective = PolicyGradient(job.algorithm, job.rollout.max_new_tokens)
+        self.objective = build_rl_objective(job, self.learner)
         self.reward = EvenBytes()
         self.version = -1
         self.num_old_passes = 0

@@ -13,9 +13,9 @@ from medray.data.packing import PackedRow
 from medray.observability.meters import Meters
 from medray.types import PromptTree, StepTotals
 
-Output = Literal["logp", "logp+hit", "score"]
+Output = Literal["logp", "logp+hit", "hidden", "score"]
 """What an objective reads of a row: log-probabilities [N] of the trained tokens; those and a column `hit`, 1 where
-the token is the most likely one; or one score [S] a continuation."""
+the token is the most likely one; the hidden states [N, D] that predict them; or one score [S] a continuation."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class RowTensors:
     sequence_lengths: Tensor  # [S]
     columns: Mapping[str, Tensor]  # name -> [N]
     tree_sizes: tuple[int, ...] = ()  # continuations of each tree; they add up to S
+    packed: PackedRow | None = None  # the row itself, for objectives that run another model on it
 
     @classmethod
     def of(
@@ -40,6 +41,7 @@ class RowTensors:
             torch.as_tensor(row.sequence_lengths, device=device),
             columns | dict(extra or {}),
             tuple(len(span.continuations) for span in row.spans),
+            row,
         )
 
 

@@ -1,0 +1,109 @@
+"""On-policy distillation: the student's own tokens, the teacher's whole distribution, alone or beside a policy loss.
+
+    loss = policy loss + aggregate(coef * D(teacher, student))
+
+D is a divergence over the vocabulary at every trained token, from both models' hidden states (losses/distill.py). The
+gradient goes through the student's distribution at the tokens it sampled, not through the sampling. Source: GKD,
+arXiv:2306.13649, with reverse KL as in MiniLLM, arXiv:2306.08543.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from medray.config.algorithm import DistillConfig
+from medray.errors import ModelError
+from medray.learners.objectives.base import Output, RowTensors
+from medray.learners.objectives.policy_gradient import PolicyGradient
+from medray.learners.scorer import Scorer
+from medray.losses.distill import distill_loss
+from medray.losses.reduce import aggregate
+from medray.models.packed import PolicyModel
+from medray.observability.meters import Meters
+from medray.types import StepTotals
+
+
+class Distill:
+    """A policy loss, which may be nothing but its metrics, and the divergence from a teacher."""
+
+    separable: ClassVar[bool] = True
+    output: ClassVar[Output] = "hidden"
+
+    def __init__(
+        self,
+        policy_gradient: PolicyGradient,
+        config: DistillConfig,
+        student: Scorer,
+        teacher: Scorer,
+    ) -> None:
+        """Check that the two models speak of the same tokens.
+
+        Raises:
+            ModelError: their vocabularies differ, or a head does more than a matrix product.
+        """
+        self.policy_gradient = policy_gradient
+        self.config = config
+        self.student = student
+        self.teacher = teacher
+        self.vocabulary = _shared_vocabulary(student, teacher)
+        algorithm = policy_gradient.config
+        in_loss = algorithm.kl.coef > 0 and algorithm.kl.place == "loss"
+        self.trains_policy = algorithm.advantage != "none" or in_loss
+
+    def __call__(
+        self, hidden: Tensor, row: RowTensors, totals: StepTotals
+    ) -> tuple[Tensor, Meters]:
+        """Return the row's share of the loss and its metrics."""
+        assert row.packed is not None
+        with nullcontext() if self.trains_policy else torch.no_grad():
+            logp = self.student.logp_of(hidden, row.packed)
+        loss, meters = self.policy_gradient(logp, row, totals)
+        with torch.no_grad():
+            teacher_hidden = self.teacher.predicting_states(row.packed)
+        divergence = distill_loss(
+            hidden,
+            _head(self.student)[: self.vocabulary],
+            teacher_hidden,
+            _head(self.teacher)[: self.vocabulary],
+            divergence=self.config.divergence,
+            beta=self.config.beta,
+            temperature=self.student.temperature,
+            chunk=self.student.config.head_chunk,
+        )
+        meters.mean("distill/divergence", float(divergence.detach().sum()), len(divergence))
+        share = aggregate(
+            divergence,
+            row.sequence_index,
+            row.sequence_lengths,
+            totals,
+            how=self.policy_gradient.config.aggregation,
+            max_new_tokens=self.policy_gradient.max_new_tokens,
+        )
+        return loss + self.config.coef * share, meters
+
+
+def _head(scorer: Scorer) -> Tensor:
+    return cast(PolicyModel, scorer.policy).head().weight
+
+
+def _shared_vocabulary(student: Scorer, teacher: Scorer) -> int:
+    """Rows of the two heads that stand for tokens: a head may be padded beyond its tokenizer."""
+    tokens = [scorer.policy.tokenizer.get_vocab() for scorer in (student, teacher)]
+    path = teacher.policy.config.path
+    if tokens[0] != tokens[1]:
+        raise ModelError(
+            f"algorithm.distill.teacher.path={path}: its tokenizer is not the student's "
+            f"({len(tokens[1])} and {len(tokens[0])} tokens): take a teacher of the same family"
+        )
+    for scorer in (student, teacher):
+        head = cast(PolicyModel, scorer.policy).head()
+        if head.bias is not None or head.softcap is not None or head.scale != 1.0:
+            raise ModelError(
+                f"distillation does not support the output head of {scorer.policy.config.path}: it has a bias, "
+                "a scale or a soft cap"
+            )
+    return min(len(_head(student)), len(_head(teacher)))
