@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from medray.config.cluster import RoleResources
 from medray.config.grpo import GrpoJob
+from medray.config.supervised import SupervisedJob
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ def grpo_roles(job: GrpoJob) -> list[Role]:
         roles.append(Role("reference", 1, scale.reference))
     roles.append(Role("grader", scale.graders, scale.grader))
     return roles
+
+
+def supervised_roles(job: SupervisedJob) -> list[Role]:
+    """Roles of a supervised job."""
+    return [Role("worker", job.workers.num_workers, job.workers.resources)]
 
 
 def total(roles: list[Role]) -> dict[str, float]:
