@@ -14,7 +14,15 @@ from medray.errors import ConfigError
 if TYPE_CHECKING:
     from medray.config.base import Section
 
-JOBS = {"grpo": "medray.config.grpo:GrpoJob"}
+JOBS = {
+    "pt": "medray.config.pt:PtJob",
+    "sft": "medray.config.sft:SftJob",
+    "rm": "medray.config.rm:RmJob",
+    "dpo": "medray.config.dpo:DpoJob",
+    "orpo": "medray.config.orpo:OrpoJob",
+    "kto": "medray.config.kto:KtoJob",
+    "grpo": "medray.config.grpo:GrpoJob",
+}
 """Job name -> its schema, imported when asked for."""
 
 
