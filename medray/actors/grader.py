@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import ray
 
+from medray.actors.lookout import Placed
 from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
 from medray.observability.rollouts import write_rollouts
@@ -15,7 +16,7 @@ from medray.types import Floats, GroupScore, RolloutGroup
 
 
 @ray.remote
-class GraderActor:
+class GraderActor(Placed):
     """Scores groups with the job's reward mixture."""
 
     def __init__(self, job: GrpoJob, index: int) -> None:

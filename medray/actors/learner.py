@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from medray.actors.engine_calls import EngineCalls, free_address
+from medray.actors.lookout import Placed
 from medray.actors.published import PublishedWeights, publish
 from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
@@ -30,7 +31,7 @@ class TrainItem:
 
 
 @ray.remote
-class LearnerActor:
+class LearnerActor(Placed):
     """Holds a `Learner`; fetches the tensors it trains on by itself."""
 
     def __init__(self, job: GrpoJob, rank: int) -> None:

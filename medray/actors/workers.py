@@ -21,9 +21,11 @@ from medray.actors.reference import ReferenceActor
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
 from medray.actors.wait import Ref, Started, gather
+from medray.actors.watch import Watch
 from medray.actors.weight_sync import WeightSync, make_sync
 from medray.config.grpo import GrpoJob
 from medray.config.resources import Role, grpo_roles
+from medray.errors import DeadlineExceeded
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
 
@@ -64,16 +66,24 @@ class Workers:
         group = reserve(
             roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
         )
-        crew = _Crew(job, roles, group)
+        incidents = Incidents(job.out)
+        watch = Watch(incidents, job.deadlines.frozen_s)
+        crew = _Crew(job, roles, group, watch)
         try:
-            yield cls._assemble(job, crew, checkpoint)
+            workers = cls._assemble(job, crew, incidents, checkpoint)
+            watch.start()
+            yield workers
+        except DeadlineExceeded as error:
+            raise watch.explain(error) from None
         finally:
+            watch.stop()
             crew.dismiss()
             remove_placement_group(group)
 
     @classmethod
-    def _assemble(cls, job: GrpoJob, crew: _Crew, checkpoint: str | None) -> Workers:
-        incidents = Incidents(job.out)
+    def _assemble(
+        cls, job: GrpoJob, crew: _Crew, incidents: Incidents, checkpoint: str | None
+    ) -> Workers:
         learners = LearnerGroup(crew.all("learner", LearnerActor), job)
         references = crew.all("reference", ReferenceActor)
         rollouts = RolloutPool(
@@ -87,12 +97,14 @@ class Workers:
         )
         address = learners.ranks[0].rendezvous.remote()
         starting = {
-            f"learner rank {r}": a.start.remote(address, checkpoint)
+            actor_name("learner", r): a.start.remote(address, checkpoint)
             for r, a in enumerate(learners.ranks)
         }
         starting |= {m.name: m.handle.start.remote() for m in rollouts.members}
-        starting |= {f"reference-{i}": a.start.remote() for i, a in enumerate(references)}
-        starting |= {f"grader-{i}": a.start.remote() for i, a in enumerate(graders.graders)}
+        starting |= {actor_name("reference", i): a.start.remote() for i, a in enumerate(references)}
+        starting |= {
+            actor_name("grader", i): a.start.remote() for i, a in enumerate(graders.graders)
+        }
         reference: ReferenceScorer | None = None
         if job.algorithm.kl.coef > 0:
             reference = _ReferencePool(references) if references else learners
@@ -108,11 +120,19 @@ class Workers:
         )
 
 
+def actor_name(role: str, index: int) -> str:
+    """What an actor is called in messages."""
+    return f"learner rank {index}" if role == "learner" else f"{role}-{index}"
+
+
 class _Crew:
     """Starts actors in their places, again where one died, and lets all of them go."""
 
-    def __init__(self, job: GrpoJob, roles: Sequence[Role], group: PlacementGroup) -> None:
+    def __init__(
+        self, job: GrpoJob, roles: Sequence[Role], group: PlacementGroup, watch: Watch
+    ) -> None:
         self.job = job
+        self.watch = watch
         self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
         self.actors: list[Any] = []
 
@@ -120,6 +140,7 @@ class _Crew:
         """An actor in place `index` of its role."""
         actor = kind.options(**self.options[role][index]).remote(self.job, index)
         self.actors.append(actor)
+        self.watch.add(actor_name(role, index), actor)
         return actor
 
     def all(self, role: str, kind: Any) -> list[Any]:
