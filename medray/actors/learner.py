@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +74,15 @@ class LearnerActor(Placed):
             meters.merge(step)
         return meters
 
-    def old_logprobs(self, group: RolloutGroup) -> list[Floats]:
-        """Per response of a group, the log-probabilities under the present weights."""
+    def old_logprobs(self, group: RolloutGroup | None) -> list[Floats]:
+        """Per response of a group, the log-probabilities under the present weights.
+
+        None where only peers have a group: those who hold a part of the weights each must be called.
+        """
         from medray.learners.trees import rollout_tree
 
-        [scored] = self.learner.scorer.logprobs([rollout_tree(group)])
-        return list(scored)
+        trees = [] if group is None else [rollout_tree(group)]
+        return [logp for scored in self.learner.scorer.logprobs(trees) for logp in scored]
 
     def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
         """Score a group under the adapter's base; returns (KL to it of each response in nats, log-probs)."""
@@ -94,17 +98,16 @@ class LearnerActor(Placed):
 
         return make_probe(self.learner.scorer)
 
-    def publish(self, version: int) -> PublishedWeights:
-        """Put the present weights into the object store as `version` (rank 0)."""
+    def publish(self, version: int) -> PublishedWeights | None:
+        """Put the present weights into the object store as `version`; the other ranks only give what they hold."""
         from medray.models.export import tied_names
 
-        return publish(
-            version,
-            self.learner.weights(),
-            tied_names(self.learner.policy),
-            self.probe(),
-            self.job.sync.bucket_mb * 2**20,
-        )
+        probe, weights = self.probe(), self.learner.weights()
+        if self.rank > 0:
+            deque(weights, maxlen=0)
+            return None
+        aliases = tied_names(self.learner.policy)
+        return publish(version, weights, aliases, probe, self.job.sync.bucket_mb * 2**20)
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Join the engines through vLLM's own transfer backend (rank 0; nccl and ipc)."""
@@ -136,15 +139,20 @@ class LearnerActor(Placed):
         return WeightManifest(version, infos, self.probe())
 
     def save(self, step: int, scalars: Mapping[str, Any]) -> str:
-        """Write checkpoint `step` of the run (rank 0)."""
+        """Write checkpoint `step` of the run; rank 0 writes, and every rank must be called."""
         from medray.models.checkpoint import save_checkpoint
 
         state = self.learner.state()
         state["scalars"] |= {"learner_step": state["scalars"].pop("step"), "step": step, **scalars}
-        keep = self.job.checkpoint.keep_last
-        return str(
-            save_checkpoint(Path(self.job.out), step, self.learner.policy, state, keep_last=keep)
+        folder = save_checkpoint(
+            Path(self.job.out),
+            step,
+            self.learner.policy,
+            state,
+            keep_last=self.job.checkpoint.keep_last,
+            writer=self.rank == 0,
         )
+        return str(folder)
 
 
 def _fetched(ref: Ref | None, deadline_s: float) -> Any:

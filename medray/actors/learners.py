@@ -20,6 +20,8 @@ class LearnerGroup:
     def __init__(self, ranks: Sequence[Any], job: GrpoJob) -> None:
         self.ranks = list(ranks)
         self.deadlines = job.deadlines
+        # Who must take part when the whole model is needed.
+        self.holders = self.ranks if job.learner.shards_weights else self.ranks[:1]
 
     def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         """One optimizer step over `items`, spread so that ranks have about the same number of tokens."""
@@ -40,39 +42,45 @@ class LearnerGroup:
 
     def publish(self, version: int) -> PublishedWeights:
         """Put the weights into the object store under `version`."""
-        return self._first(
-            self.ranks[0].publish.remote(version), self.deadlines.sync_s, "publish weights"
-        )
+        refs = [rank.publish.remote(version) for rank in self.holders]
+        return self._first(refs, self.deadlines.sync_s, "publish weights")
 
     def probe(self) -> Probe:
         """The probe text scored under the present weights."""
-        return self._first(self.ranks[0].probe.remote(), self.deadlines.sync_s, "score the probe")
+        refs = [rank.probe.remote() for rank in self.holders]
+        return self._first(refs, self.deadlines.sync_s, "score the probe")
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Join the engines through vLLM's own transfer backend."""
         ref = self.ranks[0].connect.remote(list(engines))
-        self._first(ref, self.deadlines.start_s, "connect learner and engines")
+        self._first([ref], self.deadlines.start_s, "connect learner and engines")
 
     def send(self, version: int) -> WeightManifest:
         """Push the weights to the connected engines."""
         ref = self.ranks[0].send.remote(version)
-        return self._first(ref, self.deadlines.sync_s, f"send weights {version}")
+        return self._first([ref], self.deadlines.sync_s, f"send weights {version}")
 
     def save(self, step: int, scalars: Mapping[str, Any]) -> str:
         """Write a checkpoint; returns its folder."""
-        return self._first(
-            self.ranks[0].save.remote(step, scalars), self.deadlines.save_s, "save checkpoint"
-        )
+        refs = [rank.save.remote(step, scalars) for rank in self.ranks]
+        return self._first(refs, self.deadlines.save_s, "save checkpoint")
 
-    def old_logprobs(self, index: int, group: Ref) -> Ref:
-        """Start scoring a group under the present weights, on the ranks in turn; every later update comes after."""
-        return self.ranks[index % len(self.ranks)].old_logprobs.remote(group)
+    def old_logprobs(self, groups: Sequence[Ref]) -> list[Ref]:
+        """Start scoring groups under the present weights, spread over the ranks; every later update comes after."""
+        refs: list[Ref] = []
+        for first in range(0, len(groups), len(self.ranks)):
+            wave = groups[first : first + len(self.ranks)]
+            refs += [rank.old_logprobs.remote(g) for rank, g in zip(self.ranks, wave, strict=False)]
+            for rank in self.holders[len(wave) :]:
+                rank.old_logprobs.remote(None)
+        return refs
 
     def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
-        """Start scoring a group under the adapter's base, on the ranks in turn."""
+        """Start scoring a group under the adapter's base, on the ranks in turn, each of which must hold it whole."""
         rank = self.ranks[index % len(self.ranks)]
         kl, logprobs = rank.reference_logprobs.options(num_returns=2).remote(group)
         return kl, logprobs
 
-    def _first(self, ref: Ref, deadline_s: float, doing: str) -> Any:
-        return gather({"learner rank 0": ref}, deadline_s=deadline_s, doing=doing)["learner rank 0"]
+    def _first(self, refs: Sequence[Ref], deadline_s: float, doing: str) -> Any:
+        calls = {f"learner rank {r}": ref for r, ref in enumerate(refs)}
+        return gather(calls, deadline_s=deadline_s, doing=doing)["learner rank 0"]

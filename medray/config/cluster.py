@@ -31,7 +31,7 @@ class ScaleConfig(Section):
     """Number of actors a role, and the resources of each."""
 
     learner_ranks: int = Field(default=1, ge=1)
-    """Ranks of the policy; each holds the whole model and a share of the batch."""
+    """Ranks of the policy; each computes a share of the batch, and `learner.strategy` says what it holds."""
     rollout_workers: int = Field(default=1, ge=1)
     """vLLM engines."""
     graders: int = Field(default=1, ge=1)

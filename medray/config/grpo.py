@@ -10,7 +10,7 @@ from medray.config.algorithm import AlgorithmConfig
 from medray.config.base import Section
 from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
 from medray.config.data import DataConfig
-from medray.config.learner import LearnerConfig
+from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.reward import GradingConfig, RewardConfig
@@ -69,6 +69,7 @@ class GrpoJob(Section):
                 f"a minibatch of {rollout.prompts_per_step // algorithm.minibatches} prompts cannot feed "
                 f"scale.learner_ranks={scale.learner_ranks}: raise rollout.prompts_per_step or lower the ranks"
             )
+        check_strategy(self.learner, self.model, scale.learner_ranks, "scale.learner_ranks")
         if self.data.num_train is not None and self.data.num_train < rollout.prompts_per_step:
             raise ValueError(
                 f"data.num_train={self.data.num_train} is below rollout.prompts_per_step={rollout.prompts_per_step}"
@@ -76,6 +77,11 @@ class GrpoJob(Section):
         if self.sync.backend != "object_store" and self.model.device != "cuda":
             raise ValueError(
                 f"sync.backend={self.sync.backend} moves GPU memory: set model.device=cuda or sync.backend=object_store"
+            )
+        if self.sync.backend != "object_store" and self.learner.shards_weights:
+            raise ValueError(
+                f"sync.backend={self.sync.backend} sends from one rank, which learner.strategy={self.learner.strategy} "
+                "leaves with a part of the weights: set sync.backend=object_store"
             )
         if scale.colocate and self.model.device != "cuda":
             raise ValueError(

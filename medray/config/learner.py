@@ -1,16 +1,64 @@
-"""How a batch is cut for the learner."""
+"""How a batch is cut for the learner, and what its ranks hold."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
 from medray.config.base import Section
+from medray.config.model import ModelConfig
+
+StrategyName = Literal["auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
 
 
 class LearnerConfig(Section):
-    """How a batch is cut for the learner. Neither setting changes a step's loss or gradient."""
+    """How a batch is cut and spread. None of it changes a step's loss or gradient."""
 
     row_tokens: int = Field(default=4096, ge=16)
     """Token budget of one packed row (micro-batch); a longer group has a row to itself."""
     head_chunk: int = Field(default=1024, ge=1)
     """Trained tokens whose logits are held at once."""
+    strategy: StrategyName = "auto"
+    """What is spread over the ranks: nothing (ddp), the optimizer's state (zero1), gradients too (zero2), weights too
+    (zero3, fsdp2). auto: single for one rank, else ddp. docs/STRATEGIES.md says which to take."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in CPU memory and step there; needs a zero strategy."""
+
+    @property
+    def shards_weights(self) -> bool:
+        """True where no rank holds the whole model between passes."""
+        return self.strategy in ("zero3", "fsdp2")
+
+    def resolved(self, num_ranks: int) -> StrategyName:
+        """The strategy that "auto" stands for."""
+        if self.strategy != "auto":
+            return self.strategy
+        return "single" if num_ranks == 1 else "ddp"
+
+
+def check_strategy(learner: LearnerConfig, model: ModelConfig, num_ranks: int, key: str) -> None:
+    """Refuse a strategy that cannot hold this model on so many ranks.
+
+    Args:
+        learner, model: of one trained model.
+        num_ranks: how many ranks hold it.
+        key: the setting that `num_ranks` comes from.
+
+    Raises:
+        ValueError: names the keys and what to set.
+    """
+    strategy = learner.strategy
+    if strategy == "single" and num_ranks > 1:
+        raise ValueError(
+            f"learner.strategy=single is for one rank, not {key}={num_ranks}: set learner.strategy=ddp"
+        )
+    if learner.offload_optimizer and not strategy.startswith("zero"):
+        raise ValueError(
+            f"learner.offload_optimizer is a feature of ZeRO: set learner.strategy=zero2, not {strategy}"
+        )
+    if learner.shards_weights and model.quantisation != "none":
+        raise ValueError(
+            f"learner.strategy={strategy} cannot shard quantised weights: set learner.strategy=zero2 or "
+            "model.quantisation=none"
+        )

@@ -32,7 +32,7 @@ def grpo_roles(job: GrpoJob) -> list[Role]:
         Role("learner", scale.learner_ranks, scale.learner),
         Role("rollout", scale.rollout_workers, scale.rollout),
     ]
-    if job.algorithm.kl.coef > 0 and job.model.lora is None:
+    if job.algorithm.kl.coef > 0 and (job.model.lora is None or job.learner.shards_weights):
         roles.append(Role("reference", 1, scale.reference))
     roles.append(Role("grader", scale.graders, scale.grader))
     return roles

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from medray.config.base import Section
 from medray.config.cluster import RoleResources
 from medray.config.data import DataConfig
-from medray.config.learner import LearnerConfig
+from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.run import CheckpointConfig, LoggingConfig
@@ -74,7 +74,7 @@ class SupervisedEvaluation(Section):
 
 
 class WorkersConfig(Section):
-    """The training workers and what holds them together."""
+    """The training workers; `learner.strategy` says what each of them holds."""
 
     num_workers: int = Field(default=1, ge=1)
     """Ranks; each takes a share of every step."""
@@ -82,24 +82,11 @@ class WorkersConfig(Section):
     """Go on with so few when nodes are lost; None waits for all."""
     resources: RoleResources = RoleResources(cpus=1.0)
     """What one worker reserves."""
-    strategy: Literal["auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp2"] = "auto"
-    """What is spread over the workers: nothing (ddp), optimizer state (zero1), gradients too (zero2), weights too
-    (zero3, fsdp2). auto: single for one worker, else ddp."""
-    offload_optimizer: bool = False
-    """Keep the optimizer's state in CPU memory; needs a zero strategy."""
     max_failures: int = Field(default=3, ge=0)
     """Restarts from the newest checkpoint before the job gives up."""
 
     @model_validator(mode="after")
-    def _strategy_fits(self) -> Self:
-        if self.strategy == "single" and self.num_workers > 1:
-            raise ValueError(
-                f"strategy=single is for one worker, not num_workers={self.num_workers}: set workers.strategy=ddp"
-            )
-        if self.offload_optimizer and not self.strategy.startswith("zero"):
-            raise ValueError(
-                f"offload_optimizer is a feature of ZeRO: set workers.strategy=zero2, not {self.strategy}"
-            )
+    def _range_is_one(self) -> Self:
         if self.min_workers is not None and self.min_workers > self.num_workers:
             raise ValueError(
                 f"min_workers={self.min_workers} exceeds num_workers={self.num_workers}"
@@ -140,12 +127,7 @@ class SupervisedJob(Section):
             )
         if self.model.device == "cuda" and self.workers.resources.gpus == 0:
             raise ValueError("model.device=cuda needs workers.resources.gpus > 0")
-        sharded = self.workers.strategy in ("zero3", "fsdp2")
-        if sharded and self.model.quantisation != "none":
-            raise ValueError(
-                f"workers.strategy={self.workers.strategy} cannot shard quantised weights: set ddp or "
-                "model.quantisation=none"
-            )
+        check_strategy(self.learner, self.model, self.workers.num_workers, "workers.num_workers")
         if self.selection.patience is not None and self.evaluation.num_rows == 0:
             raise ValueError(
                 "selection.patience watches held-out rows: set evaluation.num_rows above 0"

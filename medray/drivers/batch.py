@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,9 +14,8 @@ from medray.actors.wait import Ref
 from medray.config.algorithm import AlgorithmConfig
 from medray.types import Floats, GroupMeta
 
-ScoreOld = Callable[
-    [int, Ref], Ref
-]  # (index, group) -> log-probabilities under the present weights
+ScoreOld = Callable[[Sequence[Ref]], Sequence[Ref]]
+"""Groups -> their log-probabilities under the present weights."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,17 @@ def minibatches(
     Args:
         batch: what to train on.
         config: how it is cut.
-        score_old: asked once for every group that is trained on, before the first step, if the loss needs it.
+        score_old: asked once for all groups that are trained on, before the first step, if the loss needs it.
     """
     has_other_terms = config.distill is not None or (
         config.kl.coef > 0 and config.kl.place == "loss"
     )
     keep_tied = config.zero_advantages or has_other_terms
     chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
-    old = {i: score_old(i, batch.groups[i].group) for i in chosen} if config.needs_old_pass else {}
+    old: dict[int, Ref] = {}
+    if config.needs_old_pass:
+        scored = score_old([batch.groups[i].group for i in chosen])
+        old = dict(zip(chosen, scored, strict=True))
     items = {
         i: TrainItem(
             batch.groups[i].group, batch.advantages[i], batch.groups[i].reference, old.get(i)

@@ -68,33 +68,32 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
     """The whole of one worker's life: load, train, save; called again when the group is restarted."""
     from medray.learners.objectives.registry import build_objective
     from medray.learners.selection import Selection
-    from medray.learners.strategies import DataParallel, SingleProcess
+    from medray.learners.strategies import make_strategy
     from medray.learners.supervised import Rows, build_supervised
     from medray.models.checkpoint import save_checkpoint
 
     out = Path(job.out)
     found = checkpoints(out)
     newest = found[-1] if found else None
-    ranks = DataParallel() if host.world_size > 1 else SingleProcess()
+    ranks = make_strategy(job.learner, host.world_size)
     rows = Rows(task.data.train, task.data.held_out)
     built = build_supervised(task.method, job, rows, ranks, newest)
     scalars: dict[str, Any] = built.scalars
     first_step = scalars.get("step", 0)
 
     def save(step: int, scalars: dict[str, Any], keep_steps: frozenset[int]) -> None:
-        path = None
-        if host.rank == 0:
-            state = built.learner.state()
-            state["scalars"] |= scalars
-            path = save_checkpoint(
-                out,
-                step,
-                built.learner.policy,
-                state,
-                keep_last=job.checkpoint.keep_last,
-                keep_steps=keep_steps,
-            )
-        host.report(step, path)
+        state = built.learner.state()
+        state["scalars"] |= scalars
+        path = save_checkpoint(
+            out,
+            step,
+            built.learner.policy,
+            state,
+            keep_last=job.checkpoint.keep_last,
+            keep_steps=keep_steps,
+            writer=host.rank == 0,
+        )
+        host.report(step, path if host.rank == 0 else None)
 
     with _sinks(job, host, first_step or None) as sink:
         if host.rank == 0:

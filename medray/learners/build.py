@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
-
-import torch.distributed as dist
 
 from medray.config.grpo import GrpoJob
 from medray.learners.learner import Learner
@@ -13,7 +10,7 @@ from medray.learners.objectives.base import Objective
 from medray.learners.objectives.distill import Distill
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
-from medray.learners.strategies import DataParallel, SingleProcess, Strategy
+from medray.learners.strategies import Strategy, connect_ranks, make_strategy
 from medray.models.checkpoint import load_state
 from medray.models.load import load_policy
 
@@ -22,7 +19,9 @@ def build_learner(
     job: GrpoJob, rank: int, address: tuple[str, int], checkpoint: str | None
 ) -> Learner:
     """Load the model, from `checkpoint` where given, and take its optimizer state back."""
-    policy = load_policy(job.model, seed=job.seed, checkpoint=checkpoint)
+    policy = load_policy(
+        job.model, seed=job.seed, checkpoint=checkpoint, on_host=job.learner.shards_weights
+    )
     algorithm = job.algorithm
     learner = Learner(
         policy,
@@ -55,14 +54,9 @@ def build_rl_objective(job: GrpoJob, learner: Learner) -> Objective:
 
 
 def _join(rank: int, job: GrpoJob, address: tuple[str, int]) -> Strategy:
-    world_size = job.scale.learner_ranks
-    if world_size == 1:
-        return SingleProcess()
-    dist.init_process_group(
-        "nccl" if job.model.device == "cuda" else "gloo",
-        init_method=f"tcp://{address[0]}:{address[1]}",
-        rank=rank,
-        world_size=world_size,
-        timeout=datetime.timedelta(seconds=job.deadlines.update_s),
-    )
-    return DataParallel()
+    ranks = job.scale.learner_ranks
+    if job.learner.resolved(ranks) != "single":
+        connect_ranks(
+            rank, ranks, address, device=job.model.device, timeout_s=job.deadlines.update_s
+        )
+    return make_strategy(job.learner, ranks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,9 +12,10 @@ from torch import Tensor
 
 from medray.config.learner import LearnerConfig
 from medray.config.optim import OptimConfig
-from medray.data.packing import build_row, pack
+from medray.data.packing import PackedRow, build_row, pack
 from medray.errors import DivergedError
 from medray.learners.objectives.base import Objective, RowTensors, StepwideObjective
+from medray.learners.rng import restore_rng, rng_states
 from medray.learners.schedule import learning_rate
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import SingleProcess, Strategy
@@ -53,8 +56,17 @@ class Learner:
         self.neftune_alpha = neftune_alpha
         self.seed = seed
         self.step = 0  # optimizer steps taken
-        self.parameters = [p for _, p in policy.trainable()]
-        self.optimizer = _adamw(self.parameters, optim)
+        self.strategy.take(policy, optim)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What is trained, as this rank holds it."""
+        return [p for _, p in self.policy.trainable()]
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The strategy's optimizer."""
+        return self.strategy.optimizer
 
     def train_step(self, trees: Sequence[PromptTree], objective: Objective) -> Meters:
         """One optimizer step over this rank's trees and those of all other ranks, which must call it too.
@@ -99,9 +111,8 @@ class Learner:
             noise = EmbeddingNoise(self.neftune_alpha, (self.seed, self.step))
         meters = Meters()
         with self.policy.training():
-            for loss, row_meters in self._losses(trees, objective, totals, noise):
-                loss.backward()
-                meters.merge(row_meters)
+            for loss in self._losses(trees, objective, totals, noise, meters):
+                self.strategy.backward(loss)
         return meters
 
     @torch.no_grad()
@@ -109,8 +120,8 @@ class Learner:
         """The objective's loss and metrics over the trees of all ranks, each of which must call it."""
         trees, objective = self.prepare(trees, objective)
         meters = Meters()
-        for _, row_meters in self._losses(trees, objective, self.totals(trees), None):
-            meters.merge(row_meters)
+        for _ in self._losses(trees, objective, self.totals(trees), None, meters):
+            pass
         return meters
 
     def _losses(
@@ -119,17 +130,24 @@ class Learner:
         objective: Objective,
         totals: StepTotals,
         noise: EmbeddingNoise | None,
-    ) -> Iterator[tuple[Tensor, Meters]]:
-        for row_trees in pack(trees, self.config.row_tokens, split=objective.separable):
-            row = build_row(row_trees)
-            if len(row.targets) == 0 and objective.output != "score":
-                continue
+        meters: Meters,
+    ) -> Iterator[Tensor]:
+        rows = [
+            build_row(r) for r in pack(trees, self.config.row_tokens, split=objective.separable)
+        ]
+        if objective.output != "score":
+            rows = [row for row in rows if len(row.targets)]
+
+        def compute(row: PackedRow) -> Tensor:
             values, extra = self.scorer.outputs(row, objective.output, noise)
-            loss, meters = objective(values, RowTensors.of(row, values.device, extra), totals)
+            loss, row_meters = objective(values, RowTensors.of(row, values.device, extra), totals)
             # Rows' shares of a step add up to one, so several optimizer steps average.
             share = len(row.sequence_lengths) / totals.num_sequences
-            meters.mean("loss/total", float(loss.detach()), share)
-            yield loss, meters
+            meters.merge(row_meters).mean("loss/total", float(loss.detach()), share)
+            return loss
+
+        for _, loss in self.scorer.over(rows, compute):
+            yield loss
 
     def optim_step(self) -> Meters:
         """Sum gradients over ranks, clip them, and take one AdamW step.
@@ -137,63 +155,42 @@ class Learner:
         Raises:
             DivergedError: the gradient norm is not finite; weights are left as they were.
         """
-        self.strategy.sum_gradients(self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.max_grad_norm)
-        if not torch.isfinite(norm):
-            raise DivergedError(
-                f"optimizer step {self.step + 1}: gradient norm is {float(norm)}; lower optim.lr or check the rewards"
-            )
         rate = learning_rate(self.optim, self.step, self.num_optim_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        norm = self.strategy.step(rate)
+        if not math.isfinite(norm):
+            raise DivergedError(
+                f"optimizer step {self.step + 1}: gradient norm is {norm}; lower optim.lr or check the rewards"
+            )
         self.step += 1
         meters = Meters()
-        meters.max("optim/grad_norm", float(norm))
+        meters.max("optim/grad_norm", norm)
         meters.max("optim/lr", rate)
         return meters
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every stored weight under its Hugging Face name, adapters merged."""
+        """Every stored weight under its Hugging Face name, adapters merged.
+
+        Where weights are spread over ranks, every rank must go through all of it.
+        """
         return named_weights(self.policy)
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights that the next step depends on: tensors, and a `scalars` dict."""
-        names = [n for n, _ in self.policy.trainable()]
-        tensors: dict[str, Tensor] = {"rng.torch": torch.get_rng_state()}
-        for name, parameter in zip(names, self.parameters, strict=True):
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}.{name}"] = value
-        return {"tensors": tensors, "scalars": {"step": self.step}}
+        """Everything beside the weights that the next step depends on: `tensors`, and a dict `scalars`.
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave; weights are loaded with the model."""
+        `tensors` are pairs of name and whole tensor, made as they are asked for: every rank must call this and go
+        through them. They do not depend on the strategy, so another one, or other ranks, may take them back.
+        """
+        return {
+            "tensors": chain(rng_states(self.strategy), self.strategy.optimizer_state()),
+            "scalars": {"step": self.step},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave, `tensors` by name; weights are loaded with the model.
+
+        The next steps are those of an undisturbed run, bit for bit with the same strategy and number of ranks. A rank
+        that did not exist keeps the random state its model was loaded with.
+        """
         self.step = int(state["scalars"]["step"])
-        tensors: dict[str, Tensor] = state["tensors"]
-        torch.set_rng_state(tensors["rng.torch"])
-        for name, parameter in self.policy.trainable():
-            own = {
-                k: tensors[f"{k}.{name}"]
-                for k in ("step", "exp_avg", "exp_avg_sq")
-                if f"{k}.{name}" in tensors
-            }
-            if own:
-                device = parameter.device
-                self.optimizer.state[parameter] = {k: v.clone().to(device) for k, v in own.items()}
-
-
-def _adamw(parameters: list[torch.nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
-    decayed = [p for p in parameters if p.ndim >= 2]
-    plain = [p for p in parameters if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]],
-        lr=config.lr,
-        betas=config.betas,
-        eps=config.eps,
-        fused=True,
-    )
+        self.strategy.load_optimizer_state(state["tensors"])
+        restore_rng(state["tensors"], self.strategy.rank)

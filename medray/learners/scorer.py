@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, cast
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import zip_longest
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,7 +19,9 @@ from medray.losses.logprobs import token_logprobs
 from medray.models.neftune import EmbeddingNoise
 from medray.models.packed import PackedModel, PolicyModel
 from medray.models.reward import RewardModel
-from medray.types import Floats, PromptTree
+from medray.types import Continuation, Floats, PromptTree
+
+T = TypeVar("T")
 
 
 class Scorer:
@@ -98,6 +102,8 @@ class Scorer:
     ) -> list[tuple[Floats, ...]]:
         """Log-probability (nats) of every trained token, per tree and continuation.
 
+        Where weights are spread over ranks, all of them must call it, with any number of trees.
+
         Args:
             trees: what to score; neighbours share rows within the token budget.
             temperature: None takes the sampling temperature.
@@ -111,7 +117,7 @@ class Scorer:
         return self._per_tree(trees, score, adapter)
 
     def scores(self, trees: Sequence[PromptTree]) -> list[tuple[float, ...]]:
-        """A reward model's score of every continuation, per tree."""
+        """A reward model's score of every continuation, per tree; ranks call it as they do `logprobs`."""
         return self._per_tree(trees, lambda row: self.sequence_scores(row).tolist(), True)
 
     @torch.no_grad()
@@ -121,16 +127,43 @@ class Scorer:
         score: Callable[[PackedRow], list[Any]],
         adapter: bool,
     ) -> list[tuple[Any, ...]]:
+        rows = list(_neighbours(trees, self.config.row_tokens))
         results: list[tuple[Any, ...]] = []
-        for row_trees in _neighbours(trees, self.config.row_tokens):
-            if adapter:
-                scored = score(build_row(row_trees))
-            else:
-                with self.policy.without_adapter():
-                    scored = score(build_row(row_trees))
-            values = iter(scored)
-            results += [tuple(next(values) for _ in tree.continuations) for tree in row_trees]
+        with nullcontext() if adapter else self.policy.without_adapter():
+            scored = self.over([build_row(row_trees) for row_trees in rows], score)
+            for row_trees, (row, values) in zip_longest(rows, scored):
+                if row is not None:
+                    own = iter(values)
+                    results += [tuple(next(own) for _ in t.continuations) for t in row_trees]
         return results
+
+    def over(
+        self, rows: Sequence[PackedRow], compute: Callable[[PackedRow], T]
+    ) -> Iterator[tuple[PackedRow | None, T | Tensor]]:
+        """Pairs of row and `compute(row)`, each in a run of its own; every rank must go through all of them.
+
+        Where a rank has fewer rows or shorter ones than its peers and they gather weights together, it computes on a
+        dummy: alone, for a row that is None and a loss of zero with its zero gradient, or beside the row.
+        """
+        plan = self.policy.holder.plan([self.policy.num_passes(row) for row in rows])
+        for row, passes in zip_longest(rows, plan):
+            yield row, self.policy.holder.run(partial(self._computed, row, passes, compute))
+
+    def _computed(
+        self, row: PackedRow | None, passes: int, compute: Callable[[PackedRow], T]
+    ) -> T | Tensor:
+        found = self._nothing() if row is None else compute(row)
+        for _ in range(passes - (1 if row is None else self.policy.num_passes(row))):
+            nothing = self._nothing()
+            found = found + nothing if isinstance(found, Tensor) else found
+        return found
+
+    def _nothing(self) -> Tensor:
+        """A zero that every weight takes part in."""
+        row = dummy_row()
+        if isinstance(self.policy, RewardModel):
+            return self.sequence_scores(row).sum() * 0
+        return self.token_logp(row).sum() * 0
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = getattr(torch, self.policy.config.dtype)
@@ -148,3 +181,9 @@ def _neighbours(trees: Sequence[PromptTree], row_tokens: int) -> Iterator[list[P
         size += tree.num_tokens
     if row:
         yield row
+
+
+def dummy_row() -> PackedRow:
+    """Two tokens, the second of them trained."""
+    ids = np.zeros(1, dtype=np.int32)
+    return build_row([PromptTree(ids, (Continuation(ids, np.ones(1, dtype=np.bool_)),))])

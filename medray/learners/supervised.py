@@ -52,7 +52,12 @@ def build_supervised(
     if kind == "precomputed":  # before the learner, so that two models are never held at once
         rows = _precomputed(job, rows, ranks)
     load = load_reward_model if METHODS[method].model == "reward" else load_policy
-    model = load(job.model, seed=job.seed, checkpoint=str(checkpoint) if checkpoint else None)
+    model = load(
+        job.model,
+        seed=job.seed,
+        checkpoint=str(checkpoint) if checkpoint else None,
+        on_host=job.learner.shards_weights,
+    )
     learner = Learner(
         model,
         job.optim,

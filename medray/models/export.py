@@ -14,23 +14,43 @@ from medray.models.packed import PackedModel
 def named_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, tensor) for every weight the model stores, adapters merged in, in `config.dtype`.
 
-    A tied output head is stored once; `tied_names` says under which other names it must be delivered.
+    A tied output head is stored once; `tied_names` says under which other names it must be delivered. Weights that
+    are spread over ranks are gathered a layer at a time: every rank must go through all of it if one does.
     """
     module, dtype = policy.module, getattr(torch, policy.config.dtype)
     adapted = _adapted_layers(module) if policy.adapter is not None else {}
     seen: set[str] = set()
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            plain = _plain_name(name)
-            if plain is None or plain in seen:
-                continue
-            seen.add(plain)
-            owner, _, leaf = plain.rpartition(".")
-            layer = adapted.get(owner)
-            if layer is not None and leaf == "weight":
-                yield plain, _merged(layer).to(dtype)
-            else:
-                yield plain, _dequantised(module, name, parameter).to(dtype)
+        for names in policy.holder.gathered(module):
+            for name in names:
+                plain = _plain_name(name)
+                if plain is None or plain in seen:
+                    continue
+                seen.add(plain)
+                owner, _, leaf = plain.rpartition(".")
+                layer = adapted.get(owner)
+                if layer is not None and leaf == "weight":
+                    weight = _merged(layer).to(dtype)
+                else:
+                    weight = _dequantised(module, name, module.get_parameter(name)).to(dtype)
+                # What was gathered is let go of after its part.
+                yield plain, weight.clone() if policy.holder.sharded else weight
+
+
+def stored_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) for what a checkpoint of `policy` holds, whole, unmerged and in the dtype it is held in.
+
+    These are all the weights, or under LoRA the trained ones; names are those of the adapter's or the model's
+    state dict, a shared weight has the first of them. Every rank must go through all of it if one does.
+    """
+    top = policy.adapter or policy.module
+    with torch.no_grad():
+        for names in policy.holder.gathered(top):
+            for name in names:
+                parameter = top.get_parameter(name)
+                if policy.adapter is None or parameter.requires_grad:
+                    weight = parameter.detach()
+                    yield name, weight.clone() if policy.holder.sharded else weight
 
 
 def tied_names(policy: PackedModel) -> dict[str, str]:
@@ -48,6 +68,13 @@ def tied_names(policy: PackedModel) -> dict[str, str]:
             if first != plain:
                 aliases[plain] = first
     return aliases
+
+
+def shared_names(module: nn.Module) -> dict[str, str]:
+    """Every other name of a parameter that has several, with the one that `named_parameters` gives."""
+    stored = {id(p): n for n, p in module.named_parameters()}
+    every = module.named_parameters(remove_duplicate=False)
+    return {name: stored[id(p)] for name, p in every if stored[id(p)] != name}
 
 
 def delivered_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:

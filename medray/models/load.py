@@ -56,28 +56,48 @@ class Sources:
 
 
 def load_policy(
-    config: ModelConfig, *, seed: int = 0, trainable: bool = True, checkpoint: str | None = None
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+    trainable: bool = True,
+    checkpoint: str | None = None,
+    on_host: bool = False,
 ) -> PolicyModel:
     """Load the model in the form `config` asks for, with the weights or the adapter of `checkpoint` if given.
+
+    With `on_host` it stays in CPU memory, for a strategy that moves each rank's share by itself.
 
     Raises:
         ModelError: missing or damaged files, or an architecture the settings do not fit.
         ResourceError: a GPU is asked for and there is none.
     """
-    return _load(PolicyModel, AutoModelForCausalLM, config, seed, trainable, checkpoint)
+    return _load(PolicyModel, AutoModelForCausalLM, config, seed, trainable, checkpoint, on_host)
 
 
 def load_reward_model(
-    config: ModelConfig, *, seed: int = 0, trainable: bool = True, checkpoint: str | None = None
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+    trainable: bool = True,
+    checkpoint: str | None = None,
+    on_host: bool = False,
 ) -> RewardModel:
     """Load a model with a scalar head; a language model gets a new head, drawn from `seed`.
+
+    The other arguments are those of `load_policy`.
 
     Raises:
         ModelError: as `load_policy`, or transformers has no classifier for the architecture.
         ResourceError: a GPU is asked for and there is none.
     """
     return _load(
-        RewardModel, AutoModelForSequenceClassification, config, seed, trainable, checkpoint
+        RewardModel,
+        AutoModelForSequenceClassification,
+        config,
+        seed,
+        trainable,
+        checkpoint,
+        on_host,
     )
 
 
@@ -88,6 +108,7 @@ def _load(
     seed: int,
     trainable: bool,
     checkpoint: str | None,
+    on_host: bool,
 ) -> M:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
@@ -103,7 +124,7 @@ def _load(
     resized = fit_embeddings(module, tokenizer)
     for adapter in sources.merged:
         module = fold_adapter(module, adapter)
-    if config.quantisation == "none":
+    if config.quantisation == "none" and not on_host:
         module.to(torch.device(config.device))  # type: ignore[arg-type]
     _switch_off_dropout(module)
     module.eval()

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from medray.config.model import ModelConfig
 from medray.data.packing import PackedRow
 from medray.models import attention
+from medray.models.holding import Holder, Whole, whole_shape
 from medray.models.neftune import EmbeddingNoise, added_to_embeddings
 
 Sharing = Literal["tree", "dense", "plain"]
@@ -42,6 +43,7 @@ class PackedModel:
         self.config = config
         self.adapter = adapter  # peft.PeftModel around `module`, or None
         self.sharing = sharing
+        self.holder: Holder = Whole()
         self.needs_train_mode = config.gradient_checkpointing or (
             config.lora is not None and config.lora.dropout > 0
         )
@@ -55,8 +57,8 @@ class PackedModel:
 
     def describe(self) -> str:
         """One line for people: type, size, what is trained."""
-        total = sum(p.numel() for p in self.module.parameters())
-        trained = sum(p.numel() for _, p in self.trainable())
+        total = sum(whole_shape(p).numel() for p in self.module.parameters())
+        trained = sum(whole_shape(p).numel() for _, p in self.trainable())
         return (
             f"{self.config.path}: {self.module.config.model_type}, {total / 1e6:,.0f}M parameters, "
             f"{trained / 1e6:,.1f}M trained, {self.config.dtype}, {SHARING_TEXT[self.sharing]} attention"
@@ -97,14 +99,23 @@ class PackedModel:
         if noise is not None:
             size = cast(Any, self.module.get_input_embeddings()).weight.shape[1]
             drawn = noise.of_row(row, size, device)
-        too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
-        if self.sharing == "plain" or too_long:
+        if self._is_separate(row):
             return self._separately(row, ids, drawn)
         positions = torch.as_tensor(row.position_ids, device=device)[None]
         if self.sharing == "dense":
             mask = attention.dense_mask(row, self.module.dtype, device)
             return self._run(ids, drawn, attention_mask=mask, position_ids=positions)
         return self._run_tree(ids, drawn, positions, attention.row_layout(row, device))
+
+    def num_passes(self, row: PackedRow) -> int:
+        """How often `hidden_states` goes through the decoder for a row."""
+        if not self._is_separate(row):
+            return 1
+        return sum(max(1, len(span.continuations)) for span in row.spans)
+
+    def _is_separate(self, row: PackedRow) -> bool:
+        too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
+        return self.sharing == "plain" or bool(too_long)
 
     def _separately(self, row: PackedRow, ids: Tensor, noise: Tensor | None) -> Tensor:
         pieces: list[Tensor] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
 from medray.actors.learners import LearnerGroup
 from medray.actors.placement import reserve
+from medray.actors.published import arrays
 from medray.actors.wait import gather
 from medray.config.grpo import GrpoJob
 from medray.config.resources import grpo_roles
@@ -33,12 +35,16 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+OLD_PASS = {"correction": {"kind": "tis"}, "epochs": 2, "clip_high": 0.01}
+
+
 def _meta(group: RolloutGroup) -> GroupMeta:
     lengths = tuple(len(r.token_ids) for r in group.responses)
     return GroupMeta(group.prompt.record.id, len(group.prompt.token_ids), lengths, 0, 0, "")
 
 
-def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
+@contextmanager
+def _learners(job: GrpoJob, ranks: int) -> Iterator[LearnerGroup]:
     job = job.model_copy(update={"scale": job.scale.model_copy(update={"learner_ranks": ranks})})
     actors = [LearnerActor.options(num_cpus=0.5).remote(job, r) for r in range(ranks)]
     address = actors[0].rendezvous.remote()
@@ -47,12 +53,18 @@ def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
         deadline_s=200,
         doing="start",
     )
-    learners = LearnerGroup(actors, job)
-    groups = random_groups(6)
-    advantages = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
+    try:
+        yield LearnerGroup(actors, job)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _update(learners: LearnerGroup, job: GrpoJob) -> dict[str, float]:
+    groups = random_groups(5)
+    advantages = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     refs = [ray.put(group) for group in groups]
-    needs_old = job.algorithm.needs_old_pass
-    old = [learners.old_logprobs(i, ref) if needs_old else None for i, ref in enumerate(refs)]
+    old = learners.old_logprobs(refs) if job.algorithm.needs_old_pass else [None] * len(refs)
     items = [TrainItem(r, a, None, o) for r, a, o in zip(refs, advantages, old, strict=True)]
     values = {}
     for step in range(2):  # the second step sees weights that the first one moved
@@ -60,20 +72,33 @@ def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
             f"{k}#{step}": v
             for k, v in learners.update(items, [_meta(g) for g in groups]).values().items()
         }
-    for actor in actors:
-        ray.kill(actor)
     return values
 
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize(
-    "algorithm", [{}, {"correction": {"kind": "tis"}, "epochs": 2, "clip_high": 0.01}]
+    ("algorithm", "strategy"),
+    [
+        ({}, "auto"),
+        (OLD_PASS, "auto"),
+        (OLD_PASS, "fsdp2"),
+        pytest.param(OLD_PASS, "zero3", marks=pytest.mark.slow),
+    ],
 )
 def test_two_ranks_take_the_step_of_one(
-    tiny_model: Path, tmp_path: Path, algorithm: dict[str, Any]
+    tiny_model: Path, tmp_path: Path, algorithm: dict[str, Any], strategy: str
 ) -> None:
-    job = tiny_job(tiny_model, tmp_path, algorithm=algorithm)
-    one, two = _update_with(job, 1), _update_with(job, 2)
+    job = tiny_job(tiny_model, tmp_path, algorithm=algorithm, learner={"strategy": strategy})
+    with _learners(tiny_job(tiny_model, tmp_path, algorithm=algorithm), 1) as learners:
+        one, expected = _update(learners, job), dict(arrays(learners.publish(2), deadline_s=60))
+    with _learners(job, 2) as learners:
+        two, published = _update(learners, job), learners.publish(2)
+        folder = Path(learners.save(2, {}))
+    found = dict(arrays(published, deadline_s=60))
+    assert found.keys() == expected.keys() == published.manifest.tensors.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=2e-5, err_msg=name)
+    assert {"model.safetensors", "trainer_state.json"} <= {p.name for p in folder.iterdir()}
     assert one.keys() == two.keys()
     assert one["loss/total#0"] != one["loss/total#1"]
     for name in one:

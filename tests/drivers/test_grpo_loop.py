@@ -119,7 +119,9 @@ def test_minibatches_and_epochs_cover_the_batch() -> None:
     taken = [
         [item.group for item in items]
         for items, _ in minibatches(
-            Batch(tuple(batch), tuple(advantages)), job.algorithm, lambda i, group: None
+            Batch(tuple(batch), tuple(advantages)),
+            job.algorithm,
+            lambda groups: [None] * len(groups),
         )
     ]
     assert taken == [["t0", "t1"], ["t2", "t3"]] * 2

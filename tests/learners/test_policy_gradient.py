@@ -20,7 +20,7 @@ from medray.learners.learner import Learner
 from medray.learners.objectives.corrections import CORRECTIONS
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.objectives.token_losses import TOKEN_LOSSES
-from medray.learners.strategies import DataParallel
+from medray.learners.strategies import DataParallel, Strategy
 from medray.models.load import load_policy
 from medray.types import Continuation, PromptTree, StepTotals
 from tests.support.algorithms import SETTINGS, algorithm
@@ -31,12 +31,13 @@ SHAPE = [(11, [3, 7, 12, 1]), (20, [5, 5, 5, 5]), (4, [2, 9, 4, 12])]
 TOTALS = StepTotals(75, 12, 3)
 
 
-def _learner(model: Path, *, row_tokens: int = 4096) -> Learner:
+def _learner(model: Path, *, row_tokens: int = 4096, strategy: Strategy | None = None) -> Learner:
     return Learner(
         load_policy(ModelConfig(path=str(model)), seed=0),
         OptimConfig(),
         num_optim_steps=10,
         config=LearnerConfig(row_tokens=row_tokens, head_chunk=16),
+        strategy=strategy,
     )
 
 
@@ -66,7 +67,7 @@ def _step(
 ) -> tuple[dict[str, float], torch.Tensor]:
     learner.optimizer.zero_grad()
     metrics = learner.forward_backward(trees, PolicyGradient(config, MAX_NEW), TOTALS).values()
-    learner.strategy.sum_gradients(learner.parameters)
+    learner.strategy.sum_gradients()
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learner.parameters]
     return metrics, torch.cat([g.flatten() for g in grads])
 
@@ -125,9 +126,8 @@ def _rank_main(rank: int, port: int, model: str, results: Any) -> None:
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    learner = _learner(Path(model))
+    learner = _learner(Path(model), strategy=DataParallel())
     trees = _batch(learner)
-    learner.strategy = DataParallel()
     share = trees[rank:2] if rank else [trees[0], trees[2]]  # three groups, unequal shares
     grads = {name: _step(learner, share, algorithm(name))[1].numpy() for name in SETTINGS}
     dist.destroy_process_group()

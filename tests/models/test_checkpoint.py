@@ -24,7 +24,7 @@ def policy(tiny_model: Path) -> PolicyModel:
 
 
 def _state(step: int) -> dict[str, object]:
-    return {"tensors": {"exp_avg.w": torch.full((4,), float(step))}, "scalars": {"step": step}}
+    return {"tensors": [("exp_avg.w", torch.full((4,), float(step)))], "scalars": {"step": step}}
 
 
 def test_keeps_the_newest_and_reads_them_back(policy: PolicyModel, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_full_disk_is_one_line_and_leaves_nothing_half_written(
     policy: PolicyModel, small_disk: Path
 ) -> None:
-    save_checkpoint(small_disk, 1, policy, {"tensors": {}, "scalars": {"step": 1}}, keep_last=2)
+    save_checkpoint(small_disk, 1, policy, {"tensors": [], "scalars": {"step": 1}}, keep_last=2)
     with pytest.raises(ResourceError, match=r"the disk is full.*free some space") as caught:
         save_checkpoint(small_disk, 2, policy, _state(2), keep_last=2)
     assert "\n" not in str(caught.value)

@@ -78,9 +78,9 @@ class FakeWorkers:
         self.updates.append(list(items))
         return Meters()
 
-    def old_logprobs(self, index: int, group: Any) -> str:
-        self.log.append(f"old {group} v{self.version}")
-        return f"old {group}"
+    def old_logprobs(self, groups: Sequence[Any]) -> list[str]:
+        self.log += [f"old {group} v{self.version}" for group in groups]
+        return [f"old {group}" for group in groups]
 
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Any) -> None:
         self.log.append(f"record {step}")

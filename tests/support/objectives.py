@@ -22,6 +22,7 @@ from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.registry import build_objective
 from medray.learners.reference import add_reference
+from medray.learners.strategies import Strategy
 from medray.learners.trees import labelled_tree, pair_tree, with_mismatched
 from medray.models.load import load_policy, load_reward_model
 from medray.types import Continuation, PromptTree
@@ -43,13 +44,19 @@ class Case:
         return build_objective(self.method, self.loss)
 
     def learner(
-        self, model: Path, *, row_tokens: int = 4096, lr: float = 1e-3, **keys: Any
+        self,
+        model: Path,
+        *,
+        row_tokens: int = 4096,
+        lr: float = 1e-3,
+        strategy: Strategy | None = None,
+        **keys: Any,
     ) -> Learner:
         """A fresh learner of the right kind of model; `keys` go to its `ModelConfig`."""
         load = load_reward_model if self.method == "rm" else load_policy
         return Learner(
             load(ModelConfig(path=str(model), **keys), seed=0), OptimConfig(lr=lr), num_optim_steps=20,
-            config=LearnerConfig(row_tokens=row_tokens, head_chunk=16),
+            config=LearnerConfig(row_tokens=row_tokens, head_chunk=16), strategy=strategy,
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def gradients(learner: Learner, case: Case, trees: list[PromptTree]) -> tuple[Me
     """Metrics and gradient of one step, over all ranks, of which this one holds `trees`."""
     own, objective = learner.prepare(trees, case.objective)
     meters = learner.forward_backward(own, objective, learner.totals(own))
-    learner.strategy.sum_gradients(learner.parameters)
+    learner.strategy.sum_gradients()
     return meters, torch.cat([p.grad.flatten() for p in learner.parameters if p.grad is not None])
 
 
@@ -39,8 +39,7 @@ def run_rank(rank: int, world_size: int, folder: str, model: str) -> None:
     )
     results = {}
     for name, case in CASES.items():
-        learner = case.learner(Path(model))
-        learner.strategy = DataParallel()
+        learner = case.learner(Path(model), strategy=DataParallel())
         results[name] = gradients(learner, case, share(case, rank, world_size))
     torch.save(results, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()

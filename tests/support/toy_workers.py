@@ -56,10 +56,9 @@ class ToyWorkers:
     ) -> list[ScoredGroup]:  # fmt: skip
         return [self._scored(p, s, spec) for p, s in zip(prompts, seeds, strict=True)]
 
-    def old_logprobs(self, index: int, group: RolloutGroup) -> list[Floats]:
-        self.num_old_passes += 1
-        [scored] = self.learner.scorer.logprobs([rollout_tree(group)])
-        return list(scored)
+    def old_logprobs(self, groups: Sequence[RolloutGroup]) -> list[list[Floats]]:
+        self.num_old_passes += len(groups)
+        return [list(s) for s in self.learner.scorer.logprobs([rollout_tree(g) for g in groups])]
 
     def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]

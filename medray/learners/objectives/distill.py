@@ -22,6 +22,7 @@ from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.losses.distill import distill_loss
 from medray.losses.reduce import aggregate
+from medray.models.holding import whole_shape
 from medray.models.packed import PolicyModel
 from medray.observability.meters import Meters
 from medray.types import StepTotals
@@ -106,4 +107,4 @@ def _shared_vocabulary(student: Scorer, teacher: Scorer) -> int:
                 f"distillation does not support the output head of {scorer.policy.config.path}: it has a bias, "
                 "a scale or a soft cap"
             )
-    return min(len(_head(student)), len(_head(teacher)))
+    return min(whole_shape(_head(scorer))[0] for scorer in (student, teacher))
