@@ -142,3 +142,18 @@ def _require_language_model(folder: Path) -> None:
     if not any(a.endswith(("ForCausalLM", "ForConditionalGeneration")) for a in architectures):
         kind = ", ".join(architectures) or "no architecture in config.json"
         raise ModelError(f"{folder} is no language model ({kind}): only those can be served")
+    _require_whole_weights(folder)
+
+
+def _require_whole_weights(folder: Path) -> None:
+    """Read the headers: an engine would tell of a damaged file a minute later, and less clearly."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"{file} is damaged ({error}): copy or fetch the model again"
+            ) from None

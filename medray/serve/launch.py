@@ -104,7 +104,10 @@ def _deploy(app: ServeApp) -> None:
             built, name=APP_NAME, route_prefix="/", logging_config={"enable_access_log": False}
         )
     except RuntimeError as error:
-        raise ModelError(f"the engine does not start: {_reason(str(error))}") from None
+        found = serve.status().applications.get(APP_NAME)
+        told = [d.message for d in found.deployments.values() if d.message] if found else []
+        text = "\n".join([str(error), *told])
+        raise ModelError(f"the engine does not start: {_reason(text)}") from None
 
 
 def _deploy_web(app: ServeApp, address: Address) -> None:

@@ -88,3 +88,11 @@ def test_a_base_is_no_adapter(tiny_model: Path) -> None:
     app = {"models": [{"path": str(tiny_model), "adapters": [{"path": str(tiny_model)}]}]}
     with pytest.raises(ModelError, match="holds no adapter"):
         resolve(ServeApp.model_validate(app))
+
+
+def test_a_damaged_file_of_weights_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        find_model(str(folder))
