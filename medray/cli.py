@@ -11,11 +11,14 @@ import sys
 import typer
 
 from medray.commands import (
+    chat,
     check_config,
     data,
     doctor,
     fetch_model,
+    generate,
     merge,
+    serve,
     version,
 )
 from medray.errors import MedrayError
@@ -34,6 +37,9 @@ app.command("check-config")(check_config.check_config_command)
 app.add_typer(data.app, name="data")
 app.command("merge")(merge.merge_command)
 app.command("doctor")(doctor.doctor_command)
+app.command("chat")(chat.chat_command)
+app.command("generate")(generate.generate_command)
+app.command("serve")(serve.serve_command)
 app.command("version")(version.version_command)
 
 

@@ -22,12 +22,15 @@ JOBS = {
     "orpo": "medray.config.orpo:OrpoJob",
     "kto": "medray.config.kto:KtoJob",
     "grpo": "medray.config.grpo:GrpoJob",
+    "generate": "medray.config.generate:GenerateJob",
 }
 """Job name -> its schema, imported when asked for."""
+SCHEMAS = {**JOBS, "serve": "medray.config.serve:ServeApp"}
+"""What else has settings."""
 
 
 def check_config_command(
-    job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
+    job: Annotated[str, typer.Argument(help=f"One of: {', '.join(SCHEMAS)}.")],
     config: Annotated[Path | None, typer.Argument(help="YAML file.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     schema: Annotated[
@@ -54,8 +57,8 @@ def job_schema(job: str) -> type[Section]:
     Raises:
         ConfigError: there is no such job.
     """
-    if job not in JOBS:
-        raise ConfigError(f"no job called {job!r}: one of {', '.join(JOBS)}")
-    module, _, name = JOBS[job].partition(":")
+    if job not in SCHEMAS:
+        raise ConfigError(f"no job called {job!r}: one of {', '.join(SCHEMAS)}")
+    module, _, name = SCHEMAS[job].partition(":")
     section: type[Section] = getattr(importlib.import_module(module), name)
     return section

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -17,16 +18,33 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def load_config(
-    schema: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()
+    schema: type[S],
+    path: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    base: Mapping[str, Any] | None = None,
 ) -> S:
     """Read `path` (YAML), apply overrides such as `optim.lr=1e-5`, and validate.
+
+    `base` holds settings that were read already; there is no `path` then.
 
     Raises:
         ConfigError: the file, a key or a value is wrong; one line per problem, with the nearest known key.
     """
-    settings: dict[str, Any] = _read_yaml(Path(path)) if path is not None else {}
+    settings: dict[str, Any] = copy.deepcopy(dict(base or {}))
+    if path is not None:
+        settings = read_yaml(Path(path))
     for override in overrides:
         _apply(settings, override)
+    return validated(schema, settings)
+
+
+def validated(schema: type[S], settings: Mapping[str, Any]) -> S:
+    """Check plain values against `schema`.
+
+    Raises:
+        ConfigError: one line per problem, with the nearest known key.
+    """
     try:
         return schema.model_validate(settings)
     except ValidationError as error:
@@ -38,7 +56,12 @@ def dump_config(config: BaseModel) -> str:
     return json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, damaged, or no mapping.
+    """
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,0 +1,1 @@
+"""Medical knowledge in plain Python: no torch, no Ray."""

@@ -1,0 +1,1 @@
+"""Ray Serve applications: ray.serve.llm behind medray's own front door."""

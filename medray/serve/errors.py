@@ -1,0 +1,125 @@
+"""Errors as the OpenAI API words them: `{"error": {"message", "type", "param", "code"}}`, and nothing of the inside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from medray.observability.logging import get_logger
+
+logger = get_logger(__name__)
+
+RETRY_S = "5"
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+class ApiError(Exception):
+    """A request is refused, or an answer failed; the message is meant for the client."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.kind, self.param = (
+            status,
+            message,
+            code,
+            kind,
+            param,
+        )
+
+    def body(self) -> dict[str, Any]:
+        """The error as JSON values."""
+        error = {
+            "message": self.message,
+            "type": self.kind,
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+    def response(self) -> JSONResponse:
+        """The whole answer; retrying later helps where it says so."""
+        headers = {"Retry-After": RETRY_S} if self.status in (429, 503) else {}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.body(), self.status, headers)
+
+    def event(self) -> str:
+        """The error as an event of a stream that has begun."""
+        return f"data: {json.dumps(self.body(), ensure_ascii=False)}\n\n"
+
+
+def overloaded(message: str) -> ApiError:
+    """The service cannot answer now; a later try may succeed."""
+    return ApiError(503, message, code="overloaded", kind="server_error")
+
+
+def timed_out(what: str, seconds: float) -> ApiError:
+    """An answer took too long."""
+    return ApiError(
+        504, f"no {what} within {seconds:g} seconds", code="timeout", kind="server_error"
+    )
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """What a client is told of `error`; the log names its type, and neither has a body or a traceback."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, BackPressureError):
+        return overloaded("every replica is busy and the queue is full: try again later")
+    if isinstance(error, DeploymentUnavailableError | RayError):
+        logger.warning("replica lost", extra={"error": type(error).__name__})
+        return ApiError(
+            503,
+            "the replica that was answering is gone: send the request again",
+            code="replica_lost",
+            kind="server_error",
+        )
+    logger.error("request failed", extra={"error": type(error).__name__})
+    return ApiError(500, "internal error", code="internal_error", kind="server_error")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have `app` answer every failure in this form."""
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _invalid(error).response()
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = _CODES.get(error.status_code)
+        return ApiError(error.status_code, str(error.detail), code=code).response()
+
+    async def other(_: Request, error: Exception) -> JSONResponse:
+        return as_api_error(error).response()
+
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ApiError, other)
+    app.add_exception_handler(RayError, other)
+
+
+def _invalid(error: RequestValidationError) -> ApiError:
+    """The first problem by the name of its field; what the client sent is not repeated."""
+    first = error.errors()[0] if error.errors() else {}
+    if first.get("type") == "json_invalid":
+        return ApiError(400, "the body is not valid JSON", code="invalid_json")
+    where = ".".join(str(part) for part in first.get("loc", ()) if part != "body")
+    message = str(first.get("msg", "invalid request")).removeprefix("Value error, ")
+    text = f"{where}: {message}" if where else message
+    return ApiError(400, text, code="invalid_value", param=where or None)

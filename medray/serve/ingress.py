@@ -1,0 +1,206 @@
+"""The OpenAI endpoints: find the model, keep the limits, run the safety hook, pass the tokens on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from fastapi import Request
+from ray.llm._internal.serve.core.configs.openai_api_models import ErrorResponse
+from ray.serve.handle import DeploymentHandle
+from ray.serve.llm.ingress import OpenAiIngress
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from medray.config.serve import LimitsConfig, ServeApp
+from medray.medical.safety.guard import Guard
+from medray.serve.errors import ApiError, as_api_error, timed_out
+from medray.serve.loopback import keep_replica_on_loopback
+from medray.serve.metrics import SafetyMetrics
+from medray.serve.requests import (
+    Body,
+    adds_text,
+    bounded,
+    forget_additions,
+    num_choices,
+    picklable,
+    user_turns,
+)
+from medray.serve.streaming import GuardedAnswer
+
+keep_replica_on_loopback()  # before Serve opens the replica's port
+
+READY_S = 5.0
+
+
+class ChatIngress(OpenAiIngress):
+    """ray.serve.llm's ingress with medray's limits, errors and rules; adapters are models by their own names."""
+
+    def __init__(
+        self,
+        llm_deployments: dict[str, DeploymentHandle],
+        model_cards: dict[str, Any],
+        *,
+        settings: dict[str, Any],
+        adapters: dict[str, str],
+    ) -> None:
+        """`adapters` maps the name of each to its base's; `settings` is a `ServeApp` as JSON values."""
+        super().__init__(llm_deployments, model_cards)
+        app = ServeApp.model_validate(settings)
+        self._limits: LimitsConfig = app.limits
+        self._guard = Guard(app.safety.mode, app.safety.emergency, app.safety.disclaimer)
+        self._adapters = adapters
+        self._safety = SafetyMetrics()
+        for name, base in adapters.items():
+            card = model_cards[base]
+            self._model_cards[name] = card.model_copy(
+                update={"id": name, "metadata": {**card.metadata, "model_id": name, "base": base}}
+            )
+
+    async def health(self) -> dict[str, str]:
+        """This process runs."""
+        return {"status": "ok"}
+
+    async def ready(self) -> Response:
+        """Every model has an engine that answers."""
+        late: list[str] = []
+        for name, handle in self._default_serve_handles.items():
+            try:
+                await asyncio.wait_for(handle.check_health.remote(), READY_S)
+            except Exception:
+                late.append(name)
+        body = {"status": "not ready" if late else "ready", "waiting_for": late}
+        return JSONResponse(body, 503 if late else 200)
+
+    async def model(self, model_id: str) -> Any:
+        """The card of a model; None for an unknown one."""
+        return self._model_cards.get(model_id)
+
+    async def model_data(self, model: str) -> Any:
+        """One model by name."""
+        card = self._model_cards.get(model) or self._model_cards.get(model.replace("--", "/"))
+        if card is None:
+            raise self._unknown(model)
+        return card
+
+    async def _get_model_id(self, model: str | None) -> str:
+        if model is None and len(self._default_serve_handles) == 1:
+            return next(iter(self._default_serve_handles))
+        if model is None or model not in self._model_cards:
+            raise self._unknown(model)
+        return model
+
+    def _get_configured_serve_handle(self, model_id: str) -> DeploymentHandle:
+        # An adapter is loaded in every replica of its base, so no replica is better than another.
+        return super()._get_configured_serve_handle(self._adapters.get(model_id, model_id))
+
+    async def _process_llm_request(
+        self, body: Body, call_method: str, raw_request: Request | None = None
+    ) -> Response:
+        assert raw_request is not None
+        facts: dict[str, Any] = raw_request.scope["state"]["facts"]
+        body.model = facts["model"] = await self._get_model_id(body.model)
+        facts["stream"] = bool(body.stream)
+        bounded(body, self._limits)
+        verdict = self._guard.before(user_turns(body))
+        self._count(facts, verdict.red_flags, "request")
+        chat = call_method == "chat"
+        guarded = GuardedAnswer(verdict, chat=chat, plain_text=adds_text(body))
+        if verdict.answer_alone and adds_text(body):
+            return _alone(guarded, body)
+        deadline = time.monotonic() + self._limits.timeout_s
+        forget_additions(body)
+        answer = self._ask(picklable(body), call_method)
+        try:
+            first = await self._first(answer, streams=bool(body.stream))
+        except BaseException:
+            answer.cancel()
+            raise
+        if not body.stream:
+            whole = guarded.whole(first.model_dump())
+            self._count(facts, guarded.faults, "answer")
+            return JSONResponse(whole)
+        events = self._events(first, answer, guarded, deadline, facts)
+        return StreamingResponse(events, media_type="text/event-stream")
+
+    def _ask(self, body: Body, call_method: str) -> Any:
+        assert body.model is not None
+        return getattr(self._get_configured_serve_handle(body.model), call_method).remote(body)
+
+    async def _first(self, answer: Any, *, streams: bool) -> Any:
+        """The whole answer, or the first packet of a stream."""
+        seconds = self._limits.first_token_s if streams else self._limits.timeout_s
+        try:
+            first = await asyncio.wait_for(anext(answer), seconds)
+        except TimeoutError:
+            raise timed_out("first token" if streams else "answer", seconds) from None
+        except StopAsyncIteration:
+            raise ApiError(
+                500, "the model gave no answer", code="internal_error", kind="server_error"
+            ) from None
+        error = first[0] if isinstance(first, list) and first else first
+        if isinstance(error, ErrorResponse):
+            info = error.error
+            status = int(info.code)
+            kind = "invalid_request_error" if status < 500 else "server_error"
+            message = info.message if status < 500 else "internal error"
+            raise ApiError(status, message, kind=kind, param=getattr(info, "param", None))
+        return first
+
+    async def _events(
+        self,
+        first: Any,
+        answer: Any,
+        guarded: GuardedAnswer,
+        deadline: float,
+        facts: dict[str, Any],
+    ) -> AsyncIterator[str]:
+        """The stream to the client; a failure after its start is its last event."""
+        try:
+            async for event in guarded.events(self._packets(first, answer, deadline)):
+                yield event
+        except Exception as error:
+            failure = as_api_error(error)
+            facts["failure"] = failure.code or "failed"
+            yield failure.event()
+        finally:
+            # Also when the client is gone: the engine must not go on for nobody.
+            with suppress(Exception):
+                answer.cancel()
+            self._count(facts, guarded.faults, "answer")
+
+    async def _packets(self, first: Any, answer: Any, deadline: float) -> AsyncIterator[str]:
+        for event in first if isinstance(first, list) else [first]:
+            yield event
+        while True:
+            try:
+                left = max(0.0, deadline - time.monotonic())
+                packet = await asyncio.wait_for(anext(answer), left)
+            except TimeoutError:
+                raise timed_out("end of the answer", self._limits.timeout_s) from None
+            except StopAsyncIteration:
+                return
+            for event in packet if isinstance(packet, list) else [packet]:
+                yield event
+
+    def _count(self, facts: dict[str, Any], rules: Any, stage: str) -> None:
+        if rules:
+            # How many, not which: a log of who showed which symptom would be health data.
+            facts["safety_rules"] = facts.get("safety_rules", 0) + len(rules)
+            self._safety.count(rules, stage=stage, mode=self._guard.mode)
+
+    def _unknown(self, model: str | None) -> ApiError:
+        known = ", ".join(self._model_cards)
+        asked = "no model is named" if model is None else f"there is no model {model[:100]!r}"
+        return ApiError(404, f"{asked}: use one of {known}", code="model_not_found", param="model")
+
+
+def _alone(guarded: GuardedAnswer, body: Body) -> Response:
+    answer = guarded.alone(
+        f"medray-{time.time_ns():x}", int(time.time()), str(body.model), num_choices(body)
+    )
+    if not body.stream:
+        return JSONResponse(answer)
+    return StreamingResponse(iter(guarded.alone_events(answer)), media_type="text/event-stream")

@@ -1,0 +1,80 @@
+"""Every word of the page, in both languages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medray.medical.safety.language import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The words of one language."""
+
+    title: str
+    greeting: str
+    ask: str
+    send: str
+    stop: str
+    retry: str
+    undo: str
+    clear: str
+    settings: str
+    model: str
+    system: str
+    system_hint: str
+    temperature: str
+    top_p: str
+    length: str
+    language: str
+    warned: str
+    corrected: str
+    failed: str
+
+
+TEXTS: dict[Language, Texts] = {
+    "en": Texts(
+        title="medray chat",
+        greeting="Ask a medical question. Answers come from a language model and may be wrong: "
+        "they are no diagnosis. In an emergency call your local emergency number.",
+        ask="Your question",
+        send="Send",
+        stop="Stop",
+        retry="Answer again",
+        undo="Take back",
+        clear="New chat",
+        settings="Settings",
+        model="Model",
+        system="System prompt",
+        system_hint="How the model should answer",
+        temperature="Temperature (0: always the likeliest word)",
+        top_p="Top-p",
+        length="Longest answer, tokens",
+        language="Language",
+        warned="⚠️ Your words may describe an emergency. Please read the advice at the top of the answer.",
+        corrected="⚠️ The answer was corrected by a safety rule. Please read the note at its end.",
+        failed="No answer",
+    ),
+    "zh": Texts(
+        title="medray 问答",
+        greeting="请输入医学问题。回答由语言模型生成，可能有误，不是诊断。"
+        "紧急情况请拨打当地急救电话（中国大陆 120）。",
+        ask="您的问题",
+        send="发送",
+        stop="停止",
+        retry="重新回答",
+        undo="撤回",
+        clear="新对话",
+        settings="设置",
+        model="模型",
+        system="系统提示词",
+        system_hint="希望模型如何回答",
+        temperature="温度（0：总是最可能的词）",
+        top_p="Top-p",
+        length="最长回答（词元数）",
+        language="语言",
+        warned="⚠️ 您的描述可能是急症，请先阅读回答开头的建议。",
+        corrected="⚠️ 安全规则更正了这条回答，请阅读末尾的说明。",
+        failed="没有得到回答",
+    ),
+}

@@ -1,0 +1,162 @@
+"""The terminal chat without a service: history, commands, what a model may print."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from medray.errors import DataError
+from medray.serve.client.conversation import Conversation
+from medray.serve.client.service import Service
+from medray.serve.client.terminal import TerminalChat, printable
+
+
+class Stream:
+    """An answer in pieces; a piece that is an exception is raised."""
+
+    def __init__(self, pieces: list[Any]) -> None:
+        self._pieces = pieces
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Any]:
+        for piece in self._pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield SimpleNamespace(choices=[SimpleNamespace(delta=SimpleNamespace(content=piece))])
+
+
+def _talk(
+    lines: list[str], answer: Callable[[int, list[Any]], list[Any]], **kwargs: Any
+) -> tuple[str, list[list[dict[str, str]]], Conversation]:
+    """What is printed, what was asked each time, and the conversation at the end."""
+    asked: list[list[dict[str, str]]] = []
+
+    def create(messages: list[dict[str, str]], **_: Any) -> Stream:
+        asked.append([dict(m) for m in messages])
+        pieces = answer(len(asked), messages)
+        if pieces and isinstance(pieces[0], openai.APIStatusError):
+            raise pieces[0]
+        return Stream(pieces)
+
+    completions = SimpleNamespace(create=create)
+    client: Any = SimpleNamespace(chat=SimpleNamespace(completions=completions))
+    conversation = Conversation(kwargs.get("system", ""))
+    remaining = iter(lines)
+
+    def read(_: str) -> str:
+        try:
+            return next(remaining)
+        except StopIteration:
+            raise EOFError from None
+
+    out = io.StringIO()
+    TerminalChat(
+        Service(client, "m"), conversation, temperature=0, max_new_tokens=9, read=read, out=out
+    ).run()
+    return out.getvalue(), asked, conversation
+
+
+def _numbered(n: int, _: object) -> list[str]:
+    return ["answer ", str(n)]
+
+
+def test_history_is_whole_over_many_turns() -> None:
+    _, asked, conversation = _talk(
+        [f"question {i}" for i in range(1, 11)], _numbered, system="Be brief."
+    )
+    assert asked[9][0] == {"role": "system", "content": "Be brief."}
+    turns = [m["content"] for m in asked[9][1:]]
+    pairs = [text for i in range(1, 10) for text in (f"question {i}", f"answer {i}")]
+    assert turns == [*pairs, "question 10"]
+    assert len(conversation) == 10
+
+
+def test_commands() -> None:
+    lines = ["one", "two", "/undo", "three", "/retry", "/system Be kind.", "four", "/clear", "five"]
+    out, asked, _ = _talk(lines, _numbered)
+    contents = [[m["content"] for m in messages] for messages in asked]
+    assert contents[2] == ["one", "answer 1", "three"]
+    assert contents[3] == contents[2]
+    assert contents[4] == ["Be kind.", "one", "answer 1", "three", "answer 4", "four"]
+    assert contents[5] == ["Be kind.", "five"]
+    assert "taken back: two" in out
+
+
+def test_unknown_commands_show_help_and_quit_leaves() -> None:
+    out, asked, _ = _talk(["/frobnicate", "/undo", "/retry", "/quit", "never asked"], _numbered)
+    assert "no command /frobnicate" in out
+    assert "nothing to take back" in out
+    assert "nothing to answer again" in out
+    assert not asked
+
+
+def test_lines_that_end_with_a_backslash_go_on() -> None:
+    _, asked, _ = _talk(["first \\", "second", ""], _numbered)
+    assert asked[0][-1]["content"] == "first \nsecond"
+
+
+def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
+    answers = {1: ["half an ", "answer", KeyboardInterrupt()], 2: ["whole"]}
+    out, asked, _ = _talk(["one", "two"], lambda n, _: answers[n])
+    assert "(stopped)" in out
+    assert [m["content"] for m in asked[1]] == ["one", "half an answer", "two"]
+
+
+def _status(status: int, message: str) -> openai.APIStatusError:
+    response = httpx.Response(status, request=httpx.Request("POST", "http://t"))
+    kind = openai.BadRequestError if status == 400 else openai.InternalServerError
+    return kind(message, response=response, body={"message": message})
+
+
+def test_a_failed_answer_leaves_no_half_turn() -> None:
+    answers = {1: [_status(503, "every replica is busy")], 2: ["fine"]}
+    out, asked, _ = _talk(["one", "two"], lambda n, _: answers[n])
+    assert "no answer: every replica is busy" in out
+    assert [m["content"] for m in asked[1]] == ["two"]
+
+
+def test_the_oldest_turn_goes_when_the_context_is_full() -> None:
+    def answer(n: int, messages: list[Any]) -> list[Any]:
+        if len(messages) > 3:
+            return [_status(400, "This model's maximum context length is 10 tokens")]
+        return ["ok"]
+
+    out, asked, conversation = _talk(["one", "two", "three"], answer)
+    assert "the oldest turn is left out" in out
+    assert [m["content"] for m in asked[-1]] == ["two", "ok", "three"]
+    assert len(conversation) == 2
+
+
+def test_a_saved_conversation_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    out, _, conversation = _talk(["one", f"/save {path}"], _numbered, system="Be brief.")
+    assert f"saved to {path}" in out
+    loaded = Conversation.load(path)
+    assert loaded.messages == conversation.messages
+    assert loaded.system == "Be brief."
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"messages": [{"role": "assistant", "content": "x"}]}'])  # fmt: skip
+def test_other_files_are_no_conversation(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"chat\.json"):
+        Conversation.load(path)
+
+
+def test_a_model_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\r\n\t中文 👩‍⚕️") == "a[2Jb\n\t中文 👩‍⚕️"
+    out, _, _ = _talk(["one"], lambda *_: ["\x1b]0;title\x07x"])
+    assert "\x1b" not in out
