@@ -16,6 +16,7 @@ from medray.commands import (
     doctor,
     fetch_model,
     merge,
+    tokenizer,
     version,
 )
 from medray.errors import MedrayError
@@ -34,6 +35,7 @@ app.command("check-config")(check_config.check_config_command)
 app.add_typer(data.app, name="data")
 app.command("merge")(merge.merge_command)
 app.command("doctor")(doctor.doctor_command)
+app.add_typer(tokenizer.app, name="tokenizer")
 app.command("version")(version.version_command)
 
 

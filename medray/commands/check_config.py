@@ -21,6 +21,7 @@ JOBS = {
     "dpo": "medray.config.dpo:DpoJob",
     "orpo": "medray.config.orpo:OrpoJob",
     "kto": "medray.config.kto:KtoJob",
+    "prepare": "medray.config.prepare:PrepareJob",
     "grpo": "medray.config.grpo:GrpoJob",
 }
 """Job name -> its schema, imported when asked for."""
