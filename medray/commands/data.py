@@ -1,4 +1,4 @@
-"""`medray data`: look at, check, render, convert and split datasets. One file a command: `data_*.py` beside this one."""
+"""`medray data`: look at, check, convert and split datasets. One file a command: `data_*.py` beside this one."""
 
 from __future__ import annotations
 

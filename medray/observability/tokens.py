@@ -49,10 +49,8 @@ def _shown(
     text = Text()
     for is_trained, run in groupby(zip(ids, trained, strict=True), key=lambda pair: pair[1]):
         tokens = [token for token, _ in run]
-        if each_token:
-            piece = " ".join(f"{token}:{decode([token])!r}" for token in tokens)
-        else:
-            piece = decode(tokens)
+        apart = (f"{token}:{decode([token])!r}" for token in tokens)
+        piece = " ".join(apart) if each_token else decode(tokens)
         if is_trained and not colours:
             piece = f"{MARKS[0]}{piece}{MARKS[1]}"
         text.append(piece, style=TRAINED if is_trained and colours else "")

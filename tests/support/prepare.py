@@ -21,7 +21,22 @@ from medray.learners.examples import build_examples
 from tests.support.chats import byte_tokenizer
 
 WORDS = (
-    "fever", "cough", "pain", "dose", "daily", "blood", "heart", "chest", "acute", "kidney", "skin", "rash", "virus", "rest", "water", "diet",
+    "fever",
+    "cough",
+    "pain",
+    "dose",
+    "daily",
+    "blood",
+    "heart",
+    "chest",
+    "acute",
+    "kidney",
+    "skin",
+    "rash",
+    "virus",
+    "rest",
+    "water",
+    "diet",
 )
 TOKENIZER = byte_tokenizer("<|im_start|>", eos="<|im_end|>")
 

@@ -77,7 +77,7 @@ _CHANGED = (
 def _read_row(part: str, row: Row | BadRow, job: PrepareJob, sides: Sides) -> dict[str, Any]:
     """The row as `stage` reads it."""
     [row] = staged([row], job.stage)
-    line: dict[str, Any] = {name: None for name in READ.names} | {"where": row.where, "part": part}
+    line: dict[str, Any] = dict.fromkeys(READ.names) | {"where": row.where, "part": part}
     if isinstance(row, BadRow):
         return line | {"reason": row.reason, "detail": row.detail}
     text = json.dumps(record_to_row(row.record), ensure_ascii=False)
@@ -87,7 +87,7 @@ def _read_row(part: str, row: Row | BadRow, job: PrepareJob, sides: Sides) -> di
 
 def _mark(window: int, mark: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(mark, ensure_ascii=False)
-    return {name: None for name in READ.names} | {"window": window, "mark": text}
+    return dict.fromkeys(READ.names) | {"window": window, "mark": text}
 
 
 class _Cut:
