@@ -11,6 +11,12 @@ import sys
 import typer
 
 from medray.commands import (
+    <<<<<<< HEAD
+    serve,
+    =======
+    tokenizer,
+    >>>>>>> pipes-2
+    version,
     chat,
     check_config,
     data,
@@ -18,8 +24,6 @@ from medray.commands import (
     fetch_model,
     generate,
     merge,
-    serve,
-    version,
 )
 from medray.errors import MedrayError
 
@@ -40,6 +44,7 @@ app.command("doctor")(doctor.doctor_command)
 app.command("chat")(chat.chat_command)
 app.command("generate")(generate.generate_command)
 app.command("serve")(serve.serve_command)
+app.add_typer(tokenizer.app, name="tokenizer")
 app.command("version")(version.version_command)
 
 

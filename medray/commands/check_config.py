@@ -21,6 +21,7 @@ JOBS = {
     "dpo": "medray.config.dpo:DpoJob",
     "orpo": "medray.config.orpo:OrpoJob",
     "kto": "medray.config.kto:KtoJob",
+    "prepare": "medray.config.prepare:PrepareJob",
     "grpo": "medray.config.grpo:GrpoJob",
     "generate": "medray.config.generate:GenerateJob",
 }

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from medray.commands import data_convert, data_list, data_split, data_stats, data_validate
+from medray.commands import (
+    data_convert,
+    data_list,
+    data_render,
+    data_split,
+    data_stats,
+    data_validate,
+)
 
-app = typer.Typer(help="Look at, check, convert and split datasets.", no_args_is_help=True)
+app = typer.Typer(help="Look at, check, render, convert and split datasets.", no_args_is_help=True)
 app.command("list")(data_list.list_command)
 app.command("validate")(data_validate.validate_command)
 app.command("stats")(data_stats.stats_command)
+app.command("render")(data_render.render_command)
 app.command("convert")(data_convert.convert_command)
 app.command("split")(data_split.split_command)

@@ -21,6 +21,20 @@ def open_source(config: DataConfig) -> Source:
     Of several datasets, the ids begin with the number of the source (`0/train.jsonl:7`), those of
     `data.eval_path` with `eval/`; its rows come first, marked as held out.
     """
+    named = open_parts(config)
+    if len(named) == 1:
+        return next(iter(named.values()))
+    official = [part.held_out_ids for part in named.values() if part.held_out_ids is not None]
+    return Source(
+        name=", ".join(part.name for part in named.values()),
+        rows=itertools.chain.from_iterable(part.rows for part in named.values()),
+        digests=_Digests({prefix: part.digests for prefix, part in named.items()}),
+        held_out_ids=frozenset().union(*official) if official else None,
+    )
+
+
+def open_parts(config: DataConfig) -> dict[str, Source]:
+    """The datasets that `open_source` joins, by the beginning of their ids; "" for a single one."""
     if config.sources:
         parts = {str(i): _open_part(config, source) for i, source in enumerate(config.sources)}
     else:
@@ -30,15 +44,8 @@ def open_source(config: DataConfig) -> Source:
         held_out = find_schema(config.kind)(config.model_copy(update=changes))
         parts = {_EVAL: replace(held_out, rows=_marked(held_out.rows)), **parts}
     if len(parts) == 1:
-        return next(iter(parts.values()))
-    named = [_prefixed(part, prefix) if prefix else part for prefix, part in parts.items()]
-    official = [part.held_out_ids for part in named if part.held_out_ids is not None]
-    return Source(
-        name=", ".join(part.name for part in named),
-        rows=itertools.chain.from_iterable(part.rows for part in named),
-        digests=_Digests({prefix: part.digests for prefix, part in parts.items()}),
-        held_out_ids=frozenset().union(*official) if official else None,
-    )
+        return {"": next(iter(parts.values()))}
+    return {prefix: _prefixed(part, prefix) if prefix else part for prefix, part in parts.items()}
 
 
 def copies(record: Record, weight: float, seed: int) -> Iterator[Record]:

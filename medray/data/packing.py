@@ -58,19 +58,37 @@ def pack(
         Rows as lists of trees, in an order that depends on nothing but the lengths.
     """
     pieces = [p for tree in trees for p in (_split(tree, row_tokens) if split else (tree,))]
-    order = sorted(range(len(pieces)), key=lambda i: (-pieces[i].num_tokens, i))
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for i in order:
-        size = pieces[i].num_tokens
-        row = next((r for r, free in enumerate(room) if free >= size), None)
-        if row is None:
-            rows.append([i])
-            room.append(row_tokens - size)
-        else:
-            rows[row].append(i)
-            room[row] -= size
-    return [[pieces[i] for i in sorted(row)] for row in rows]
+    rows = first_fit_decreasing([piece.num_tokens for piece in pieces], row_tokens)
+    return [[pieces[i] for i in row] for row in rows]
+
+
+def first_fit_decreasing(sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Indices of `sizes` in bins of at most `capacity`: largest first, each into the first bin that has room.
+
+    A size above the capacity has a bin to itself. Takes O(n log n).
+
+    Returns:
+        Bins in the order they were opened, the indices of each ascending.
+    """
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+    num_large = sum(size > capacity for size in sizes)
+    bins: list[list[int]] = [[i] for i in order[:num_large]]
+    num_leaves = 1 << max(0, len(order) - num_large - 1).bit_length()
+    room = [capacity] * (2 * num_leaves)  # a binary tree: each node holds the largest room below it
+    for i in order[num_large:]:
+        node = 1
+        while node < num_leaves:
+            node *= 2
+            node += room[node] < sizes[i]
+        number = num_large + node - num_leaves
+        if number == len(bins):
+            bins.append([])
+        bins[number].append(i)
+        room[node] -= sizes[i]
+        while node > 1:
+            node //= 2
+            room[node] = max(room[2 * node], room[2 * node + 1])
+    return [sorted(one) for one in bins]
 
 
 def balance(sizes: Sequence[int], num_ranks: int) -> list[list[int]]:

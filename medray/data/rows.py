@@ -47,6 +47,36 @@ def checked_rows(
             dropped.add(row)
 
 
+class Sides:
+    """Tells the side of each row of a stream: what the dataset marks, else a share of the groups.
+
+    A row that the dataset marks as held out takes the later rows of its group with it.
+    """
+
+    def __init__(self, config: DataConfig, official: frozenset[str] | None) -> None:
+        """
+        Args:
+            config: its seed and `held_out_fraction` draw groups, where the dataset marks none.
+            official: ids of an official held-out split, None without one.
+        """
+        self._config = config
+        self._official = official
+        self._held_out_groups = set[str]()
+
+    def of(self, row: Row) -> Side:
+        """The side of the next row."""
+        group = group_of(row.record)
+        official = self._official
+        if row.is_held_out or (official is not None and row.record.id in official):
+            self._held_out_groups.add(group)
+            return "held_out"
+        if official is not None or self._config.eval_path is not None:
+            is_out = group in self._held_out_groups
+        else:
+            is_out = is_held_out(group, self._config.seed, self._config.held_out_fraction)
+        return "held_out" if is_out else "train"
+
+
 class RecordStream:
     """One pass over one side of a dataset, in constant memory and in the order of its files.
 
@@ -65,7 +95,7 @@ class RecordStream:
         self._source = open_source(config)
         self._dropped = DropCounter()
         self._counts = Counter[str]()
-        self._held_out_groups = set[str]()  # those that the dataset itself marks
+        self._sides = Sides(config, self._source.held_out_ids)
 
     def __iter__(self) -> Iterator[Record]:
         """The records of this side.
@@ -77,11 +107,11 @@ class RecordStream:
             raise DataError(f"{self._source.name}: a stream is read once: make another")
         self._counts["passes"] += 1
         for row in checked_rows(self._source.rows, self._config, self._dropped, self._stage):
-            is_held_out = self._is_held_out(row)
-            self._counts["held_out" if is_held_out else "train"] += 1
-            if is_held_out != (self._side == "held_out"):
+            side = self._sides.of(row)
+            self._counts[side] += 1
+            if side != self._side:
                 continue
-            if is_held_out:
+            if side == "held_out":
                 yield row.record
             else:
                 yield from self._repeated(row)
@@ -99,16 +129,6 @@ class RecordStream:
             dropped=self._dropped.by_reason(),
             num_repeated=counts["repeated"],
         )
-
-    def _is_held_out(self, row: Row) -> bool:
-        group = group_of(row.record)
-        official = self._source.held_out_ids
-        if row.is_held_out or (official is not None and row.record.id in official):
-            self._held_out_groups.add(group)
-            return True
-        if official is not None or self._config.eval_path is not None:
-            return group in self._held_out_groups
-        return is_held_out(group, self._config.seed, self._config.held_out_fraction)
 
     def _repeated(self, row: Row) -> Iterator[Record]:
         taken = list(copies(row.record, row.weight, self._config.seed))

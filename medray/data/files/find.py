@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medray.config.data import FileConfig
 from medray.data.files.data_file import FORMATS, DataFile, Format
+from medray.data.prepared.manifest import is_prepared
 from medray.errors import DataError
 
 _NO_ROWS = (
@@ -32,6 +33,11 @@ def find_files(config: FileConfig) -> list[DataFile]:
     if config.path is None:
         raise DataError(f"data.kind={config.kind} reads a file: set data.path")
     path = Path(config.path).expanduser()
+    if is_prepared(path):
+        raise DataError(
+            f"data.path={path} is a prepared folder, of tokens and not of rows: only a job of the stage it was"
+            " prepared for reads it"
+        )
     if path.is_dir():
         return [_data_file(p, p.relative_to(path).as_posix(), config) for p in _below(path)]
     if path.exists():

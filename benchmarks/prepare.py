@@ -1,0 +1,198 @@
+"""How fast does a million chats become shards, in how much memory, and when can training begin?
+
+python -m benchmarks.prepare --rows 1000000 --train     (make setup first)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from benchmarks.record import ROOT, write_record
+from medray.data.prepared.manifest import Manifest, is_prepared, read_manifest
+
+REPEAT_EVERY = 50
+"""One row in so many says again what an earlier one said, one word changed."""
+STEP_ROWS = 4
+_SAMPLE_S = 0.5
+
+
+def main(
+    rows: Annotated[int, typer.Option(min=100, help="Generated chats.")] = 1_000_000,
+    model: Annotated[
+        str, typer.Option(help="Tokenizer, and what the step trains.")
+    ] = "smollm2-135m",
+    workers: Annotated[int | None, typer.Option(help="Tokenising processes.")] = None,
+    train: Annotated[
+        bool, typer.Option(help="Take a training step as soon as there are rows.")
+    ] = False,
+    folder: Annotated[Path | None, typer.Option(help="Where rows and shards go; kept.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the JSON.")] = Path("benchmarks/results"),
+) -> None:
+    """Prepare generated chats, and print rows a second, peak memory by process, and when the first step ended."""
+    with tempfile.TemporaryDirectory() as temporary:
+        base = (folder or Path(temporary)).absolute()
+        base.mkdir(parents=True, exist_ok=True)
+        chats = write_chats(base / "chats.jsonl", rows)
+        began = time.monotonic()
+        log = base / "prepare.log"
+        with log.open("w") as stream:
+            process = start(base, chats, model, workers, stream)
+        memory = PeakMemory(process.pid)
+        step = first_step(base / "prepared", model, began) if train else {}
+        code = process.wait()
+        seconds = time.monotonic() - began
+        peaks = memory.stop()
+        if code:
+            print(log.read_text(encoding="utf-8"), file=sys.stderr)
+            raise SystemExit(code)
+        manifest = read_manifest(base / "prepared")
+        results = summarise(manifest, seconds, peaks) | step
+        settings = {"rows": rows, "model": model, "workers": workers, "bytes": chats.stat().st_size}
+        write_record(out / f"prepare_{rows}.json", main.__doc__ or "", settings, results)
+        print(json.dumps(results, indent=2))
+
+
+def start(
+    base: Path, chats: Path, model: str, workers: int | None, stream: Any
+) -> subprocess.Popen[bytes]:
+    """Start the job as a user would."""
+    settings = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
+                "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
+    if workers is not None:
+        settings.append(f"num_workers={workers}")
+    return subprocess.Popen(
+        [sys.executable, "jobs/prepare_data.py", *settings],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=stream,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def write_chats(path: Path, num_rows: int) -> Path:
+    """Chats about ICD-10 codes, drawn by a fixed seed; nothing is written when they are there."""
+    from medray.data.schemas.icd10_codes import code_table
+
+    count = path.with_suffix(".count")
+    if count.exists() and count.read_text() == str(num_rows):
+        return path
+    codes = code_table()[0]
+    rng = random.Random(17)
+    earlier = ("", "")
+    with path.open("w", encoding="utf-8") as stream:
+        for number in range(num_rows):
+            if number % REPEAT_EVERY == REPEAT_EVERY - 1:
+                question, answer = earlier
+                answer = answer.replace("recorded", "noted", 1)
+            else:
+                found = [codes[rng.randrange(len(codes))] for _ in range(5)]
+                history = "; ".join(
+                    f"{code.meaning} ({rng.randrange(1990, 2026)})" for code in found[:3]
+                )
+                question = f"A patient of {rng.randrange(18, 95)} has had: {history}. Which codes are these?"
+                answer = " ".join(f"{c.meaning} is recorded as {c.code}." for c in found[:3])
+                answer += f" Not to be confused with {found[3].meaning} or {found[4].meaning}."
+                earlier = (question, answer)
+            turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+            stream.write(json.dumps({"conversations": turns}) + "\n")
+    count.write_text(str(num_rows))
+    return path
+
+
+def first_step(prepared: Path, model: str, began: float) -> dict[str, Any]:
+    """Take one optimizer step on the first rows, while the others are still being prepared."""
+    from medray.config.model import ModelConfig
+    from medray.config.optim import OptimConfig
+    from medray.config.sft import CrossEntropyConfig
+    from medray.config.supervised import BatchConfig
+    from medray.data.prepared.reader import PreparedTrees
+    from medray.learners.learner import Learner
+    from medray.learners.objectives.registry import build_objective
+    from medray.learners.prepared_feed import PreparedFeed
+    from medray.models.load import load_policy
+
+    policy = load_policy(ModelConfig(path=model))
+    learner = Learner(policy, OptimConfig(lr=1e-5), num_optim_steps=1)
+    while not is_prepared(prepared):
+        time.sleep(0.1)
+    batch = BatchConfig(rows_per_step=STEP_ROWS, num_steps=1)
+    trees = PreparedFeed(PreparedTrees(prepared, follow_s=1800), batch, 17).step(1, 0, 1)
+    found = time.monotonic() - began
+    learner.train_step(trees, build_objective("sft", CrossEntropyConfig()))
+    ended = time.monotonic() - began
+    return {
+        "first_rows_s": round(found, 1),
+        "first_step_ended_s": round(ended, 1),
+        "first_step_tokens": sum(tree.num_tokens for tree in trees),
+        "preparation_went_on": not read_manifest(prepared).complete,
+    }
+
+
+def summarise(manifest: Manifest, seconds: float, peaks: dict[str, float]) -> dict[str, Any]:
+    """The figures of a whole preparation."""
+    tokens = sum(shard.num_tokens for shard in manifest.shards)
+    bundles = sum(shard.num_bundles for shard in manifest.shards)
+    return {
+        "seconds": round(seconds, 1),
+        "rows_per_s": round(manifest.counts.read / seconds, 1),
+        "tokens_per_s": round(tokens / seconds),
+        "tokens": tokens,
+        "shards": len(manifest.shards),
+        "packed_rows_filled": round(tokens / (bundles * 4096), 4),
+        "dropped": {reason: drop.count for reason, drop in manifest.dropped.items()},
+        "peak_rss_gib": {name: round(peak, 3) for name, peak in sorted(peaks.items())},
+    }
+
+
+class PeakMemory:
+    """The largest resident set of any process below one, by kind of process; shared memory counts in each."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._peaks = Counter[str]()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[str, float]:
+        """Peaks in GiB."""
+        self._ended.set()
+        self._thread.join()
+        return {name: size / 2**30 for name, size in self._peaks.items()}
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_SAMPLE_S):
+            try:
+                processes = [self._root, *self._root.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            for process in processes:
+                try:
+                    name, size = _kind(process, self._root), process.memory_info().rss
+                except psutil.Error:
+                    continue
+                self._peaks[name] = max(self._peaks[name], size)
+
+
+def _kind(process: psutil.Process, root: psutil.Process) -> str:
+    if process.pid == root.pid:
+        return "driver"
+    title = (process.cmdline() or [process.name()])[0].partition("(")[0]
+    return Path(title).name or process.name()
+
+
+if __name__ == "__main__":
+    typer.run(main)

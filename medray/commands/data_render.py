@@ -1,0 +1,144 @@
+"""`medray data render`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+from medray.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from medray.config.prepare import PrepareJob
+    from medray.data.stages import Stage
+    from medray.types import PromptTree, Record
+
+_STAGES = ("preference", "kto", "sft", "pt")
+"""In which order stages are tried when none is named."""
+
+
+def render_command(
+    paths: Paths = None,
+    row: Annotated[int, typer.Option(min=1, help="Which usable row, counted from 1.")] = 1,
+    record_id: Annotated[str | None, typer.Option("--id", help="Or the row with this id.")] = None,
+    model: Annotated[str, typer.Option(help="Whose tokenizer and template.")] = "smollm2-135m",
+    each_token: Annotated[bool, typer.Option("--tokens", help="Show every token.")] = False,
+    kind: Kind = "auto",
+    stage: StageName = None,
+    settings: Settings = None,
+    job_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="KEY=VALUE",
+            help="How it becomes tokens: train=last, chat.max_tokens=512, model.template=qwen ...",
+        ),
+    ] = None,
+) -> None:
+    """Show one row as a stage trains on it, the trained tokens highlighted.
+
+    PATH may be a prepared folder. Where there are no colours, trained text stands between ⟦ and ⟧.
+    """
+    from rich.console import Console
+
+    from medray.data.prepared.manifest import is_prepared
+    from medray.models.tokenizer import load_tokenizer
+    from medray.observability.tokens import tree_lines
+
+    if paths and len(paths) == 1 and is_prepared(paths[0]):
+        title, trees = _prepared(paths[0], row, record_id)
+        job = _job("sft", model, job_settings)
+        tokenizer = load_tokenizer(job.model)
+    else:
+        where, record = _record(paths, kind, settings, row, record_id)
+        chosen = stage_of(stage) or _first_stage(record)
+        job = _job(chosen, model, job_settings)
+        tokenizer = load_tokenizer(job.model)
+        title = f"{where}: {record.id}, stage {chosen}"
+        trees = _trees(record, chosen, job, tokenizer, where)
+
+    def decode(ids: list[int]) -> str:
+        return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(title, style="bold", markup=False)
+    for tree in trees:
+        colours = console.color_system is not None
+        for line in tree_lines(tree, decode, colours=colours, each_token=each_token):
+            console.print(line)
+
+
+def _record(
+    paths: list[str] | None,
+    kind: str,
+    settings: list[str] | None,
+    number: int,
+    record_id: str | None,
+) -> tuple[str, Record]:
+    from medray.data.mixture import open_source
+    from medray.data.source import Row
+
+    source = open_source(data_config(paths, kind, settings))
+    rows = (row for row in source.rows if isinstance(row, Row))
+    if record_id is not None:
+        found = next((row for row in rows if row.record.id == record_id), None)
+        if found is None:
+            raise DataError(f"{source.name}: no usable row has the id {record_id}")
+    else:
+        found = next(itertools.islice(rows, number - 1, None), None)
+        if found is None:
+            raise DataError(f"{source.name}: fewer than {number} usable rows")
+    return found.where, found.record
+
+
+def _first_stage(record: Record) -> Stage:
+    from medray.data.stages import fits
+
+    for name in cast("tuple[Stage, ...]", _STAGES):
+        if fits(record, name):
+            return name
+    raise DataError(f"{record.id}: nothing in it can be trained on by {', '.join(_STAGES)}")
+
+
+def _job(stage: str, model: str, settings: list[str] | None) -> PrepareJob:
+    from medray.config.loader import load_config
+    from medray.config.prepare import PrepareJob
+
+    if stage == "rl":
+        raise ConfigError("--stage rl has no trained tokens before there are rollouts: use sft")
+    given = [f"stage={stage}", f"model.path='{model}'"]
+    return load_config(PrepareJob, None, [*given, *(settings or ())])
+
+
+def _trees(
+    record: Record, stage: Stage, job: PrepareJob, tokenizer: Any, where: str
+) -> Iterator[PromptTree]:
+    from medray.data.source import BadRow, RowError
+    from medray.data.stages import for_stage
+    from medray.learners.examples import build_examples
+
+    try:
+        examples = list(build_examples(stage, job, tokenizer)(for_stage(record, stage)))
+    except RowError as error:
+        raise DataError(str(BadRow(where, error.reason, error.detail))) from None
+    for example in examples:
+        yield example.tree
+
+
+def _prepared(folder: str, number: int, record_id: str | None) -> tuple[str, Iterator[PromptTree]]:
+    from medray.data.prepared.reader import PreparedTrees
+
+    trees = PreparedTrees(Path(folder))
+    if record_id is not None:
+        index = next((i for i in range(len(trees)) if trees.id(i) == record_id), None)
+        if index is None:
+            raise DataError(f"{folder}: no training row was made from {record_id}")
+    else:
+        index = number - 1
+        if index >= len(trees):
+            raise DataError(f"{folder} has {len(trees)} training rows, and --row is {number}")
+    return f"{folder}: {trees.id(index)}, row {index + 1}", iter([trees[index]])

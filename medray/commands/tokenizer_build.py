@@ -1,0 +1,77 @@
+"""`medray tokenizer build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, data_config
+from medray.errors import ConfigError
+
+Characters = Annotated[
+    int | None, typer.Option("--max-characters", min=1, help="Read no more text than this.")
+]
+
+
+def build_command(
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    paths: Paths = None,
+    vocabulary_size: Annotated[
+        int, typer.Option("--vocab-size", min=1, help="Tokens at most, special ones included.")
+    ] = 16000,
+    method: Annotated[
+        str, typer.Option(help="bpe (byte-level), or sentencepiece (unigram, with bytes).")
+    ] = "bpe",
+    max_characters: Characters = None,
+    kind: Kind = "auto",
+    settings: Settings = None,
+) -> None:
+    """Train a tokenizer on the texts of a dataset; it has ChatML's special tokens and template.
+
+    The same data give the same tokenizer, token by token.
+    """
+    from medray.models.vocabulary.build import Kind as Method
+    from medray.models.vocabulary.build import build_tokenizer
+    from medray.models.vocabulary.corpus import corpus_lines
+
+    if method not in ("bpe", "sentencepiece"):
+        raise ConfigError(f"--method {method}: use bpe or sentencepiece")
+    require_new(out)
+    lines = corpus_lines(data_config(paths, kind, settings), max_characters)
+    tokenizer = build_tokenizer(cast(Method, method), lines, vocabulary_size)
+    with whole_folder(out) as temporary:
+        tokenizer.save_pretrained(temporary)
+    typer.echo(f"{out}: {len(tokenizer):,} tokens, {method}")
+
+
+def require_new(out: Path) -> None:
+    """Refuse a folder that has something in it.
+
+    Raises:
+        ConfigError: it has.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out} is there already: name a new folder")
+
+
+def whole_folder(out: Path):
+    """A temporary folder that becomes `out` when the block ends well."""
+    import contextlib
+    import shutil
+
+    from medray.observability.atomic import replace_dir, temporary_beside
+
+    @contextlib.contextmanager
+    def writing():
+        temporary = temporary_beside(out.absolute())
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            replace_dir(temporary, out.absolute())
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    return writing()

@@ -1,0 +1,83 @@
+"""`medray tokenizer extend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, data_config
+from medray.commands.tokenizer_build import Characters, require_new, whole_folder
+from medray.errors import ModelError
+
+if TYPE_CHECKING:
+    from medray.config.model import ModelConfig
+    from medray.models.vocabulary.extend import Extension
+
+_NUM_SHOWN = 12
+
+
+def extend_command(
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    paths: Paths = None,
+    model: Annotated[str, typer.Option(help="Catalogue name, folder or hub id.")] = "smollm2-135m",
+    num_tokens: Annotated[int, typer.Option(min=1, help="New tokens, at most.")] = 1000,
+    min_count: Annotated[int, typer.Option(min=2, help="A new token occurs so often.")] = 8,
+    max_characters: Characters = None,
+    tokenizer_only: Annotated[
+        bool, typer.Option("--tokenizer-only", help="Leave the model's weights out.")
+    ] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that ships with the model.")
+    ] = False,
+    kind: Kind = "auto",
+    settings: Settings = None,
+) -> None:
+    """Continue the byte-pair merges of a model's tokenizer on the texts of a dataset, and write model and tokenizer.
+
+    The embedding of a new token starts as the mean of those of the tokens it stands for. Old tokens keep their
+    numbers and their embeddings; new ones follow, in the same order for the same data.
+    """
+    from medray.config.model import ModelConfig
+    from medray.models.tokenizer import load_tokenizer
+    from medray.models.vocabulary.corpus import corpus_lines
+    from medray.models.vocabulary.extend import find_extension, save_extended
+
+    require_new(out)
+    config = ModelConfig(path=model, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(config)
+    lines = corpus_lines(data_config(paths, kind, settings), max_characters)
+    extension = find_extension(tokenizer, lines, num_tokens=num_tokens, min_count=min_count)
+    with whole_folder(out) as temporary:
+        if not tokenizer_only:
+            _save_model(config, extension, temporary)
+        save_extended(tokenizer, extension, temporary)
+    typer.echo(_summary(out, extension, tokenizer))
+
+
+def _save_model(config: ModelConfig, extension: Extension, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from medray.models.adapter_folder import is_adapter
+    from medray.models.fetch import resolve_model
+    from medray.models.vocabulary.extend import extend_embeddings
+
+    source = resolve_model(config.path)
+    if is_adapter(source):
+        raise ModelError(f"--model {config.path} is an adapter: merge it first (medray merge)")
+    module = AutoModelForCausalLM.from_pretrained(
+        source, dtype="auto", trust_remote_code=config.trust_remote_code
+    )
+    extend_embeddings(module, extension)
+    module.save_pretrained(folder)
+
+
+def _summary(out: Path, extension: Extension, tokenizer: Any) -> str:
+    share = extension.tokens_after / extension.tokens_before
+    shown = [tokenizer.convert_tokens_to_string([t]) for t in extension.tokens[:_NUM_SHOWN]]
+    return (
+        f"{out}: {len(extension.tokens):,} new tokens from number {extension.first_id} on"
+        f" ({', '.join(map(repr, shown))} ...); the corpus takes {share:.0%} of the tokens it took"
+        f" ({extension.tokens_before:,}, now {extension.tokens_after:,})"
+    )

@@ -1,0 +1,154 @@
+"""The preparation job: a dataset of any form to shards of tokens."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, cast
+
+from pydantic import Field, model_validator
+
+from medray.config.base import Section
+from medray.config.data import DataConfig
+from medray.config.model import ModelConfig
+from medray.config.supervised import ChatConfig
+
+GENERATED = {
+    "pt": "icd10-text",
+    "sft": "icd10-sft",
+    "preference": "icd10-preference",
+    "kto": "icd10-preference",
+}
+"""What a stage's rows are made of where no data are named."""
+
+
+class FilterConfig(Section):
+    """Which rows are kept by what they are; the others are dropped and counted by reason."""
+
+    languages: tuple[str, ...] = ()
+    """Keep rows whose text is mostly written in one of these, told by its script (en, zh, ja, ko, ru, ar, hi);
+    () keeps all."""
+    min_characters: int = Field(default=0, ge=0)
+    """Shortest text of a row, all its turns together."""
+    max_characters: int | None = Field(default=None, ge=1)
+    """Longest text of a row, all its turns together; None sets no limit."""
+    min_tokens: int = Field(default=0, ge=0)
+    """Shortest sequence of tokens, prompt and continuations together."""
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.max_characters is not None and self.max_characters < self.min_characters:
+            raise ValueError(
+                f"max_characters={self.max_characters} is below min_characters={self.min_characters}"
+            )
+        return self
+
+
+class DuplicatesConfig(Section):
+    """Rows that repeat most of the words of an earlier row are dropped (MinHash; Broder 1997)."""
+
+    threshold: float = Field(default=0.8, gt=0, le=1)
+    """Estimated share of common word sequences (Jaccard similarity) from which a row is a near-duplicate."""
+    ngram: int = Field(default=5, ge=1)
+    """Words of one sequence; a Chinese character or a kana counts as a word."""
+    num_hashes: int = Field(default=128, ge=16, le=1024)
+    """Hash values of a row's sketch: more make the estimate finer and cost memory, a byte each."""
+    num_bands: int = Field(default=16, ge=1)
+    """Bands that the sketch is cut into; rows that agree in a whole band are compared. More find weaker likeness."""
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> Self:
+        if self.num_hashes % self.num_bands:
+            raise ValueError(
+                f"num_hashes={self.num_hashes} is not a multiple of num_bands={self.num_bands}: make it one"
+            )
+        return self
+
+
+class LayoutConfig(Section):
+    """In which order the rows of a shard lie, and which of them a step takes together."""
+
+    kind: Literal["shuffle", "pack", "bucket", "keep"] = "shuffle"
+    """shuffle: an order drawn from the seed. pack: bundles that fill `row_tokens`, in a drawn order. bucket: bundles
+    of about equal lengths that fit into `row_tokens` when padded to the longest. keep: the order of the data."""
+    row_tokens: int = Field(default=4096, ge=16)
+    """Token budget of a bundle of pack and bucket; a longer row is a bundle by itself."""
+
+
+class ShardConfig(Section):
+    """How much goes into one shard. Rows are shuffled and packed inside their shard."""
+
+    num_rows: int = Field(default=16384, ge=1)
+    """Rows read for one shard, those that are then dropped included."""
+    max_mb: int = Field(default=64, ge=1)
+    """A shard ends early when so much text was read for it."""
+
+
+class PrepareData(DataConfig):
+    """As in every job; without a path, rows made from the ICD-10-CM code list."""
+
+    kind: str = "icd10-sft"
+    """Registered schema (`medray data list`); with a path and no kind, auto."""
+    num_eval: int = Field(default=0, ge=0)
+    """Held-out records of a generated kind. Of rows that are read, `held_out_fraction` or `eval_path` says it."""
+
+
+class PrepareJob(Section):
+    """Everything `jobs/prepare_data.py` does is said here."""
+
+    out: str = "prepared"
+    """Folder of the shards and their manifest; `data.path` of a training job then names it."""
+    stage: Literal["pt", "sft", "preference", "kto"] = "sft"
+    """What the rows will train: pt, sft, preference (reward model, DPO, ORPO) or kto."""
+    seed: int = 17
+    """Draws the order inside shards. The split into training and held-out rows has its own, `data.seed`."""
+    resume: Literal["auto", "never"] = "auto"
+    """auto continues a preparation that was interrupted; never refuses a folder that has one."""
+    model: ModelConfig = ModelConfig()
+    """Whose tokenizer and template are used; its weights are not read."""
+    data: PrepareData = PrepareData()
+    """Without it, rows made from the ICD-10-CM code list for the stage."""
+    chat: ChatConfig = ChatConfig()
+    train: Literal["all", "last"] = "all"
+    """sft: which assistant turns are trained, every one or only the last of a dialogue."""
+    train_on_prompt: bool = False
+    """sft: train the user's and system's tokens too."""
+    block_tokens: int = Field(default=1024, ge=8)
+    """pt: documents longer than this are cut into blocks."""
+    append_eos: bool = True
+    """pt: end every document with the end-of-text token."""
+    filters: FilterConfig = FilterConfig()
+    duplicates: DuplicatesConfig | None = None
+    """Drop near-duplicates, e.g. {threshold: 0.8}; None compares nothing."""
+    decontaminate: str | None = None
+    """Your `package.module:function`, called with every Record; the text it returns says why the row is left out,
+    None keeps it."""
+    layout: LayoutConfig = LayoutConfig()
+    shards: ShardConfig = ShardConfig()
+    num_workers: int | None = Field(default=None, ge=1)
+    """Tokenising processes; None takes one a CPU of the cluster. The result does not depend on it."""
+    memory_mb: int = Field(default=512, ge=64)
+    """Rows in flight between the processes; reading waits when they take more."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_the_stage(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "data" in values:
+            return cast(Any, values)
+        given = cast(dict[str, Any], values)
+        return {
+            **given,
+            "data": {"kind": GENERATED.get(str(given.get("stage", "sft")), "icd10-sft")},
+        }
+
+    @model_validator(mode="after")
+    def _streams_know_no_totals(self) -> Self:
+        if self.data.is_generated:
+            return self
+        for key, instead in (
+            ("num_train", "max_rows of a source caps it"),
+            ("num_eval", "data.held_out_fraction or data.eval_path says what is held out"),
+        ):
+            if getattr(self.data, key):
+                raise ValueError(
+                    f"data.{key} counts rows beforehand, and preparation streams them: leave it out; {instead}"
+                )
+        return self

@@ -1,0 +1,1 @@
+"""Folders of prepared shards: their manifest, their tables, and reading trees from them. Free of Ray."""
