@@ -11,12 +11,6 @@ import sys
 import typer
 
 from medray.commands import (
-    <<<<<<< HEAD
-    serve,
-    =======
-    tokenizer,
-    >>>>>>> pipes-2
-    version,
     chat,
     check_config,
     data,
@@ -24,6 +18,9 @@ from medray.commands import (
     fetch_model,
     generate,
     merge,
+    serve,
+    tokenizer,
+    version,
 )
 from medray.errors import MedrayError
 
