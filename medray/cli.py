@@ -16,6 +16,9 @@ from medray.commands import (
     doctor,
     fetch_model,
     merge,
+    plan,
+    scale,
+    submit,
     version,
 )
 from medray.errors import MedrayError
@@ -34,6 +37,17 @@ app.command("check-config")(check_config.check_config_command)
 app.add_typer(data.app, name="data")
 app.command("merge")(merge.merge_command)
 app.command("doctor")(doctor.doctor_command)
+app.command("plan")(plan.plan_command)
+app.command(
+    "submit",
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+    },
+)(submit.submit_command)
+app.command("scale")(scale.scale_command)
+app.add_typer(submit.job_app, name="job")
 app.command("version")(version.version_command)
 
 

@@ -17,6 +17,7 @@ from medray.actors.published import PublishedWeights, publish
 from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
 from medray.observability.meters import Meters
+from medray.observability.mirror import mirror_of
 from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
 
 
@@ -51,6 +52,8 @@ class LearnerActor(Placed):
         from medray.learners.build import build_learner, build_rl_objective
 
         torch.set_num_threads(self.job.scale.learner.num_threads)
+        if checkpoint is not None and (mirror := mirror_of(self.job)):
+            mirror.fetch_checkpoint(Path(checkpoint).name)  # the driver's node may be another
         self.learner = build_learner(self.job, self.rank, address, checkpoint)
         self.objective = build_rl_objective(self.job, self.learner)
         return Started(self.learner.policy.describe(), time.monotonic() - began)
@@ -142,9 +145,12 @@ class LearnerActor(Placed):
         state = self.learner.state()
         state["scalars"] |= {"learner_step": state["scalars"].pop("step"), "step": step, **scalars}
         keep = self.job.checkpoint.keep_last
-        return str(
-            save_checkpoint(Path(self.job.out), step, self.learner.policy, state, keep_last=keep)
+        saved = save_checkpoint(
+            Path(self.job.out), step, self.learner.policy, state, keep_last=keep
         )
+        if mirror := mirror_of(self.job):
+            mirror.push_checkpoint(saved, keep_last=keep)
+        return str(saved)
 
 
 def _fetched(ref: Ref | None, deadline_s: float) -> Any:
