@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup grpo serve test test-slow test-gpu lint format bench clean
+.PHONY: help setup grpo serve test test-slow test-cluster test-gpu lint format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: setup lint  ## lint, then every test that needs neither minutes nor a GPU
 
 test-slow: setup  ## the tests that take minutes or start several Ray nodes
 	@$(BIN)/pytest -m "(slow or cluster) and not gpu" $(ARGS)
+
+test-cluster: setup  ## ray up on loopback, submit, scale, a node cut off and back, ray down (root; sshd, rsync)
+	@$(BIN)/pytest -s tests/cluster $(ARGS)
 
 test-gpu: setup  ## the tests that need a CUDA device (after make setup EXTRA=gpu)
 	@$(BIN)/pytest -m gpu $(ARGS)

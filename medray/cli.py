@@ -18,7 +18,10 @@ from medray.commands import (
     fetch_model,
     generate,
     merge,
+    plan,
+    scale,
     serve,
+    submit,
     tokenizer,
     version,
 )
@@ -42,6 +45,17 @@ app.command("chat")(chat.chat_command)
 app.command("generate")(generate.generate_command)
 app.command("serve")(serve.serve_command)
 app.add_typer(tokenizer.app, name="tokenizer")
+app.command("plan")(plan.plan_command)
+app.command(
+    "submit",
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+    },
+)(submit.submit_command)
+app.command("scale")(scale.scale_command)
+app.add_typer(submit.job_app, name="job")
 app.command("version")(version.version_command)
 
 

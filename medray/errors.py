@@ -67,6 +67,12 @@ class WorkerLost(MedrayError, RuntimeError):
     exit_code = 5
 
 
+class ClusterError(MedrayError, ConnectionError):
+    """A Ray cluster cannot be reached, refuses the token, or has no such job."""
+
+    exit_code = 5
+
+
 class GraderError(MedrayError, RuntimeError):
     """A grader failed to give a verdict. Never turned into a reward."""
 

@@ -10,6 +10,7 @@ import ray
 from medray.actors.lookout import Placed
 from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
+from medray.observability.mirror import mirror_of
 from medray.observability.rollouts import write_rollouts
 from medray.rewards.mixture import build_rewards
 from medray.types import Floats, GroupScore, RolloutGroup
@@ -46,4 +47,6 @@ class GraderActor(Placed):
     ) -> None:
         """Write the step's rollouts to the run folder."""
         fetched = ray.get(list(groups), timeout=self.job.deadlines.grade_s)
-        write_rollouts(self.job.out, step, fetched, scores, advantages)
+        written = write_rollouts(self.job.out, step, fetched, scores, advantages)
+        if mirror := mirror_of(self.job):
+            mirror.push(written)

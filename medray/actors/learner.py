@@ -18,6 +18,7 @@ from medray.actors.published import PublishedWeights, publish
 from medray.actors.wait import Ref, Started
 from medray.config.grpo import GrpoJob
 from medray.observability.meters import Meters
+from medray.observability.mirror import mirror_of
 from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
 
 
@@ -52,6 +53,8 @@ class LearnerActor(Placed):
         from medray.learners.build import build_learner, build_rl_objective
 
         torch.set_num_threads(self.job.scale.learner.num_threads)
+        if checkpoint is not None and (mirror := mirror_of(self.job)):
+            mirror.fetch_checkpoint(Path(checkpoint).name)  # the driver's node may be another
         self.learner = build_learner(self.job, self.rank, address, checkpoint)
         self.objective = build_rl_objective(self.job, self.learner)
         return Started(self.learner.policy.describe(), time.monotonic() - began)
@@ -144,14 +147,17 @@ class LearnerActor(Placed):
 
         state = self.learner.state()
         state["scalars"] |= {"learner_step": state["scalars"].pop("step"), "step": step, **scalars}
+        keep = self.job.checkpoint.keep_last
         folder = save_checkpoint(
             Path(self.job.out),
             step,
             self.learner.policy,
             state,
-            keep_last=self.job.checkpoint.keep_last,
+            keep_last=keep,
             writer=self.rank == 0,
         )
+        if self.rank == 0 and (mirror := mirror_of(self.job)):
+            mirror.push_checkpoint(folder, keep_last=keep)
         return str(folder)
 
 

@@ -51,6 +51,11 @@ def actor_options(group: PlacementGroup, roles: Sequence[Role], name: str) -> li
     return []
 
 
+def outside(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an actor that asks for as much, on any node that has room, preferably one with fewer actors."""
+    return options | {"scheduling_strategy": "SPREAD"}
+
+
 def _options(group: PlacementGroup, bundle: int, role: Role) -> dict[str, Any]:
     place = PlacementGroupSchedulingStrategy(
         group, placement_group_bundle_index=bundle if role.bundle else -1

@@ -13,6 +13,7 @@ import ray
 from medray.actors.health import State, advance
 from medray.actors.incidents import Incidents
 from medray.actors.published import PublishedWeights
+from medray.actors.scaling import Scaler
 from medray.actors.wait import Ref, fetch, gather
 from medray.config.grpo import GrpoJob
 from medray.errors import DeadlineExceeded, WorkerLost
@@ -74,6 +75,7 @@ class RolloutPool:
         self.newest: PublishedWeights | None = None
         self.version = -1
         self.asleep = False
+        self.scaler = Scaler(self, job.out)
 
     @property
     def workers(self) -> dict[str, Any]:
@@ -143,6 +145,8 @@ class RolloutPool:
         """
         end = time.monotonic() + self.deadlines.generate_s
         waiting: deque[int] = deque()
+        self.scaler.follow(busy=set())
+        self._settle()
         serving = [m for m in self.members if m.state is State.SERVING]
         orders: dict[Any, _Order] = {}
 
@@ -159,6 +163,7 @@ class RolloutPool:
                 give(member, indices)
         while orders or waiting:
             self._settle()
+            self.scaler.follow(busy={o.member.name for o in orders.values()})
             if waiting and (idle := self._idle(orders)) is not None:
                 give(idle, list(waiting))
                 waiting.clear()
@@ -207,6 +212,18 @@ class RolloutPool:
         load = {o.member.name: len(o.left) for o in orders.values()}
         serving = [m for m in self.members if m.state is State.SERVING]
         return min(serving, key=lambda m: load.get(m.name, 0), default=None)
+
+    # Joining and leaving ---------------------------------------------------------------------
+
+    def recruit(self, index: int) -> Member:
+        """A new worker, on its way up."""
+        member = Member(f"rollout-{index}", index, self._spawn(index), State.STARTING)
+        member.coming = member.handle.start.remote()
+        return member
+
+    def dismiss(self, member: Member) -> None:
+        """End a worker that has nothing to do."""
+        ray.kill(member.handle)
 
     # Death and return ------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from medray.actors.graders import GraderPool
 from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
 from medray.actors.learners import LearnerGroup
-from medray.actors.placement import actor_options, reserve
+from medray.actors.placement import actor_options, outside, reserve
 from medray.actors.reference import ReferenceActor
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
@@ -57,6 +57,12 @@ class Workers:
         """Have every engine take and prove the learner's weights; the largest gap in nats."""
         self.rollouts.wake()
         return self.weight_sync(version)
+
+    def actors(self) -> dict[str, Any]:
+        """Handles of every actor that is up, by name."""
+        ranks = {f"learner rank {r}": a for r, a in enumerate(self.learners.ranks)}
+        graders = {f"grader-{i}": a for i, a in enumerate(self.graders.graders)}
+        return ranks | self.rollouts.workers | graders
 
     @classmethod
     @contextmanager
@@ -137,8 +143,10 @@ class _Crew:
         self.actors: list[Any] = []
 
     def one(self, role: str, kind: Any, index: int) -> Any:
-        """An actor in place `index` of its role."""
-        actor = kind.options(**self.options[role][index]).remote(self.job, index)
+        """An actor in place `index` of its role; beyond its places, wherever the cluster has room."""
+        places = self.options[role]
+        options = places[index] if index < len(places) else outside(places[0])
+        actor = kind.options(**options).remote(self.job, index)
         self.actors.append(actor)
         self.watch.add(actor_name(role, index), actor)
         return actor

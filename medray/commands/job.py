@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -39,7 +41,7 @@ def run_job(
             ),
         ] = False,
     ) -> None:
-        job = load_config(schema, config, overrides or ())
+        job = in_runs_folder(load_config(schema, config, overrides or ()))
         if dry_run:
             print(dump_config(job), end="")
             print(describe(job))
@@ -47,6 +49,7 @@ def run_job(
         warnings.filterwarnings("ignore", category=FutureWarning)
         run(job)
 
+    signal.signal(signal.SIGTERM, _interrupt)  # what `medray job stop` and Kubernetes send
     try:
         app()
     except MedrayError as error:
@@ -56,3 +59,20 @@ def run_job(
     except KeyboardInterrupt:
         print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def in_runs_folder(job: S) -> S:
+    """The job with its run folder under $MEDRAY_RUNS, where that is set and the folder is a relative one.
+
+    Clusters set it to storage that outlives the job's temporary working directory.
+    """
+    root, out = os.environ.get("MEDRAY_RUNS"), getattr(job, "out", None)
+    if not root or out is None or Path(out).is_absolute():
+        return job
+    place = Path(out)
+    inner = place.relative_to("runs") if place.parts[:1] == ("runs",) else place
+    return job.model_copy(update={"out": str(Path(root).expanduser() / inner)})
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

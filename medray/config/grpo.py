@@ -23,6 +23,9 @@ class GrpoJob(Section):
 
     out: str = "runs/grpo"
     """Run folder: config, metrics, rollouts, checkpoints."""
+    mirror: str | None = None
+    """URL (s3://, gs://, file://) that checkpoints, rollouts and metrics are copied to once they are whole, and that a
+    run whose folder is gone continues from; every node must reach it."""
     num_steps: int = Field(default=30, ge=1)
     """Rollout batches to train on."""
     seed: int = 17

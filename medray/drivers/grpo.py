@@ -27,8 +27,10 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
     timer, signal = run.timer, SignalWatch(job, run.console)
     evaluator = Evaluator(job, workers.collector, run.prompts.held_out)
     workers.sync(run.first_step)
+    run.startup.mark("sync")
     if run.first_step == 0:
         run.sink.evaluation(0, evaluator())
+        run.startup.mark("evaluation")
 
     timer.start_step()
     for step in range(run.first_step + 1, job.num_steps + 1):
@@ -53,4 +55,5 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         if due(step, job.checkpoint.every, job.num_steps):
             with timer("save"):  # the next step's: a checkpoint must not be ahead of its metrics
                 workers.graders.finish_records()
+                run.copy_files()
                 workers.learners.save(step, {"prompt_position": stream.position})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from medray.actors.cluster import connected
 from medray.actors.incidents import Incidents
+from medray.actors.memory import peak_memory
 from medray.actors.wait import Started
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
@@ -23,18 +23,24 @@ from medray.errors import DataError, WorkerLost
 from medray.models.fetch import resolve_model
 from medray.observability.console import Console, open_console
 from medray.observability.manifest import write_manifest
+from medray.observability.mirror import mirror_of
 from medray.observability.outcome import run_summary
 from medray.observability.report import write_report
 from medray.observability.rollouts import drop_rollouts_after
 from medray.observability.sinks import open_sinks
+from medray.observability.startup import Startup
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
+from medray.planning.record import record_memory
 from medray.rewards.mixture import build_rewards
 
 
 def run_grpo(job: GrpoJob) -> None:
     """Train from start, or from the newest checkpoint under `job.out`, to the last step; then sum up."""
-    began = time.monotonic()
+    startup = Startup()
+    startup.mark("driver")
+    if mirror := mirror_of(job):
+        mirror.fetch_run()
     find_resume(job)  # a folder that holds another run must fail before anything starts
     build_rewards(job.rewards)
     resolve_model(job.model.path)
@@ -42,18 +48,21 @@ def run_grpo(job: GrpoJob) -> None:
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
         with connected():
-            _train_to_the_end(job, loading.result(), console, began)
+            startup.mark("ray")
+            _train_to_the_end(job, loading.result(), console, startup)
     write_report(job.out)
+    if mirror:
+        mirror.push_run_files()
     if job.logging.console != "quiet":
         print(format_summary(run_summary(job.out)))
 
 
-def _train_to_the_end(job: GrpoJob, dataset: Dataset, console: Console, began: float) -> None:
+def _train_to_the_end(job: GrpoJob, dataset: Dataset, console: Console, startup: Startup) -> None:
     """Train; where an actor is lost for good (a learner rank), start again from the newest checkpoint."""
     for restarts_left in reversed(range(job.scale.max_restarts + 1)):
         resume = find_resume(job)
         try:
-            return _train(job, resume, dataset, console, began)
+            return _train(job, resume, dataset, console, startup)
         except WorkerLost as loss:
             if not restarts_left:
                 raise
@@ -62,7 +71,7 @@ def _train_to_the_end(job: GrpoJob, dataset: Dataset, console: Console, began: f
 
 
 def _train(
-    job: GrpoJob, resume: Resume | None, dataset: Dataset, console: Console, began: float
+    job: GrpoJob, resume: Resume | None, dataset: Dataset, console: Console, startup: Startup
 ) -> None:
     resume_step = resume.step if resume else None
     with (
@@ -80,22 +89,26 @@ def _train(
             resume_step=resume_step,
         )
         run = Run(
-            prepare_prompts(job, dataset), sink, console, timer=StepTimer(on_phase=console.phase)
-        )
+            prepare_prompts(job, dataset), sink, console, timer=StepTimer(on_phase=console.phase),
+            startup=startup, out=job.out, mirror=mirror_of(job),
+        )  # fmt: skip
         if resume:
             drop_rollouts_after(job.out, resume.step)
             run.first_step, run.prompt_position = resume.step, resume.prompt_position
         started = workers.wait_ready()
+        startup.mark("actors")
+        startup.note_actors({name: actor.seconds for name, actor in started.items()})
         console.header(
             {
                 "run": job.out + (f", continued from step {resume_step}" if resume else ""),
                 "model": started["learner rank 0"].text,
                 "data": report.summary(),
-                "actors": describe_start(job, started, time.monotonic() - began),
+                "actors": describe_start(job, started, startup.total_s),
             }
         )
         train_grpo(job, workers, run)
         workers.graders.finish_records()
+        console.note("memory: " + record_memory(job.out, job, peak_memory(workers.actors())))
 
 
 def describe_start(job: GrpoJob, started: Mapping[str, Started], total_s: float) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from medray.observability.console import Console
+from medray.observability.mirror import Mirror
 from medray.observability.sinks import MetricSink
+from medray.observability.startup import Startup
 from medray.observability.timers import StepTimer
 from medray.types import Prompt
 
@@ -28,6 +30,9 @@ class Run:
     first_step: int = 0  # step of the checkpoint the run continues from; 0 on a fresh run
     prompt_position: int = 0
     timer: StepTimer = field(default_factory=StepTimer)
+    startup: Startup = field(default_factory=Startup)
+    out: str | None = None  # run folder, for what is written beside the metrics
+    mirror: Mirror | None = None
 
     def record(self, step: int, metrics: dict[str, float]) -> None:
         """Hand the step's figures to the sinks and start the next step's clock."""
@@ -36,7 +41,15 @@ class Run:
         if rollout_s > 0 and "rollout/tokens" in metrics:
             metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / rollout_s
         self.sink.record(step, metrics | seconds)
+        if self.out is not None and not self.startup.done:
+            self.startup.finish(self.out)
+            self.console.note(f"start to the end of the first step: {self.startup.line()}")
         self.timer.start_step()
+
+    def copy_files(self) -> None:
+        """Copy settings and metrics to the mirror, if there is one; before a checkpoint, which must not be ahead."""
+        if self.mirror is not None:
+            self.mirror.push_run_files()
 
 
 def due(step: int, every: int, last: int) -> bool:

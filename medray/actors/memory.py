@@ -1,0 +1,42 @@
+"""Peak memory of running actors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medray.actors.wait import gather
+from medray.errors import MedrayError
+
+DEADLINE_S = 30.0
+
+
+def peak_memory(actors: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Bytes at their peak, by actor: `host`, and `gpu` where there is one. Actors that do not answer are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for name, actor in actors.items():
+        try:
+            call = actor.__ray_call__.remote(_peak)
+            found |= gather({name: call}, deadline_s=DEADLINE_S, doing="ask for memory")
+        except MedrayError:
+            continue
+    return found
+
+
+def _peak(_: Any) -> dict[str, int]:
+    """Runs inside the actor."""
+    import sys
+
+    peak = {"host": _high_water_mark()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        peak["gpu"] = int(torch.cuda.max_memory_reserved())
+    return peak
+
+
+def _high_water_mark() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,105 @@
+"""The folder that is uploaded with a job: the code and the configuration, and nothing else."""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medray.errors import ConfigError
+
+PARTS = ("medray", "jobs", "serve_configs", "pyproject.toml")
+LEFT_OUT = ("__pycache__", "*.pyc", ".*", "*.safetensors", "*.gguf", "*.bin", "*.parquet")
+MAX_BYTES = 64 * 2**20
+SUBMITTED = "submitted"  # where files from outside the project go
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What is uploaded, and the command line to run in it."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    num_files: int
+    num_bytes: int
+
+
+def make_bundle(
+    project: Path, target: Path, script: str, arguments: Sequence[str], include: Sequence[Path] = ()
+) -> Bundle:
+    """Copy the code into `target`, with the job's configuration and whatever else is asked for.
+
+    A configuration outside the code is copied too, and the command line is changed to name the copy.
+
+    Raises:
+        ConfigError: the script or a file does not exist, or the whole is too large.
+    """
+    root = project.resolve()
+    wanted = Path(script)
+    if not (root / wanted).is_file() or wanted.is_absolute():
+        raise ConfigError(f"{script} is not a script of {root}: name one such as jobs/grpo.py")
+    for part in (*PARTS, *(str(path) for path in include)):
+        source = root / part
+        if source.exists():
+            _copy(source, target / _place(root, source))
+        elif part not in PARTS:
+            raise ConfigError(f"--include {part}: no such file under {root}")
+    if not (target / wanted).is_file():
+        _copy(root / wanted, target / wanted)
+    renamed = tuple(_with_config(root, target, arguments))
+    files = [path for path in target.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    if size > MAX_BYTES:
+        largest = max(files, key=lambda path: path.stat().st_size)
+        raise ConfigError(
+            f"the upload would have {size / 2**20:.0f} MiB (most: {largest.relative_to(target)}): put data and models "
+            "on storage that the cluster reaches instead"
+        )
+    return Bundle(target, renamed, len(files), size)
+
+
+def _with_config(root: Path, target: Path, arguments: Sequence[str]) -> Iterator[str]:
+    previous = ""
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if previous in ("--config", "-c"):
+            yield _config(root, target, argument)
+        elif option == "--config" and equals:
+            yield f"--config={_config(root, target, value)}"
+        else:
+            yield argument
+        previous = argument
+
+
+def _config(root: Path, target: Path, named: str) -> str:
+    path = Path(named).expanduser()
+    source = path if path.is_absolute() else root / path
+    if not source.is_file():
+        raise ConfigError(f"config file {named} does not exist")
+    place = _place(root, source.resolve())
+    if not (target / place).is_file():
+        _copy(source, target / place)
+    return str(place)
+
+
+def _place(root: Path, source: Path) -> Path:
+    absolute = source.resolve()
+    return (
+        absolute.relative_to(root)
+        if absolute.is_relative_to(root)
+        else Path(SUBMITTED, absolute.name)
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_ignored, dirs_exist_ok=True)
+    else:
+        shutil.copy2(source, target)
+
+
+def _ignored(_: str, names: list[str]) -> set[str]:
+    return {name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in LEFT_OUT)}

@@ -1,0 +1,163 @@
+"""`medray submit` and `medray job`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medray.errors import ClusterError, ConfigError
+
+if TYPE_CHECKING:
+    from medray.actors.submission import Cluster
+
+INTERRUPTED = 130
+Address = Annotated[
+    str | None,
+    typer.Option(help="Job server; default $RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265."),
+]
+
+
+def submit_command(
+    context: typer.Context,
+    script: Annotated[str, typer.Argument(help="A script of this project, e.g. jobs/grpo.py.")],
+    address: Address = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once the job is accepted.")
+    ] = False,
+    include: Annotated[
+        list[Path] | None, typer.Option(help="Upload this file or folder too (may be given again).")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE for the job's environment (may be given again)."),
+    ] = None,
+) -> None:
+    """Run a job on a cluster and follow it: medray submit jobs/grpo.py --config FILE key=value ...
+
+    Options of submit come before the script. Only code and configuration are uploaded. Ends with the job's own exit
+    code; Ctrl-C stops following, not the job. Submitting the same run folder again continues it.
+    """
+    from medray.actors.submission import Cluster, running_in
+
+    out = _run_folder(script, context.args)
+    environ = _environment(env or [])
+    with tempfile.TemporaryDirectory(prefix="medray-submit-") as folder:
+        from medray.commands.bundle import make_bundle
+
+        bundle = make_bundle(Path.cwd(), Path(folder) / "job", script, context.args, include or ())
+        cluster = Cluster(address)
+        if out is not None and (other := running_in(cluster.jobs(), out)) is not None:
+            raise ConfigError(
+                f"{other.id} works in {out} already: `medray job logs {other.id}` follows it; or choose another out="
+            )
+        entrypoint = shlex.join(["python", script, *bundle.arguments])
+        metadata = {"script": script} | ({"out": out} if out else {})
+        job = cluster.submit(entrypoint, bundle.folder, metadata=metadata, environ=environ)
+    _say(
+        f"{job} on {cluster.address}: {bundle.num_files} files, {bundle.num_bytes / 2**20:.1f} MiB uploaded"
+    )
+    if detach:
+        _say(f"follow it with `medray job logs {job}`, stop it with `medray job stop {job}`")
+        return
+    raise typer.Exit(_follow(cluster, job))
+
+
+def logs_command(
+    job: Annotated[str, typer.Argument(help="Id that `medray submit` printed.")],
+    address: Address = None,
+) -> None:
+    """Follow a job's output to its end; ends with the job's own exit code."""
+    from medray.actors.submission import Cluster
+
+    raise typer.Exit(_follow(Cluster(address), job))
+
+
+def stop_command(
+    job: Annotated[str, typer.Argument(help="Id that `medray submit` printed.")],
+    address: Address = None,
+) -> None:
+    """Stop a job; submitted again with the same run folder it continues from its last checkpoint."""
+    from medray.actors.submission import ENDED, Cluster
+
+    cluster = Cluster(address)
+    cluster.stop(job)
+    for _ in range(60):
+        if cluster.state(job).status in ENDED:
+            _say(f"{job} has stopped")
+            return
+        time.sleep(0.5)
+    raise ClusterError(f"{job} has not stopped after 30 s: see `medray job list`")
+
+
+def list_command(address: Address = None) -> None:
+    """Show the jobs of a cluster, newest first."""
+    from medray.actors.submission import Cluster
+
+    for job in Cluster(address).jobs():
+        typer.echo(
+            f"{job.id}  {job.status:<9}  {job.metadata.get('out', '-'):<24}  {job.entrypoint}"
+        )
+
+
+job_app = typer.Typer(help="Jobs on a cluster: list, logs, stop.", no_args_is_help=True)
+job_app.command("list")(list_command)
+job_app.command("logs")(logs_command)
+job_app.command("stop")(stop_command)
+
+
+def _follow(cluster: Cluster, job: str) -> int:
+    def show(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        state = cluster.follow(job, show)
+    except KeyboardInterrupt:
+        _say(
+            f"\n{job} goes on: `medray job logs {job}` follows it, `medray job stop {job}` stops it"
+        )
+        return INTERRUPTED
+    if state.status != "SUCCEEDED":
+        last = state.message.strip().splitlines()[-1:] or [""]
+        _say(f"{job} {state.status.lower()}: {last[0]}" if state.exit_code is None else
+             f"{job} {state.status.lower()} with exit code {state.code}")  # fmt: skip
+    return state.code
+
+
+def _run_folder(script: str, arguments: list[str]) -> str | None:
+    """The run folder that the settings name; checks them on the way, before anything is uploaded."""
+    from medray.commands.check_config import JOBS, job_schema
+    from medray.config.loader import load_config
+
+    kind = Path(script).stem
+    if kind not in JOBS:
+        return None
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    config = None
+    for option, value in pairwise([*arguments, ""]):
+        if option in ("--config", "-c"):
+            config = Path(value)
+        elif option.startswith("--config="):
+            config = Path(option.removeprefix("--config="))
+    return str(getattr(load_config(job_schema(kind), config, overrides), "out", "")) or None
+
+
+def _environment(pairs: list[str]) -> dict[str, str]:
+    found = {"MEDRAY_SUBMITTED_AT": f"{time.time():.3f}"}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--env {pair!r} is not of the form KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,74 @@
+"""The largest row (micro-batch) that a job makes a learner compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medray.config.base import Section
+from medray.config.grpo import GrpoJob
+from medray.config.supervised import SupervisedJob
+
+PAIRS = ("DpoJob", "OrpoJob", "RmJob")  # jobs whose rows are pairs
+
+
+@dataclass(frozen=True)
+class Row:
+    """Groups of equal size: a prompt, and its branches (responses) of `branch` tokens each."""
+
+    num_groups: int
+    prompt: int
+    branches: int
+    branch: int
+    more_rows: (
+        bool  # the step has further rows, so that gradients are there while this one is computed
+    )
+
+    @property
+    def num_tokens(self) -> int:
+        """All tokens of the row."""
+        return self.num_groups * (self.prompt + self.branches * self.branch)
+
+    @property
+    def num_trained(self) -> int:
+        """Tokens that the loss counts."""
+        return self.num_groups * self.branches * self.branch
+
+
+def largest_row(job: Section) -> Row:
+    """The row of the longest sequences that the settings allow."""
+    if isinstance(job, GrpoJob):
+        return _rl_row(job)
+    assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
+    longest = _longest(job)
+    branches = 2 if type(job).__name__ in PAIRS else 1
+    budget = max(job.learner.row_tokens, longest)
+    per_rank = -(-job.batch.rows_per_step // job.workers.num_workers)
+    wanted = per_rank * longest * branches
+    prompt = longest // 4 if branches == 2 else 0
+    branch = longest - prompt
+    size = prompt + branches * branch
+    num_groups = max(1, min(budget, wanted) // size)
+    if branches == 1 and budget > num_groups * size:  # shorter rows fill what is left
+        branch = min(budget, wanted) // num_groups
+    return Row(num_groups, prompt, branches, branch, wanted > budget)
+
+
+def _longest(job: SupervisedJob) -> int:
+    chat = getattr(job, "chat", None)
+    if chat is not None:
+        return int(chat.max_tokens)
+    return int(getattr(job, "block_tokens", 0) or job.learner.row_tokens)
+
+
+def _rl_row(job: GrpoJob) -> Row:
+    prompt, branch = job.data.max_prompt_tokens, job.rollout.max_new_tokens
+    group = prompt + job.rollout.samples_per_prompt * branch
+    budget = job.learner.row_tokens
+    per_rank = -(
+        -job.rollout.prompts_per_step // (job.scale.learner_ranks * job.algorithm.minibatches)
+    )
+    if group > budget:  # a group is cut between its responses
+        branches = max(1, (budget - prompt) // branch)
+        return Row(1, prompt, branches, branch, True)
+    num_groups = max(1, min(per_rank, budget // group))
+    return Row(num_groups, prompt, job.rollout.samples_per_prompt, branch, per_rank > num_groups)

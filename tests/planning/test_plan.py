@@ -1,0 +1,179 @@
+"""The arithmetic of a plan, what does not fit, and what is proposed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from medray.config.grpo import GrpoJob
+from medray.config.model import LoraConfig, ModelConfig
+from medray.config.sft import SftJob
+from medray.models.load import load_policy
+from medray.planning.machine import Machine, given_machine
+from medray.planning.memory import GIB
+from medray.planning.plan import plan_job
+from medray.planning.propose import judge
+from medray.planning.shape import activation_bytes, hf_config, model_shape
+from medray.planning.table import table
+from medray.planning.tokens import Row, largest_row
+from tests.support.jobs import tiny_settings
+
+ROOT = Path(__file__).parents[2]
+SMALL_GPU = Machine(64 * GIB, 24 * GIB, 1, 16)
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=4), LoraConfig(rank=4, dora=True)])
+def test_parameters_are_those_of_the_loaded_model(
+    tiny_model: Path, lora: LoraConfig | None
+) -> None:
+    config = ModelConfig(path=str(tiny_model), lora=lora)
+    policy = load_policy(config)
+
+    shape = model_shape(hf_config(config), config)
+
+    assert shape.num_trained == sum(p.numel() for _, p in policy.trainable())
+    assert shape.num_params == sum(
+        p.numel() for p in AutoModelForCausalLM.from_pretrained(tiny_model).parameters()
+    )
+    assert shape.tied
+
+
+def test_activations_are_the_tensors_that_autograd_keeps(tiny_model: Path) -> None:
+    """The dry run against a real forward pass of the same row on the CPU."""
+    from medray.data.packing import build_row
+    from tests.support.objectives import dialogues
+
+    config = ModelConfig(path=str(tiny_model))
+    policy = load_policy(config)
+    [tree] = dialogues(0)[:1]
+    row = build_row([tree])
+    own = {p.untyped_storage().data_ptr() for p in policy.module.parameters()}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        policy.hidden_states(row)
+    real = sum(storage.nbytes() for storage in kept.values())
+    found = activation_bytes(
+        hf_config(config), config, Row(1, 0, 1, tree.num_tokens, False), "float32"
+    )
+
+    assert found.outside + 2 * found.per_layer == pytest.approx(real, rel=0.03)
+
+
+def test_more_memory_with_everything_that_costs_memory(tiny_model: Path) -> None:
+    def learner(**changes: Any) -> int:
+        settings = {"model": {"path": str(tiny_model)}, "batch": {"rows_per_step": 4}} | changes
+        return plan_job(SftJob.model_validate(settings)).roles[0].memory.device_bytes
+
+    plain = learner()
+    assert learner(model={"path": str(tiny_model), "gradient_checkpointing": True}) < plain
+    assert learner(learner={"row_tokens": 8192}, chat={"max_tokens": 8192}) > plain
+
+
+def test_the_largest_row_of_rl_is_made_of_whole_groups(tiny_model: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(tiny_model, tmp_path)
+    job = GrpoJob.model_validate(settings | {"learner": {"row_tokens": 4096}})
+    row = largest_row(job)  # a group: 1024 prompt tokens, 4 responses of 8
+    assert (row.num_groups, row.branches, row.num_tokens) == (3, 4, 3 * 1056)
+    tight = GrpoJob.model_validate(settings | {"learner": {"row_tokens": 1040}})
+    assert largest_row(tight) == Row(1, 1024, 2, 8, True)
+
+
+def _qwen(tmp_path: Path, **changes: Any) -> SftJob:
+    """A job on a model of 7B, of which there is no more than the configuration."""
+    from medray.planning.table import SIZES
+
+    folder = tmp_path / "qwen"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"} | SIZES["7B"]))
+    model = {"path": str(folder), "dtype": "bfloat16", "device": "cuda"} | changes
+    return SftJob.model_validate({"model": model, "workers": {"resources": {"gpus": 1}}})
+
+
+def test_what_cannot_fit_is_refused_and_what_would_fit_is_proposed(tmp_path: Path) -> None:
+    job = _qwen(tmp_path)
+
+    verdict = judge(job, plan_job(job, SMALL_GPU.gpu_bytes), SMALL_GPU)
+
+    assert not verdict.fits
+    assert verdict.problems[0].startswith("learner: 1")  # more than 100 GiB
+    assert any("model.lora" in p for p in verdict.proposals)
+    for proposal in verdict.proposals:  # each is known to fit
+        changes = proposal.partition("  (")[0].split()
+        from medray.config.loader import load_config
+
+        path = tmp_path / "sft.yaml"
+        path.write_text(json.dumps(job.model_dump(mode="json")))
+        changed = load_config(SftJob, path, changes)
+        assert judge(changed, plan_job(changed, SMALL_GPU.gpu_bytes), SMALL_GPU).fits
+
+
+def test_a_job_that_fits_has_nothing_to_change(tmp_path: Path) -> None:
+    job = _qwen(tmp_path, lora={}, quantisation="4bit", gradient_checkpointing=True)
+
+    verdict = judge(job, plan_job(job, SMALL_GPU.gpu_bytes), SMALL_GPU)
+
+    assert verdict.fits
+    assert verdict.proposals == ()
+
+
+def test_the_table_grows_with_size_and_shrinks_with_each_saving() -> None:
+    rows = list(table(2048, ("0.5B", "7B")))
+    for row in rows:
+        full, lora, eight, four = row.gib.values()
+        assert full > lora > eight > four
+    assert rows[1].num_params == pytest.approx(7.6e9, rel=0.01)
+    assert rows[1].gib["full"] > 18 * 7.6e9 / GIB > 100  # masters, gradients, Adam and half copies
+
+
+def test_machines_can_be_given() -> None:
+    assert given_machine("memory=64,gpu=80,gpus=8,cores=32,nodes=2") == Machine(
+        64 * GIB, 80 * GIB, 8, 32, 2
+    )
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "medray.cli", "plan", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_command_refuses_with_exit_code_3(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "grpo_tiny.yaml"
+    path.write_text(json.dumps(tiny_settings(tiny_model, tmp_path)))
+
+    small = run(str(path), "--machine", "memory=1,cores=2")
+    large = run(str(path), "--machine", "memory=64,cores=2", "--json")
+
+    assert small.returncode == 3
+    assert "host memory" in small.stderr.splitlines()[-1]
+    assert large.returncode == 0, large.stderr
+    plan = json.loads(large.stdout)
+    assert set(plan["roles"]) == {"learner", "rollout", "grader"}
+    assert plan["fits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a job's YAML"),
+        (["nothing.yaml"], "does not begin with the name of a job"),
+        (["jobs/configs/grpo_smollm2_cpu.yaml", "--machine", "memory=lots"], "is not a number"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
