@@ -106,6 +106,7 @@ def _load(
     if config.quantisation == "none":
         module.to(torch.device(config.device))  # type: ignore[arg-type]
     _switch_off_dropout(module)
+    _keep_storage(module)
     module.eval()
     module.requires_grad_(trainable and config.lora is None)
     model = kind(module, tokenizer, config)
@@ -191,6 +192,16 @@ def _quantisation(config: ModelConfig) -> BitsAndBytesConfig | None:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, config.dtype),
     )
+
+
+def _keep_storage(module: nn.Module) -> None:
+    """Keep bitsandbytes from storing 4-bit weights anew at the first scoring, as it does on CPUs with AVX512-BF16.
+
+    Its other layout rounds the scales to bfloat16 and cannot be dequantised as the weights that are trained.
+    """
+    for child in module.modules():
+        if hasattr(child, "support_avx512bf16_for_cpu"):
+            child.support_avx512bf16_for_cpu = False
 
 
 def _switch_off_dropout(module: nn.Module) -> None:
