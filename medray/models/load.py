@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -201,7 +201,7 @@ def _keep_storage(module: nn.Module) -> None:
     """
     for child in module.modules():
         if hasattr(child, "support_avx512bf16_for_cpu"):
-            child.support_avx512bf16_for_cpu = False
+            cast(Any, child).support_avx512bf16_for_cpu = False
 
 
 def _switch_off_dropout(module: nn.Module) -> None:
