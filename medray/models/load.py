@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -127,6 +127,7 @@ def _load(
     if config.quantisation == "none" and not on_host:
         module.to(torch.device(config.device))  # type: ignore[arg-type]
     _switch_off_dropout(module)
+    _keep_storage(module)
     module.eval()
     module.requires_grad_(trainable and config.lora is None)
     model = kind(module, tokenizer, config)
@@ -212,6 +213,16 @@ def _quantisation(config: ModelConfig) -> BitsAndBytesConfig | None:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, config.dtype),
     )
+
+
+def _keep_storage(module: nn.Module) -> None:
+    """Keep bitsandbytes from storing 4-bit weights anew at the first scoring, as it does on CPUs with AVX512-BF16.
+
+    Its other layout rounds the scales to bfloat16 and cannot be dequantised as the weights that are trained.
+    """
+    for child in module.modules():
+        if hasattr(child, "support_avx512bf16_for_cpu"):
+            cast(Any, child).support_avx512bf16_for_cpu = False
 
 
 def _switch_off_dropout(module: nn.Module) -> None:

@@ -32,13 +32,17 @@ def child() -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
+def _wait_for_state(process: ProcessId, state: str) -> None:
+    end = time.monotonic() + 10
+    while state_of(process) != state:
+        assert time.monotonic() < end
+
+
 def test_a_stopped_process_shows_its_state_and_its_stack(child: subprocess.Popen[str]) -> None:
     process = ProcessId.of(child.pid)
-    assert state_of(process) == "S"
+    _wait_for_state(process, "S")
     os.kill(child.pid, signal.SIGSTOP)
-    end = time.monotonic() + 5
-    while state_of(process) != "T":
-        assert time.monotonic() < end
+    _wait_for_state(process, "T")
     stack = stack_of(process)
     assert "waits_for_good" in stack
     assert innermost(stack).startswith("waits_for_good")
