@@ -2,64 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
-from medray.actors.health import State, advance
+from medray.actors.health import State
 from medray.actors.incidents import Incidents
+from medray.actors.member import Member, Sampled
 from medray.actors.published import PublishedWeights
-from medray.actors.wait import Ref, fetch, gather
+from medray.actors.rollout import Ask
+from medray.actors.wait import Ref, fetch, gather, ready_of
 from medray.config.grpo import GrpoJob
 from medray.errors import DeadlineExceeded, WorkerLost
-from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, WeightManifest
+from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
-
-@dataclass(frozen=True)
-class Sampled:
-    """A complete group: its place in the order, what the driver may know, and where the tokens are."""
-
-    index: int
-    meta: GroupMeta
-    group: Ref
-
-
-@dataclass
-class Member:
-    """One place for a worker, and whoever holds it now."""
-
-    name: str
-    index: int
-    handle: Any
-    state: State = State.STALE
-    coming: Ref | None = None  # the start or the load that is under way
-    taking: int = -1  # version of the weights that a load under way brings
-
-    def to(self, state: State) -> None:
-        """Move to another state."""
-        self.state = advance(self.state, state)
-
-
-@dataclass
-class _Order:
-    member: Member
-    stream: Any  # ray.ObjectRefGenerator
-    indices: list[int]
-    done: set[int] = field(default_factory=set)
-
-    @property
-    def left(self) -> list[int]:
-        return [i for i in self.indices if i not in self.done]
+MAX_FAILURES = (
+    3  # of workers, with the same group in flight, before the group is taken for the reason
+)
 
 
 class RolloutPool:
-    """All rollout workers. A dead one costs the groups it had in flight, which others sample again with the same seeds.
+    """All rollout workers. A group goes to the least loaded one, whole, so that its prompt is computed once.
 
-    Its replacement serves only after it has taken and proved the newest weights.
+    A dead worker costs the groups it had in flight, which others sample again with the same seeds. Its replacement
+    serves only after it has taken and proved the newest weights.
     """
 
     def __init__(
@@ -71,40 +43,169 @@ class RolloutPool:
         self.incidents = incidents
         self.restarts_left = job.scale.max_restarts
         self.can_revive = job.sync.backend == "object_store"
+        self.in_flight = bool(job.rollout.max_lag)
+        self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs
         self.newest: PublishedWeights | None = None
         self.version = -1
         self.asleep = False
+        self._gap = 0.0  # largest of the newest weights' probes
+        self._tickets = itertools.count()
+        self._queue: deque[Ask] = deque()  # asked for, not with any worker
+        self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
+        self._failures: Counter[int] = Counter()
+        self._lock = threading.RLock()
 
     @property
     def workers(self) -> dict[str, Any]:
         """Handles of the workers that are up."""
-        up = (State.STALE, State.SERVING)
-        return {m.name: m.handle for m in self.members if m.state in up}
+        return {m.name: m.handle for m in self.members if m.state in (State.STALE, State.SERVING)}
+
+    def start(self) -> dict[str, Ref]:
+        """Have every worker load its model and then serve; refs of the former by name."""
+        return {m.name: m.start() for m in self.members}
+
+    # Sampling --------------------------------------------------------------------------------
+
+    def submit(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
+    ) -> list[int]:
+        """Have a group sampled for every prompt; returns their tickets."""
+        with self._lock:
+            asks = [
+                Ask(next(self._tickets), prompt, seed, spec)
+                for prompt, seed in zip(prompts, seeds, strict=True)
+            ]
+            now = time.monotonic()
+            self._asked |= {ask.ticket: now for ask in asks}
+            self._queue.extend(asks)
+            self._settle()
+            self._dispatch()
+            return [ask.ticket for ask in asks]
+
+    def refs(self) -> list[Any]:
+        """What to wait for: one of these is ready when `take` has something to do."""
+        with self._lock:
+            streams = [m.stream for m in self.members if m.stream is not None]
+            return streams + [m.coming for m in self.members if m.coming is not None]
+
+    def take(self) -> list[Sampled]:
+        """Groups that have become whole, in no particular order; deaths are dealt with on the way.
+
+        Raises:
+            DeadlineExceeded: a group did not come within the deadline; names who is late.
+            WorkerLost: a worker died and may not be replaced any more.
+        """
+        found: list[Sampled] = []
+        with self._lock:
+            self._settle()
+            streams = {m.stream: m for m in self.members if m.stream is not None}
+            while ready := ready_of(list(streams), 0):
+                for stream in ready:
+                    if (sampled := self._next(streams[stream])) is None:
+                        del streams[stream]
+                    else:
+                        found.append(sampled)
+                self._dispatch()
+            self._dispatch()
+            self._require_progress()
+        return found
+
+    def _next(self, member: Member) -> Sampled | None:
+        """The next group of a worker; None when it is gone."""
+        try:
+            sampled = member.next()
+        except WorkerLost as loss:
+            self._bury(member, "generate", loss)
+            return None
+        except RayTaskError as error:
+            reason = str(error).strip().splitlines()[-1]
+            self._blame(member, reason)
+            ray.kill(member.handle)
+            self._bury(member, "generate", WorkerLost(f"generate: {member.name}: {reason}"))
+            return None
+        member.held.pop(sampled.ticket)
+        self._asked.pop(sampled.ticket)
+        self._failures.pop(sampled.ticket, None)
+        return sampled
+
+    def _dispatch(self) -> None:
+        """Give queued groups to serving workers that have room, the least loaded first."""
+        given: dict[str, tuple[Member, list[Ask]]] = {}
+        serving = [m for m in self.members if m.state is State.SERVING]
+        loads = {m.name: m.num_samples for m in serving}
+        while self._queue and serving:
+            member = min(serving, key=lambda m: loads[m.name])
+            # One group more than there are seats for, so that none is ever empty.
+            size = self._queue[0].spec.num_samples
+            if self.seats is not None and loads[member.name] >= self.seats + size:
+                break
+            ask = self._queue.popleft()
+            member.held[ask.ticket] = ask
+            loads[member.name] += ask.spec.num_samples
+            given.setdefault(member.name, (member, []))[1].append(ask)
+        for member, asks in given.values():
+            member.handle.submit.remote(asks, self.version)
+
+    def _require_progress(self) -> None:
+        limit, now = self.deadlines.generate_s, time.monotonic()
+        if not any(now - asked > limit for asked in self._asked.values()):
+            return
+        late = [m for m in self.members if m.held]
+        texts = [f"{m.name} ({len(m.held)} prompts)" for m in late]
+        texts += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
+        raise DeadlineExceeded(
+            f"generate: no answer from {', '.join(texts) or 'any worker'} within {limit:g} s",
+            tuple(m.name for m in late),
+        )
 
     # Weights ---------------------------------------------------------------------------------
 
     def load(self, published: PublishedWeights) -> float:
-        """Give every worker the weights, in parallel; returns the largest probe gap in nats."""
-        self.newest, self.version = published, published.version
-        self._settle()
-        calls = {}
-        for member in self._up():
-            member.state = State.STALE
-            calls[member.name] = member.handle.load.remote(published)
-        gaps: list[float] = []
-        for member in [m for m in self.members if m.name in calls]:
-            try:
-                doing = f"weight sync {published.version}"
-                got = gather(
-                    {member.name: calls[member.name]}, deadline_s=self.deadlines.sync_s, doing=doing
+        """Give every worker the weights, in parallel; returns the largest probe gap in nats.
+
+        In flight, workers take them between two steps, in the middle of their responses, and nobody waits: the gap
+        returned is that of the weights before.
+        """
+        first = self.newest is None
+        self._await_loads()
+        with self._lock:
+            before, self._gap = self._gap, 0.0
+            self.newest, self.version = published, published.version
+            for member in self._up():
+                member.state = State.STALE
+                self._give_weights(member)
+        if self.in_flight and not first:
+            return before
+        self._await_loads()
+        return self._gap
+
+    def _give_weights(self, member: Member) -> None:
+        assert self.newest is not None
+        member.taking = self.version
+        member.wait_for(member.handle.load.remote(self.newest))
+
+    def _await_loads(self) -> None:
+        """Wait until every worker that is up has the newest weights, and one serves."""
+        began = time.monotonic()
+        while True:
+            with self._lock:
+                self._settle()
+                loading = [
+                    m for m in self.members if m.state is State.STALE and m.coming is not None
+                ]
+                starting = [m for m in self.members if m.state is State.STARTING]
+                served = self.newest is None or any(m.state is State.SERVING for m in self.members)
+            if not loading and served:
+                return
+            waiting, limit = loading or starting, self.deadlines.sync_s
+            limit = self.deadlines.sync_s if loading else self.deadlines.start_s
+            if time.monotonic() - began > limit:
+                names = [m.name for m in waiting]
+                raise DeadlineExceeded(
+                    f"weight sync {self.version}: no answer from {', '.join(names)} within {limit:g} s",
+                    tuple(names),
                 )
-                gaps.append(got[member.name])
-                member.to(State.SERVING)
-            except WorkerLost as loss:
-                self._bury(member, f"weight sync {published.version}", "nothing", loss)
-        while not any(m.state is State.SERVING for m in self.members):
-            self._await_returns(time.monotonic() + self.deadlines.start_s)
-        return max(gaps, default=0.0)
+            ready_of([m.coming for m in waiting if m.coming is not None], 0.2)
 
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction on every worker, for tensors that the learner will send."""
@@ -113,9 +214,10 @@ class RolloutPool:
     def end_sync(self, manifest: WeightManifest) -> float:
         """Have every worker prove and serve the weights it was sent; the largest gap in nats."""
         gaps = self._all("end_sync", manifest, doing=f"weight sync {manifest.version}")
-        self.version = manifest.version
-        for member in self._up():
-            member.state = State.SERVING
+        with self._lock:
+            self.version = manifest.version
+            for member in self._up():
+                member.state = State.SERVING
         return max(gaps.values())
 
     def sleep(self) -> None:
@@ -130,129 +232,63 @@ class RolloutPool:
             self._all("wake", doing="wake")
             self.asleep = False
 
-    # Sampling --------------------------------------------------------------------------------
-
-    def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
-    ) -> Iterator[Sampled]:
-        """Sample every prompt; groups are yielded as they complete, in no particular order.
-
-        Raises:
-            DeadlineExceeded: not all came within the deadline; names who is late.
-            WorkerLost: a worker died and may not be replaced any more.
-        """
-        end = time.monotonic() + self.deadlines.generate_s
-        waiting: deque[int] = deque()
-        serving = [m for m in self.members if m.state is State.SERVING]
-        orders: dict[Any, _Order] = {}
-
-        def give(member: Member, indices: list[int]) -> None:
-            chosen = [prompts[i] for i in indices], [seeds[i] for i in indices]
-            stream = member.handle.generate.options(num_returns="streaming").remote(
-                *chosen, spec, self.version
-            )
-            orders[stream] = _Order(member, stream, indices)
-
-        for place, member in enumerate(serving):
-            indices = list(range(place, len(prompts), len(serving)))
-            if indices:
-                give(member, indices)
-        while orders or waiting:
-            self._settle()
-            if waiting and (idle := self._idle(orders)) is not None:
-                give(idle, list(waiting))
-                waiting.clear()
-            for order in self._ready(orders, end):
-                try:
-                    sampled = self._next(order)
-                except WorkerLost as loss:
-                    del orders[order.stream]
-                    waiting.extend(order.left)
-                    cost = f"{len(order.left)} of {len(order.indices)} groups sampled again"
-                    self._bury(order.member, "generate", cost, loss)
-                    continue
-                if sampled is None:
-                    del orders[order.stream]
-                else:
-                    order.done.add(sampled.index)
-                    yield sampled
-
-    def _ready(self, orders: dict[Any, _Order], end: float) -> list[_Order]:
-        coming = [m.coming for m in self.members if m.coming is not None]
-        left = end - time.monotonic()
-        ready, _ = ray.wait([*orders, *coming], timeout=max(0.0, left), fetch_local=False)
-        if not ready:
-            late = [f"{o.member.name} ({len(o.left)} prompts)" for o in orders.values()]
-            late += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
-            raise DeadlineExceeded(
-                f"generate: no answer from {', '.join(late)} within {self.deadlines.generate_s:g} s"
-            )
-        return [orders[ref] for ref in ready if ref in orders]
-
-    def _next(self, order: _Order) -> Sampled | None:
-        """The next group of an order; None at its end."""
-        name = order.member.name
-        first = next(order.stream, None)
-        if first is None:
-            assert not order.left, f"{name} ended its order with {len(order.left)} groups missing"
-            return None
-        second = next(order.stream, None)
-        if second is None:  # a stream that breaks ends in one ref, which holds the reason
-            fetch(first, name=name, doing="generate")
-        local, meta = fetch(second, name=name, doing="generate")
-        return Sampled(order.indices[local], meta, first)
-
-    def _idle(self, orders: dict[Any, _Order]) -> Member | None:
-        """The serving worker with the fewest groups to come, if any is serving."""
-        load = {o.member.name: len(o.left) for o in orders.values()}
-        serving = [m for m in self.members if m.state is State.SERVING]
-        return min(serving, key=lambda m: load.get(m.name, 0), default=None)
-
     # Death and return ------------------------------------------------------------------------
 
-    def _bury(self, member: Member, doing: str, cost: str, loss: WorkerLost) -> None:
-        """Record a death and start the replacement."""
+    def _blame(self, member: Member, reason: str) -> None:
+        """Count a failure against every group that was in flight where it happened."""
+        self._failures.update(member.held.keys())
+        for ticket, ask in member.held.items():
+            if self._failures[ticket] >= MAX_FAILURES:
+                raise WorkerLost(
+                    f"generate: {MAX_FAILURES} workers failed with prompt {ask.prompt.record.id} in flight: {reason}"
+                )
+
+    def _bury(self, member: Member, doing: str, loss: WorkerLost) -> None:
+        """Record a death, put its groups first in the queue, and start the replacement."""
         if not self.can_revive or self.restarts_left <= 0:
             raise loss
         self.restarts_left -= 1
+        lost = len(member.held)
+        cost = f"{lost} groups sampled again" if lost else "nothing"
         self.incidents.add("death", member.name, doing, cost)
+        self._queue.extendleft(reversed(member.held.values()))
+        self._asked |= {ticket: time.monotonic() for ticket in member.held}
+        member.held.clear()
         member.to(State.DEAD)
         member.handle = self._spawn(member.index)
         member.to(State.STARTING)
-        member.taking = -1
-        member.coming = member.handle.start.remote()
+        member.taking, member.returning = -1, True
+        member.wait_for(member.start())
 
     def _settle(self) -> None:
         """Take note of starts and loads that have ended, without waiting for any."""
-        for member in self.members:
-            if member.coming is None or not ray.wait([member.coming], timeout=0)[0]:
-                continue
-            done, member.coming = member.coming, None
+        coming = {m.coming: m for m in self.members if m.coming is not None}
+        for ref in ready_of(list(coming), 0):
+            member = coming[ref]
+            member.coming = None
+            doing = "start" if member.state is State.STARTING else f"weight sync {member.taking}"
             try:
-                fetch(done, name=member.name, doing=member.state.value)
+                answer = fetch(ref, name=member.name, doing=doing)
             except WorkerLost as loss:
-                self._bury(member, member.state.value, "nothing", loss)
+                self._bury(member, doing, loss)
                 continue
             if member.state is State.STARTING:
                 member.to(State.STALE)
-            if member.taking == self.version:
-                member.to(State.SERVING)
-                self.incidents.add("restart", member.name, f"weights {self.version}", "nothing")
-            elif self.newest is not None:
-                member.taking = self.version
-                member.coming = member.handle.load.remote(self.newest)
+            elif member.taking == self.version:
+                self._gap = max(self._gap, answer)
+                self._serve(member)
+            if member.state is State.STALE and self.newest is not None:
+                self._give_weights(member)
 
-    def _await_returns(self, end: float) -> None:
-        coming = [m.coming for m in self.members if m.coming is not None]
-        if not coming or not ray.wait(coming, timeout=max(0.0, end - time.monotonic()))[0]:
-            names = ", ".join(m.name for m in self.members)
-            raise DeadlineExceeded(f"no rollout worker came back within its deadline: {names}")
-        self._settle()
+    def _serve(self, member: Member) -> None:
+        member.to(State.SERVING)
+        if member.returning:
+            member.returning = False
+            self.incidents.add("restart", member.name, f"weights {self.version}", "nothing")
 
     def _up(self) -> list[Member]:
-        return [
-            m for m in self.members if m.state in (State.STALE, State.SERVING) and m.coming is None
-        ]
+        up = (State.STALE, State.SERVING)
+        return [m for m in self.members if m.state in up and m.coming is None]
 
     def _all(self, method: str, *arguments: Any, doing: str) -> dict[str, Any]:
         calls = {m.name: getattr(m.handle, method).remote(*arguments) for m in self._up()}

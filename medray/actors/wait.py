@@ -63,6 +63,17 @@ def gather(calls: Mapping[str, Ref], *, deadline_s: float, doing: str) -> dict[s
     return {name: results[name] for name in calls}
 
 
+def ready_of(refs: list[Ref], timeout_s: float) -> list[Ref]:
+    """All refs that are ready by the time the first one is, or by the timeout; nothing is fetched."""
+    if not refs:
+        time.sleep(timeout_s)
+        return []
+    first, _ = ray.wait(refs, num_returns=1, timeout=max(0.0, timeout_s), fetch_local=False)
+    if not first or len(refs) == 1:
+        return first
+    return ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)[0]
+
+
 def fetch(ref: Ref, *, name: str, doing: str) -> Any:
     """The value of a ref known to be ready, with Ray's wrapping taken off its errors."""
     try:
