@@ -91,6 +91,7 @@ class Collector:
         self._open: dict[int, _Open] = {}
         self._kls: dict[Ref, tuple[int, float]] = {}  # ref -> (ticket, when asked for)
         self._lock = threading.RLock()
+        self._polling = threading.Lock()
 
     def submit(
         self,
@@ -116,23 +117,28 @@ class Collector:
             self._open |= {ticket: _Open(inbox, needed) for ticket in tickets}
             return tickets
 
+    def oldest_version(self, ticket: int) -> int | None:
+        """The oldest version that a token of a group may be of; None once it is sampled."""
+        return self.rollouts.oldest_version(ticket)
+
     def poll(self, timeout_s: float) -> None:
         """Wait for anything to happen, at most so long, and pass on what did.
 
         Raises:
             DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: named by whoever noticed.
         """
-        with self._lock:
-            refs = [*self.rollouts.refs(), *self.graders.refs(), *self._kls]
-        ready_of(refs, timeout_s)
-        with self._lock:
-            for sampled in self.rollouts.take():
-                self._on_sampled(sampled)
-            for ticket, score in self.graders.take().items():
-                group = self._open[ticket]
-                group.is_judged, group.score = True, score
-                self._close(ticket)
-            self._take_reference()
+        with self._polling:  # one thread at a time takes from the streams
+            with self._lock:
+                refs = [*self.rollouts.refs(), *self.graders.refs(), *self._kls]
+            ready = ready_of(refs, timeout_s)
+            with self._lock:
+                for sampled in self.rollouts.take(ready):
+                    self._on_sampled(sampled)
+                for ticket, score in self.graders.take(ready).items():
+                    group = self._open[ticket]
+                    group.is_judged, group.score = True, score
+                    self._close(ticket)
+                self._take_reference(ready)
 
     def collect(
         self,
@@ -155,7 +161,7 @@ class Collector:
         inbox: Inbox = deque()
         tickets = self.submit(prompts, seeds, spec, inbox, reference=reference)
         while len(inbox) < len(tickets):
-            self.poll(POLL_S)
+            self.poll(POLL_S / 5)
         done = dict(inbox)
         found = [scored for ticket in tickets if (scored := done[ticket]) is not None]
         if prompts and not may_be_empty and not found:
@@ -171,8 +177,8 @@ class Collector:
             kl, group.logprobs = self.reference.reference_logprobs(sampled.ticket, sampled.group)
             self._kls[kl] = sampled.ticket, time.monotonic()
 
-    def _take_reference(self) -> None:
-        for ref in ready_of(list(self._kls), 0):
+    def _take_reference(self, ready: Sequence[Ref]) -> None:
+        for ref in [r for r in ready if r in self._kls]:
             ticket, _ = self._kls.pop(ref)
             self._open[ticket].kl = fetch(ref, name="the reference model", doing="reference")
             self._close(ticket)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,8 @@ class GraderPool:
         self.incidents = incidents
         self.restarts_left = job.scale.max_restarts
         self._tickets: dict[Ref, _Ticket] = {}
+        self._load = [0] * num_graders  # groups with each
+        self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
         self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
         self._record: tuple[_Rows, Ref] | None = None
         self._lock = threading.RLock()
@@ -57,9 +58,8 @@ class GraderPool:
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
         """Start grading a group, by the grader with the fewest to judge."""
         with self._lock:
-            load = Counter(t.grader for t in self._tickets.values())
-            grader = min(range(len(self.graders)), key=lambda g: load[g])
-            if not load[grader]:
+            grader = min(range(len(self.graders)), key=self._load.__getitem__)
+            if not self._load[grader]:
                 self._since[grader] = time.monotonic()
             self._send(_Ticket(index, prompt_id, group, grader))
 
@@ -68,8 +68,11 @@ class GraderPool:
         with self._lock:
             return list(self._tickets)
 
-    def take(self) -> dict[int, GroupScore | None]:
+    def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
         """Verdicts that have come, by index, None for a group that was dropped.
+
+        Args:
+            ready: which of `refs` are; others are passed over.
 
         Raises:
             GraderError: a group could not be judged in `grading.retries` further tries, and `grading.on_failure`
@@ -78,9 +81,11 @@ class GraderPool:
         """
         scores: dict[int, GroupScore | None] = {}
         with self._lock:
-            for ref in ready_of(list(self._tickets), 0):
-                ticket = self._tickets.pop(ref)
+            for ref in ready:
+                if (ticket := self._tickets.pop(ref, None)) is None:
+                    continue
                 self._since[ticket.grader] = time.monotonic()
+                self._load[ticket.grader] -= 1
                 try:
                     scores[ticket.index] = self._verdict(ticket, ref)
                 except _Again:
@@ -92,12 +97,14 @@ class GraderPool:
         """Wait for everything submitted; verdicts by index."""
         scores: dict[int, GroupScore | None] = {}
         while refs := self.refs():
-            ready_of(refs, 1.0)
-            scores |= self.take()
+            scores |= self.take(ready_of(refs, 1.0))
         return scores
 
     def _require_progress(self) -> None:
         limit, now = self.deadlines.grade_s, time.monotonic()
+        if now < self._look_again:
+            return
+        self._look_again = now + 1
         late = [t for t in self._tickets.values() if now - self._since[t.grader] > limit]
         if late:
             self._tickets.clear()
@@ -108,6 +115,7 @@ class GraderPool:
     def _send(self, ticket: _Ticket) -> None:
         ref = self.graders[ticket.grader].score.remote(ticket.group)
         self._tickets[ref] = ticket
+        self._load[ticket.grader] += 1
 
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
         """Write the step's rollouts to the run folder while training goes on."""

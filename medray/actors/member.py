@@ -35,6 +35,7 @@ class Member:
     taking: int = -1  # version of the weights that a load under way brings
     returning: bool = False  # it replaces a dead worker and has not served yet
     held: dict[int, Ask] = field(default_factory=dict[int, Ask])  # groups to come, by ticket
+    num_samples: int = 0  # of those
     stream: Any = None  # ray.ObjectRefGenerator of what it serves
 
     def to(self, state: State) -> None:
@@ -51,10 +52,21 @@ class Member:
         """Note a start or load under way."""
         self.coming, self.since = coming, time.monotonic()
 
-    @property
-    def num_samples(self) -> int:
-        """Responses it has to give."""
-        return sum(ask.spec.num_samples for ask in self.held.values())
+    def hold(self, ask: Ask) -> None:
+        """Note a group that it is given."""
+        self.held[ask.ticket] = ask
+        self.num_samples += ask.spec.num_samples
+
+    def release(self, ticket: int) -> None:
+        """Note a group that it has given back."""
+        self.num_samples -= self.held.pop(ticket).spec.num_samples
+
+    def lose(self) -> list[Ask]:
+        """Take away all it holds."""
+        lost = list(self.held.values())
+        self.held.clear()
+        self.num_samples = 0
+        return lost
 
     def next(self) -> Sampled:
         """The next group of a stream that is ready.

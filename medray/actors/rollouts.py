@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ray
@@ -52,7 +53,11 @@ class RolloutPool:
         self._tickets = itertools.count()
         self._queue: deque[Ask] = deque()  # asked for, not with any worker
         self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
+        self._began: dict[
+            int, int
+        ] = {}  # ticket -> version of the weights when it went to a worker
         self._failures: Counter[int] = Counter()
+        self._look_again = 0.0  # when to look for late groups next, monotonic seconds
         self._lock = threading.RLock()
 
     @property
@@ -82,14 +87,22 @@ class RolloutPool:
             self._dispatch()
             return [ask.ticket for ask in asks]
 
+    def oldest_version(self, ticket: int) -> int | None:
+        """The oldest version that a token of a group to come may be of: the newest, while it waits for a worker."""
+        with self._lock:
+            return self._began.get(ticket, self.version) if ticket in self._asked else None
+
     def refs(self) -> list[Any]:
         """What to wait for: one of these is ready when `take` has something to do."""
         with self._lock:
             streams = [m.stream for m in self.members if m.stream is not None]
             return streams + [m.coming for m in self.members if m.coming is not None]
 
-    def take(self) -> list[Sampled]:
+    def take(self, ready: Iterable[Any]) -> list[Sampled]:
         """Groups that have become whole, in no particular order; deaths are dealt with on the way.
+
+        Args:
+            ready: which of `refs` are; nobody else may have taken from them since.
 
         Raises:
             DeadlineExceeded: a group did not come within the deadline; names who is late.
@@ -99,13 +112,10 @@ class RolloutPool:
         with self._lock:
             self._settle()
             streams = {m.stream: m for m in self.members if m.stream is not None}
-            while ready := ready_of(list(streams), 0):
-                for stream in ready:
-                    if (sampled := self._next(streams[stream])) is None:
-                        del streams[stream]
-                    else:
-                        found.append(sampled)
-                self._dispatch()
+            for stream in ready:
+                member = streams.get(stream)
+                if member is not None and (sampled := self._next(member)) is not None:
+                    found.append(sampled)
             self._dispatch()
             self._require_progress()
         return found
@@ -123,31 +133,38 @@ class RolloutPool:
             ray.kill(member.handle)
             self._bury(member, "generate", WorkerLost(f"generate: {member.name}: {reason}"))
             return None
-        member.held.pop(sampled.ticket)
+        member.release(sampled.ticket)
         self._asked.pop(sampled.ticket)
+        self._began.pop(sampled.ticket, None)
         self._failures.pop(sampled.ticket, None)
         return sampled
 
     def _dispatch(self) -> None:
         """Give queued groups to serving workers that have room, the least loaded first."""
-        given: dict[str, tuple[Member, list[Ask]]] = {}
-        serving = [m for m in self.members if m.state is State.SERVING]
-        loads = {m.name: m.num_samples for m in serving}
-        while self._queue and serving:
-            member = min(serving, key=lambda m: loads[m.name])
+        if not self._queue:
+            return
+        given: dict[int, list[Ask]] = {}
+        loads = [(m.num_samples, m.index) for m in self.members if m.state is State.SERVING]
+        heapq.heapify(loads)
+        while self._queue and loads:
+            load, index = loads[0]
             # One group more than there are seats for, so that none is ever empty.
             size = self._queue[0].spec.num_samples
-            if self.seats is not None and loads[member.name] >= self.seats + size:
+            if self.seats is not None and load >= self.seats + size:
                 break
             ask = self._queue.popleft()
-            member.held[ask.ticket] = ask
-            loads[member.name] += ask.spec.num_samples
-            given.setdefault(member.name, (member, []))[1].append(ask)
-        for member, asks in given.values():
-            member.handle.submit.remote(asks, self.version)
+            self.members[index].hold(ask)
+            self._began[ask.ticket] = self.version
+            heapq.heapreplace(loads, (load + size, index))
+            given.setdefault(index, []).append(ask)
+        for index, asks in given.items():
+            self.members[index].handle.submit.remote(asks, self.version)
 
     def _require_progress(self) -> None:
         limit, now = self.deadlines.generate_s, time.monotonic()
+        if now < self._look_again:
+            return
+        self._look_again = now + 1
         if not any(now - asked > limit for asked in self._asked.values()):
             return
         late = [m for m in self.members if m.held]
@@ -251,9 +268,10 @@ class RolloutPool:
         lost = len(member.held)
         cost = f"{lost} groups sampled again" if lost else "nothing"
         self.incidents.add("death", member.name, doing, cost)
-        self._queue.extendleft(reversed(member.held.values()))
-        self._asked |= {ticket: time.monotonic() for ticket in member.held}
-        member.held.clear()
+        for ask in reversed(member.lose()):
+            self._queue.appendleft(ask)
+            self._asked[ask.ticket] = time.monotonic()
+            self._began.pop(ask.ticket, None)
         member.to(State.DEAD)
         member.handle = self._spawn(member.index)
         member.to(State.STARTING)

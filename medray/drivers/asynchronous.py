@@ -37,7 +37,7 @@ from medray.types import Prompt
 class _Entry:
     position: int
     prompt: Prompt
-    version: int  # of the weights when it was asked for; of its oldest token once it is ready
+    version: int  # the oldest that a token of it may be of
     round: int  # 1, or one more than that of the tying group it replaces
     ready: bool = False
     scored: ScoredGroup | None = None
@@ -116,6 +116,11 @@ class AsynchronousSource(BatchSource):
             return self._as_batch(chosen, dropped)
 
     def _choose(self) -> list[int] | None:
+        if not self._may_do:
+            return None
+        for ticket, entry in self._entries.items():
+            if not entry.ready and (oldest := self.collector.oldest_version(ticket)) is not None:
+                entry.version = oldest
         tickets = list(self._entries)
         waiting = [Waiting(e.position, e.version, e.ready) for e in self._entries.values()]
         chosen = choose(waiting, min(self.size, len(waiting)), self.version, self.max_lag)
@@ -143,6 +148,12 @@ class AsynchronousSource(BatchSource):
             counts["groups/rounds"] = float(max(e.round for e in [*chosen, *dropped]))
         return kept, [(e.prompt, e.scored) for e in dropped if e.scored is not None], counts
 
+    @property
+    def _may_do(self) -> bool:
+        """Whether enough groups are ready for a batch; which ones, `choose` knows."""
+        ready = sum(e.ready for e in self._entries.values())
+        return ready >= min(self.size, len(self._entries))
+
     # The stream -----------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -150,7 +161,7 @@ class AsynchronousSource(BatchSource):
             while not self._end.is_set():
                 self.collector.poll(POLL_S)
                 with self._changed:
-                    if self._receive():
+                    if self._receive() and self._may_do:
                         self._changed.notify_all()
         except Exception as failure:
             with self._changed:

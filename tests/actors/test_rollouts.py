@@ -56,8 +56,7 @@ def _take(pool: RolloutPool, count: int, deadline_s: float = 60) -> list[Sampled
     found: list[Sampled] = []
     end = time.monotonic() + deadline_s
     while len(found) < count:
-        ready_of(pool.refs(), 0.2)
-        found += pool.take()
+        found += pool.take(ready_of(pool.refs(), 0.2))
         assert time.monotonic() < end, found
     return found
 

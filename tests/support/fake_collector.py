@@ -43,6 +43,10 @@ class FakeCollector:
                 self._open.append((ticket, prompt, seed, spec.num_samples, self.version, inbox))
             return tickets
 
+    def oldest_version(self, ticket: int) -> int | None:
+        with self._lock:
+            return next((began for t, _, _, _, began, _ in self._open if t == ticket), None)
+
     def poll(self, timeout_s: float) -> None:
         time.sleep(self.pause_s or 0.0005)
         with self._lock:
