@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
-from medray.data.templates.registry import Stops
 from medray.engines.base import Generated, NamedArray
 from medray.engines.vllm_sampler import Sampler, request_params
 from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
