@@ -102,15 +102,16 @@ class Response:
     logp: Floats  # [T] nats, under the policy and the temperature that sampled each token
     text: str
     finish_reason: FinishReason
+    versions: TokenIds | None = None  # [T] of the policy that sampled each token, where they differ
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
-    """All G responses to one prompt, sampled under one policy version."""
+    """All G responses to one prompt, sampled under one policy version or, with updates in flight, several."""
 
     prompt: Prompt
     responses: tuple[Response, ...]
-    policy_version: int
+    policy_version: int  # the oldest that sampled any of the tokens
     worker: str = ""
 
 
@@ -122,9 +123,10 @@ class GroupMeta:
     num_prompt_tokens: int
     num_response_tokens: tuple[int, ...]  # [G]
     num_stopped: int
-    policy_version: int
+    policy_version: int  # the oldest that sampled any of the tokens
     worker: str
     num_cached_tokens: int = 0
+    newest_version: int = -1  # -1: all tokens are of policy_version
 
     @property
     def num_tokens(self) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from medray.actors.incidents import Incidents
-from medray.actors.wait import Ref, fetch, gather
+from medray.actors.wait import Ref, fetch, gather, ready_of
 from medray.config.grpo import GrpoJob
 from medray.errors import DeadlineExceeded, GraderError, WorkerLost
 from medray.types import Floats, GroupScore
@@ -28,7 +29,6 @@ class _Ticket:
     prompt_id: str
     group: Ref
     grader: int
-    ref: Ref
     tries: int = 1
 
 
@@ -37,7 +37,7 @@ class _Again(Exception):
 
 
 class GraderPool:
-    """All graders. Groups go to them in turn; a dead grader is replaced and its groups are graded again."""
+    """All graders. A dead one is replaced and its groups are graded again."""
 
     def __init__(
         self, spawn: Callable[[int], Any], num_graders: int, job: GrpoJob, incidents: Incidents
@@ -49,17 +49,30 @@ class GraderPool:
         self.incidents = incidents
         self.restarts_left = job.scale.max_restarts
         self._tickets: dict[Ref, _Ticket] = {}
+        self._load = [0] * num_graders  # groups with each
+        self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
+        self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
         self._record: tuple[_Rows, Ref] | None = None
+        self._lock = threading.RLock()
 
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
-        """Start grading a group."""
-        grader = index % len(self.graders)
-        self._open(
-            _Ticket(index, prompt_id, group, grader, self.graders[grader].score.remote(group))
-        )
+        """Start grading a group, by the grader with the fewest to judge."""
+        with self._lock:
+            grader = min(range(len(self.graders)), key=self._load.__getitem__)
+            if not self._load[grader]:
+                self._since[grader] = time.monotonic()
+            self._send(_Ticket(index, prompt_id, group, grader))
 
-    def results(self) -> dict[int, GroupScore | None]:
-        """Wait for everything submitted; scores by index, None for a group that was dropped.
+    def refs(self) -> list[Ref]:
+        """What to wait for: one of these is ready when `take` has something to do."""
+        with self._lock:
+            return list(self._tickets)
+
+    def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
+        """Verdicts that have come, by index, None for a group that was dropped.
+
+        Args:
+            ready: which of `refs` are; others are passed over.
 
         Raises:
             GraderError: a group could not be judged in `grading.retries` further tries, and `grading.on_failure`
@@ -67,26 +80,42 @@ class GraderPool:
             DeadlineExceeded: a verdict is late; names grader and prompt.
         """
         scores: dict[int, GroupScore | None] = {}
-        end = time.monotonic() + self.deadlines.grade_s
-        while self._tickets:
-            ready, _ = ray.wait(list(self._tickets), timeout=max(0.0, end - time.monotonic()))
-            if not ready:
-                late = ", ".join(
-                    f"grader-{t.grader} (prompt {t.prompt_id})" for t in self._tickets.values()
-                )
-                names = tuple(sorted({f"grader-{t.grader}" for t in self._tickets.values()}))
-                self._tickets.clear()
-                raise DeadlineExceeded(
-                    f"grade: no answer from {late} within {self.deadlines.grade_s:g} s", names
-                )
+        with self._lock:
             for ref in ready:
-                ticket = self._tickets.pop(ref)
+                if (ticket := self._tickets.pop(ref, None)) is None:
+                    continue
+                self._since[ticket.grader] = time.monotonic()
+                self._load[ticket.grader] -= 1
                 try:
-                    scores[ticket.index] = self._verdict(ticket)
+                    scores[ticket.index] = self._verdict(ticket, ref)
                 except _Again:
-                    ticket.ref = self.graders[ticket.grader].score.remote(ticket.group)
-                    self._open(ticket)
+                    self._send(ticket)
+            self._require_progress()
         return scores
+
+    def results(self) -> dict[int, GroupScore | None]:
+        """Wait for everything submitted; verdicts by index."""
+        scores: dict[int, GroupScore | None] = {}
+        while refs := self.refs():
+            scores |= self.take(ready_of(refs, 1.0))
+        return scores
+
+    def _require_progress(self) -> None:
+        limit, now = self.deadlines.grade_s, time.monotonic()
+        if now < self._look_again:
+            return
+        self._look_again = now + 1
+        late = [t for t in self._tickets.values() if now - self._since[t.grader] > limit]
+        if late:
+            self._tickets.clear()
+            texts = ", ".join(f"grader-{t.grader} (prompt {t.prompt_id})" for t in late)
+            names = tuple(sorted({f"grader-{t.grader}" for t in late}))
+            raise DeadlineExceeded(f"grade: no answer from {texts} within {limit:g} s", names)
+
+    def _send(self, ticket: _Ticket) -> None:
+        ref = self.graders[ticket.grader].score.remote(ticket.group)
+        self._tickets[ref] = ticket
+        self._load[ticket.grader] += 1
 
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
         """Write the step's rollouts to the run folder while training goes on."""
@@ -104,17 +133,18 @@ class GraderPool:
                 gather({name: ref}, deadline_s=self.deadlines.save_s, doing=doing)
                 self._record = None
             except WorkerLost as loss:
-                self._replace(rows[0] % len(self.graders), loss)
+                with self._lock:
+                    self._replace(rows[0] % len(self.graders), loss)
                 self.incidents.add("death", name, doing, "written again")
                 self._record = (rows, self._write(rows))
 
     def _write(self, rows: _Rows) -> Ref:
         return self.graders[rows[0] % len(self.graders)].record.remote(*rows)
 
-    def _verdict(self, ticket: _Ticket) -> GroupScore | None:
+    def _verdict(self, ticket: _Ticket, ref: Ref) -> GroupScore | None:
         name = f"grader-{ticket.grader}"
         try:
-            return fetch(ticket.ref, name=name, doing="grade")
+            return fetch(ref, name=name, doing="grade")
         except WorkerLost as loss:
             self._replace(ticket.grader, loss)
             self.incidents.add("death", name, "grade", f"prompt {ticket.prompt_id} graded again")
@@ -144,6 +174,3 @@ class GraderPool:
             )
         except WorkerLost:
             return False
-
-    def _open(self, ticket: _Ticket) -> None:
-        self._tickets[ticket.ref] = ticket

@@ -1,17 +1,25 @@
-"""One vLLM engine as a Ray actor."""
+"""One vLLM engine as a Ray actor.
+
+One thread serves: it steps the engine and hands out groups as they become whole. Everything else that is asked of
+the actor comes as a letter, which that thread opens between two steps, so weights can change and prompts can join
+while responses are under way.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from medray.actors.lookout import Placed
+from medray.actors.mailbox import Mailbox
 from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
 from medray.config.grpo import GrpoJob
+from medray.engines.base import Generated
 from medray.errors import ModelError, WeightSyncError
 from medray.models.tokenizer import max_positions
 from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, WeightManifest
@@ -19,13 +27,25 @@ from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, W
 MIN_MODEL_LEN = 128  # room for the probe
 
 
-@ray.remote
+@dataclass(frozen=True)
+class Ask:
+    """One group to sample."""
+
+    ticket: int  # by which the driver knows it
+    prompt: Prompt
+    seed: int
+    spec: GenerateSpec
+
+
+@ray.remote(concurrency_groups={"mail": 1})  # pyright: ignore[reportCallIssue]
 class RolloutActor(Placed):
     """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
 
     def __init__(self, job: GrpoJob, index: int) -> None:
         self.job = job
         self.name = f"rollout-{index}"
+        self.mail = Mailbox()
+        self.asked: dict[int, Ask] = {}
 
     def start(self) -> Started:
         """Load the engine."""
@@ -63,57 +83,86 @@ class RolloutActor(Placed):
             )
         return longest
 
+    def serve(self) -> Iterator[Any]:
+        """Stream, for each group that becomes whole, the `RolloutGroup` and then (its ticket, `GroupMeta`). Never ends.
+
+        Raises:
+            WeightSyncError: something was asked under weights that the engine does not hold.
+        """
+        while True:
+            self.mail.open(wait=not self.engine.busy)
+            if self.engine.busy:
+                for done in self.engine.step():
+                    yield from self._hand_out(done)
+
+    @ray.method(concurrency_group="mail")
+    def submit(self, asks: Sequence[Ask], version: int) -> None:
+        """Have groups sampled, to begin under weights `version`."""
+        self.mail.post(lambda: self._submit(asks, version))
+
+    @ray.method(concurrency_group="mail")
     def load(self, published: PublishedWeights) -> float:
         """Take `published` as one verified transaction; returns the probe's gap in nats."""
         deadline = self.job.deadlines.sync_s
-        return self.engine.load_weights(
-            published.manifest, arrays(published, deadline_s=deadline), tolerance=self.job.tolerance
+        return self._call(
+            lambda: self.engine.load_weights(
+                published.manifest,
+                arrays(published, deadline_s=deadline),
+                tolerance=self.job.tolerance,
+            )
         )
 
+    @ray.method(concurrency_group="mail")
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction whose tensors another process sends (nccl, ipc)."""
-        self.engine.begin_update(probe)
+        self._call(lambda: self.engine.begin_update(probe))
 
+    @ray.method(concurrency_group="mail")
     def transfer(self, method: str, *arguments: Any) -> None:
         """One call of vLLM's weight-transfer protocol, made by the sender."""
-        self.engine.transfer(method, *arguments)
+        self._call(lambda: self.engine.transfer(method, *arguments))
 
+    @ray.method(concurrency_group="mail")
     def end_sync(self, manifest: WeightManifest) -> float:
         """Close the transaction; returns the probe's gap in nats."""
-        return self.engine.end_update(manifest, tolerance=self.job.tolerance)
+        return self._call(lambda: self.engine.end_update(manifest, tolerance=self.job.tolerance))
 
+    @ray.method(concurrency_group="mail")
     def sleep(self) -> None:
         """Free the accelerator for the learner that shares it."""
-        self.engine.sleep()
+        self._call(lambda: self.engine.sleep())
 
+    @ray.method(concurrency_group="mail")
     def wake(self) -> None:
         """Take the accelerator's memory back."""
-        self.engine.wake()
+        self._call(lambda: self.engine.wake())
 
-    def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, version: int
-    ) -> Iterator[Any]:
-        """Stream, for each prompt as it completes, the `RolloutGroup` and then (its index in `prompts`, `GroupMeta`).
+    def _call(self, letter: Any) -> Any:
+        deadlines = self.job.deadlines
+        return self.mail.call(letter, deadline_s=deadlines.start_s + deadlines.sync_s)
 
-        Raises:
-            WeightSyncError: the engine does not hold `version`.
-        """
+    def _submit(self, asks: Sequence[Ask], version: int) -> None:
         if self.engine.version != version:
             raise WeightSyncError(
                 f"{self.name} holds weights {self.engine.version}, not {version}: it must not serve"
             )
-        if self.job.deterministic:
+        if self.job.deterministic and not self.engine.busy:
             self.engine.reset_cache()
-        for done in self.engine.generate(prompts, seeds, spec):
-            prompt = prompts[done.index]
-            meta = GroupMeta(
-                prompt_id=prompt.record.id,
-                num_prompt_tokens=len(prompt.token_ids),
-                num_response_tokens=tuple(len(r.token_ids) for r in done.responses),
-                num_stopped=sum(r.finish_reason == "stop" for r in done.responses),
-                policy_version=version,
-                worker=self.name,
-                num_cached_tokens=done.num_cached_tokens,
-            )
-            yield RolloutGroup(prompt, done.responses, version, self.name)
-            yield done.index, meta
+        for ask in asks:
+            self.asked[ask.ticket] = ask
+            self.engine.submit(ask.ticket, ask.prompt, ask.seed, ask.spec)
+
+    def _hand_out(self, done: Generated) -> Iterator[Any]:
+        prompt = self.asked.pop(done.index).prompt
+        meta = GroupMeta(
+            prompt_id=prompt.record.id,
+            num_prompt_tokens=len(prompt.token_ids),
+            num_response_tokens=tuple(len(r.token_ids) for r in done.responses),
+            num_stopped=sum(r.finish_reason == "stop" for r in done.responses),
+            policy_version=done.oldest_version,
+            worker=self.name,
+            num_cached_tokens=done.num_cached_tokens,
+            newest_version=done.newest_version,
+        )
+        yield RolloutGroup(prompt, done.responses, done.oldest_version, self.name)
+        yield done.index, meta

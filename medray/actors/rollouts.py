@@ -2,65 +2,38 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
-from medray.actors.health import State, advance
+from medray.actors.health import State
 from medray.actors.incidents import Incidents
+from medray.actors.member import Member, Sampled
 from medray.actors.published import PublishedWeights
+from medray.actors.rollout import Ask
 from medray.actors.scaling import Scaler
-from medray.actors.wait import Ref, fetch, gather
+from medray.actors.wait import Ref, fetch, gather, ready_of
 from medray.config.grpo import GrpoJob
 from medray.errors import DeadlineExceeded, WorkerLost
-from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, WeightManifest
+from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
-
-@dataclass(frozen=True)
-class Sampled:
-    """A complete group: its place in the order, what the driver may know, and where the tokens are."""
-
-    index: int
-    meta: GroupMeta
-    group: Ref
-
-
-@dataclass
-class Member:
-    """One place for a worker, and whoever holds it now."""
-
-    name: str
-    index: int
-    handle: Any
-    state: State = State.STALE
-    coming: Ref | None = None  # the start or the load that is under way
-    taking: int = -1  # version of the weights that a load under way brings
-
-    def to(self, state: State) -> None:
-        """Move to another state."""
-        self.state = advance(self.state, state)
-
-
-@dataclass
-class _Order:
-    member: Member
-    stream: Any  # ray.ObjectRefGenerator
-    indices: list[int]
-    done: set[int] = field(default_factory=set)
-
-    @property
-    def left(self) -> list[int]:
-        return [i for i in self.indices if i not in self.done]
+MAX_FAILURES = (
+    3  # of workers, with the same group in flight, before the group is taken for the reason
+)
 
 
 class RolloutPool:
-    """All rollout workers. A dead one costs the groups it had in flight, which others sample again with the same seeds.
+    """All rollout workers. A group goes to the least loaded one, whole, so that its prompt is computed once.
 
-    Its replacement serves only after it has taken and proved the newest weights.
+    A dead worker costs the groups it had in flight, which others sample again with the same seeds. Its replacement
+    serves only after it has taken and proved the newest weights.
     """
 
     def __init__(
@@ -72,41 +45,189 @@ class RolloutPool:
         self.incidents = incidents
         self.restarts_left = job.scale.max_restarts
         self.can_revive = job.sync.backend == "object_store"
+        self.in_flight = bool(job.rollout.max_lag)
+        self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs
         self.newest: PublishedWeights | None = None
         self.version = -1
         self.asleep = False
+        self._gap = 0.0  # largest of the newest weights' probes
+        self._tickets = itertools.count()
+        self._queue: deque[Ask] = deque()  # asked for, not with any worker
+        self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
+        self._began: dict[
+            int, int
+        ] = {}  # ticket -> version of the weights when it went to a worker
+        self._failures: Counter[int] = Counter()
+        self._look_again = 0.0  # when to look for late groups next, monotonic seconds
+        self._lock = threading.RLock()
         self.scaler = Scaler(self, job.out)
 
     @property
     def workers(self) -> dict[str, Any]:
         """Handles of the workers that are up."""
-        up = (State.STALE, State.SERVING)
-        return {m.name: m.handle for m in self.members if m.state in up}
+        return {m.name: m.handle for m in self.members if m.state in (State.STALE, State.SERVING)}
+
+    def start(self) -> dict[str, Ref]:
+        """Have every worker load its model and then serve; refs of the former by name."""
+        return {m.name: m.start() for m in self.members}
+
+    # Sampling --------------------------------------------------------------------------------
+
+    def submit(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
+    ) -> list[int]:
+        """Have a group sampled for every prompt; returns their tickets."""
+        with self._lock:
+            asks = [
+                Ask(next(self._tickets), prompt, seed, spec)
+                for prompt, seed in zip(prompts, seeds, strict=True)
+            ]
+            now = time.monotonic()
+            self._asked |= {ask.ticket: now for ask in asks}
+            self._queue.extend(asks)
+            self.follow_scale()
+            self._settle()
+            self._dispatch()
+            return [ask.ticket for ask in asks]
+
+    def oldest_version(self, ticket: int) -> int | None:
+        """The oldest version that a token of a group to come may be of: the newest, while it waits for a worker."""
+        with self._lock:
+            return self._began.get(ticket, self.version) if ticket in self._asked else None
+
+    def refs(self) -> list[Any]:
+        """What to wait for: one of these is ready when `take` has something to do."""
+        with self._lock:
+            streams = [m.stream for m in self.members if m.stream is not None]
+            return streams + [m.coming for m in self.members if m.coming is not None]
+
+    def take(self, ready: Iterable[Any]) -> list[Sampled]:
+        """Groups that have become whole, in no particular order; deaths are dealt with on the way.
+
+        Args:
+            ready: which of `refs` are; nobody else may have taken from them since.
+
+        Raises:
+            DeadlineExceeded: a group did not come within the deadline; names who is late.
+            WorkerLost: a worker died and may not be replaced any more.
+        """
+        found: list[Sampled] = []
+        with self._lock:
+            self._settle()
+            streams = {m.stream: m for m in self.members if m.stream is not None}
+            for stream in ready:
+                member = streams.get(stream)
+                if member is not None and (sampled := self._next(member)) is not None:
+                    found.append(sampled)
+            self.follow_scale()
+            self._dispatch()
+            self._require_progress()
+        return found
+
+    def _next(self, member: Member) -> Sampled | None:
+        """The next group of a worker; None when it is gone."""
+        try:
+            sampled = member.next()
+        except WorkerLost as loss:
+            self._bury(member, "generate", loss)
+            return None
+        except RayTaskError as error:
+            reason = str(error).strip().splitlines()[-1]
+            self._blame(member, reason)
+            ray.kill(member.handle)
+            self._bury(member, "generate", WorkerLost(f"generate: {member.name}: {reason}"))
+            return None
+        member.release(sampled.ticket)
+        self._asked.pop(sampled.ticket)
+        self._began.pop(sampled.ticket, None)
+        self._failures.pop(sampled.ticket, None)
+        return sampled
+
+    def _dispatch(self) -> None:
+        """Give queued groups to serving workers that have room, the least loaded first."""
+        if not self._queue:
+            return
+        given: dict[int, list[Ask]] = {}
+        members = {m.index: m for m in self.members if m.state is State.SERVING}
+        loads = [(m.num_samples, i) for i, m in members.items() if not self.scaler.is_leaving(m)]
+        heapq.heapify(loads)
+        while self._queue and loads:
+            load, index = loads[0]
+            # One group more than there are seats for, so that none is ever empty.
+            size = self._queue[0].spec.num_samples
+            if self.seats is not None and load >= self.seats + size:
+                break
+            ask = self._queue.popleft()
+            members[index].hold(ask)
+            self._began[ask.ticket] = self.version
+            heapq.heapreplace(loads, (load + size, index))
+            given.setdefault(index, []).append(ask)
+        for index, asks in given.items():
+            members[index].handle.submit.remote(asks, self.version)
+
+    def _require_progress(self) -> None:
+        limit, now = self.deadlines.generate_s, time.monotonic()
+        if now < self._look_again:
+            return
+        self._look_again = now + 1
+        if not any(now - asked > limit for asked in self._asked.values()):
+            return
+        late = [m for m in self.members if m.held]
+        texts = [f"{m.name} ({len(m.held)} prompts)" for m in late]
+        texts += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
+        raise DeadlineExceeded(
+            f"generate: no answer from {', '.join(texts) or 'any worker'} within {limit:g} s",
+            tuple(m.name for m in late),
+        )
 
     # Weights ---------------------------------------------------------------------------------
 
     def load(self, published: PublishedWeights) -> float:
-        """Give every worker the weights, in parallel; returns the largest probe gap in nats."""
-        self.newest, self.version = published, published.version
-        self._settle()
-        calls = {}
-        for member in self._up():
-            member.state = State.STALE
-            calls[member.name] = member.handle.load.remote(published)
-        gaps: list[float] = []
-        for member in [m for m in self.members if m.name in calls]:
-            try:
-                doing = f"weight sync {published.version}"
-                got = gather(
-                    {member.name: calls[member.name]}, deadline_s=self.deadlines.sync_s, doing=doing
+        """Give every worker the weights, in parallel; returns the largest probe gap in nats.
+
+        In flight, workers take them between two steps, in the middle of their responses, and nobody waits: the gap
+        returned is that of the weights before.
+        """
+        first = self.newest is None
+        self._await_loads()
+        with self._lock:
+            before, self._gap = self._gap, 0.0
+            self.newest, self.version = published, published.version
+            for member in self._up():
+                member.state = State.STALE
+                self._give_weights(member)
+        if self.in_flight and not first:
+            return before
+        self._await_loads()
+        return self._gap
+
+    def _give_weights(self, member: Member) -> None:
+        assert self.newest is not None
+        member.taking = self.version
+        member.wait_for(member.handle.load.remote(self.newest))
+
+    def _await_loads(self) -> None:
+        """Wait until every worker that is up has the newest weights, and one serves."""
+        began = time.monotonic()
+        while True:
+            with self._lock:
+                self._settle()
+                loading = [
+                    m for m in self.members if m.state is State.STALE and m.coming is not None
+                ]
+                starting = [m for m in self.members if m.state is State.STARTING]
+                served = self.newest is None or any(m.state is State.SERVING for m in self.members)
+            if not loading and served:
+                return
+            waiting, limit = loading or starting, self.deadlines.sync_s
+            limit = self.deadlines.sync_s if loading else self.deadlines.start_s
+            if time.monotonic() - began > limit:
+                names = [m.name for m in waiting]
+                raise DeadlineExceeded(
+                    f"weight sync {self.version}: no answer from {', '.join(names)} within {limit:g} s",
+                    tuple(names),
                 )
-                gaps.append(got[member.name])
-                member.to(State.SERVING)
-            except WorkerLost as loss:
-                self._bury(member, f"weight sync {published.version}", "nothing", loss)
-        while not any(m.state is State.SERVING for m in self.members):
-            self._await_returns(time.monotonic() + self.deadlines.start_s)
-        return max(gaps, default=0.0)
+            ready_of([m.coming for m in waiting if m.coming is not None], 0.2)
 
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction on every worker, for tensors that the learner will send."""
@@ -115,9 +236,10 @@ class RolloutPool:
     def end_sync(self, manifest: WeightManifest) -> float:
         """Have every worker prove and serve the weights it was sent; the largest gap in nats."""
         gaps = self._all("end_sync", manifest, doing=f"weight sync {manifest.version}")
-        self.version = manifest.version
-        for member in self._up():
-            member.state = State.SERVING
+        with self._lock:
+            self.version = manifest.version
+            for member in self._up():
+                member.state = State.SERVING
         return max(gaps.values())
 
     def sleep(self) -> None:
@@ -132,93 +254,16 @@ class RolloutPool:
             self._all("wake", doing="wake")
             self.asleep = False
 
-    # Sampling --------------------------------------------------------------------------------
-
-    def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
-    ) -> Iterator[Sampled]:
-        """Sample every prompt; groups are yielded as they complete, in no particular order.
-
-        Raises:
-            DeadlineExceeded: not all came within the deadline; names who is late.
-            WorkerLost: a worker died and may not be replaced any more.
-        """
-        end = time.monotonic() + self.deadlines.generate_s
-        waiting: deque[int] = deque()
-        self.scaler.follow(busy=set())
-        self._settle()
-        serving = [m for m in self.members if m.state is State.SERVING]
-        orders: dict[Any, _Order] = {}
-
-        def give(member: Member, indices: list[int]) -> None:
-            chosen = [prompts[i] for i in indices], [seeds[i] for i in indices]
-            stream = member.handle.generate.options(num_returns="streaming").remote(
-                *chosen, spec, self.version
-            )
-            orders[stream] = _Order(member, stream, indices)
-
-        for place, member in enumerate(serving):
-            indices = list(range(place, len(prompts), len(serving)))
-            if indices:
-                give(member, indices)
-        while orders or waiting:
-            self._settle()
-            self.scaler.follow(busy={o.member.name for o in orders.values()})
-            if waiting and (idle := self._idle(orders)) is not None:
-                give(idle, list(waiting))
-                waiting.clear()
-            for order in self._ready(orders, end):
-                try:
-                    sampled = self._next(order)
-                except WorkerLost as loss:
-                    del orders[order.stream]
-                    waiting.extend(order.left)
-                    cost = f"{len(order.left)} of {len(order.indices)} groups sampled again"
-                    self._bury(order.member, "generate", cost, loss)
-                    continue
-                if sampled is None:
-                    del orders[order.stream]
-                else:
-                    order.done.add(sampled.index)
-                    yield sampled
-
-    def _ready(self, orders: dict[Any, _Order], end: float) -> list[_Order]:
-        coming = [m.coming for m in self.members if m.coming is not None]
-        left = end - time.monotonic()
-        ready, _ = ray.wait([*orders, *coming], timeout=max(0.0, left), fetch_local=False)
-        if not ready:
-            late = [f"{o.member.name} ({len(o.left)} prompts)" for o in orders.values()]
-            late += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
-            raise DeadlineExceeded(
-                f"generate: no answer from {', '.join(late)} within {self.deadlines.generate_s:g} s"
-            )
-        return [orders[ref] for ref in ready if ref in orders]
-
-    def _next(self, order: _Order) -> Sampled | None:
-        """The next group of an order; None at its end."""
-        name = order.member.name
-        first = next(order.stream, None)
-        if first is None:
-            assert not order.left, f"{name} ended its order with {len(order.left)} groups missing"
-            return None
-        second = next(order.stream, None)
-        if second is None:  # a stream that breaks ends in one ref, which holds the reason
-            fetch(first, name=name, doing="generate")
-        local, meta = fetch(second, name=name, doing="generate")
-        return Sampled(order.indices[local], meta, first)
-
-    def _idle(self, orders: dict[Any, _Order]) -> Member | None:
-        """The serving worker with the fewest groups to come, if any is serving."""
-        load = {o.member.name: len(o.left) for o in orders.values()}
-        serving = [m for m in self.members if m.state is State.SERVING]
-        return min(serving, key=lambda m: load.get(m.name, 0), default=None)
-
     # Joining and leaving ---------------------------------------------------------------------
+
+    def follow_scale(self) -> None:
+        """Take up and let go of workers as `medray scale` asks."""
+        self.scaler.follow(busy={m.name for m in self.members if m.held})
 
     def recruit(self, index: int) -> Member:
         """A new worker, on its way up."""
         member = Member(f"rollout-{index}", index, self._spawn(index), State.STARTING)
-        member.coming = member.handle.start.remote()
+        member.wait_for(member.start())
         return member
 
     def dismiss(self, member: Member) -> None:
@@ -227,49 +272,62 @@ class RolloutPool:
 
     # Death and return ------------------------------------------------------------------------
 
-    def _bury(self, member: Member, doing: str, cost: str, loss: WorkerLost) -> None:
-        """Record a death and start the replacement."""
+    def _blame(self, member: Member, reason: str) -> None:
+        """Count a failure against every group that was in flight where it happened."""
+        self._failures.update(member.held.keys())
+        for ticket, ask in member.held.items():
+            if self._failures[ticket] >= MAX_FAILURES:
+                raise WorkerLost(
+                    f"generate: {MAX_FAILURES} workers failed with prompt {ask.prompt.record.id} in flight: {reason}"
+                )
+
+    def _bury(self, member: Member, doing: str, loss: WorkerLost) -> None:
+        """Record a death, put its groups first in the queue, and start the replacement."""
         if not self.can_revive or self.restarts_left <= 0:
             raise loss
         self.restarts_left -= 1
+        lost = len(member.held)
+        cost = f"{lost} groups sampled again" if lost else "nothing"
         self.incidents.add("death", member.name, doing, cost)
+        for ask in reversed(member.lose()):
+            self._queue.appendleft(ask)
+            self._asked[ask.ticket] = time.monotonic()
+            self._began.pop(ask.ticket, None)
         member.to(State.DEAD)
         member.handle = self._spawn(member.index)
         member.to(State.STARTING)
-        member.taking = -1
-        member.coming = member.handle.start.remote()
+        member.taking, member.returning = -1, True
+        member.wait_for(member.start())
 
     def _settle(self) -> None:
         """Take note of starts and loads that have ended, without waiting for any."""
-        for member in self.members:
-            if member.coming is None or not ray.wait([member.coming], timeout=0)[0]:
-                continue
-            done, member.coming = member.coming, None
+        coming = {m.coming: m for m in self.members if m.coming is not None}
+        for ref in ready_of(list(coming), 0):
+            member = coming[ref]
+            member.coming = None
+            doing = "start" if member.state is State.STARTING else f"weight sync {member.taking}"
             try:
-                fetch(done, name=member.name, doing=member.state.value)
+                answer = fetch(ref, name=member.name, doing=doing)
             except WorkerLost as loss:
-                self._bury(member, member.state.value, "nothing", loss)
+                self._bury(member, doing, loss)
                 continue
             if member.state is State.STARTING:
                 member.to(State.STALE)
-            if member.taking == self.version:
-                member.to(State.SERVING)
-                self.incidents.add("restart", member.name, f"weights {self.version}", "nothing")
-            elif self.newest is not None:
-                member.taking = self.version
-                member.coming = member.handle.load.remote(self.newest)
+            elif member.taking == self.version:
+                self._gap = max(self._gap, answer)
+                self._serve(member)
+            if member.state is State.STALE and self.newest is not None:
+                self._give_weights(member)
 
-    def _await_returns(self, end: float) -> None:
-        coming = [m.coming for m in self.members if m.coming is not None]
-        if not coming or not ray.wait(coming, timeout=max(0.0, end - time.monotonic()))[0]:
-            names = ", ".join(m.name for m in self.members)
-            raise DeadlineExceeded(f"no rollout worker came back within its deadline: {names}")
-        self._settle()
+    def _serve(self, member: Member) -> None:
+        member.to(State.SERVING)
+        if member.returning:
+            member.returning = False
+            self.incidents.add("restart", member.name, f"weights {self.version}", "nothing")
 
     def _up(self) -> list[Member]:
-        return [
-            m for m in self.members if m.state in (State.STALE, State.SERVING) and m.coming is None
-        ]
+        up = (State.STALE, State.SERVING)
+        return [m for m in self.members if m.state in up and m.coming is None]
 
     def _all(self, method: str, *arguments: Any, doing: str) -> dict[str, Any]:
         calls = {m.name: getattr(m.handle, method).remote(*arguments) for m in self._up()}

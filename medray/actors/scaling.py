@@ -9,7 +9,8 @@ from medray.actors.health import State
 from medray.observability.control import Wanted, report_workers
 
 if TYPE_CHECKING:
-    from medray.actors.rollouts import Member, RolloutPool
+    from medray.actors.member import Member
+    from medray.actors.rollouts import RolloutPool
 
 
 class Scaler:
@@ -35,7 +36,7 @@ class Scaler:
         asked = self.wanted.rollouts()
         if asked is not None:
             self._change(asked)
-        for member in [m for m in self.pool.members if self._is_leaving(m) and m.name not in busy]:
+        for member in [m for m in self.pool.members if self.is_leaving(m) and m.name not in busy]:
             self.pool.members.remove(member)
             self.pool.dismiss(member)
             self.pool.incidents.add("scale", member.name, "leave", "nothing")
@@ -58,7 +59,7 @@ class Scaler:
                 pool.members.append(pool.recruit(index))
                 pool.incidents.add("scale", f"rollout-{index}", "join", "nothing")
 
-    def _is_leaving(self, member: Member) -> bool:
+    def is_leaving(self, member: Member) -> bool:
         """Workers beyond the number wanted leave, as long as others serve."""
         serving = [
             m for m in self.pool.members if m.state is State.SERVING and m.index < self.num_workers

@@ -106,7 +106,7 @@ class Workers:
             actor_name("learner", r): a.start.remote(address, checkpoint)
             for r, a in enumerate(learners.ranks)
         }
-        starting |= {m.name: m.handle.start.remote() for m in rollouts.members}
+        starting |= rollouts.start()
         starting |= {actor_name("reference", i): a.start.remote() for i, a in enumerate(references)}
         starting |= {
             actor_name("grader", i): a.start.remote() for i, a in enumerate(graders.graders)

@@ -96,6 +96,16 @@ class GrpoJob(Section):
             raise ValueError(
                 f"evaluation.num_items={self.evaluation.num_items} exceeds data.num_eval={self.data.num_eval}"
             )
+        if rollout.max_lag:
+            if self.deterministic:
+                raise ValueError(
+                    f"rollout.max_lag={rollout.max_lag} lets weights change in mid-response, which no second "
+                    "run repeats: set deterministic=false, or rollout.max_lag=0"
+                )
+            if scale.colocate:
+                raise ValueError(
+                    f"rollout.max_lag={rollout.max_lag} overlaps what scale.colocate lets take turns: unset one of them"
+                )
         if self.model.lora is not None and self.model.lora.dropout > 0:
             raise ValueError(
                 "model.lora.dropout > 0 would make the learner score another policy than is sampled: set it to 0"

@@ -43,6 +43,9 @@ class RolloutConfig(Section):
     """Must stay 0 for training."""
     min_p: float = Field(default=0.0, ge=0, le=1)
     """Must stay 0 for training."""
+    max_lag: int | None = Field(default=None, ge=0)
+    """None: generation and training take turns. A number: they overlap, weights change in the middle of responses, and
+    no group that is trained on began more than so many versions before (0 gives the figures of taking turns)."""
     stop: tuple[str, ...] = ()
     """Strings that end a response, besides the model's own stop token."""
     engine: EngineConfig = EngineConfig()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
-from medray.data.stream import PromptStream
+from medray.drivers.asynchronous import open_source
 from medray.drivers.batch import minibatches, rollout_metrics
 from medray.drivers.evaluate import Evaluator
-from medray.drivers.sampling import BatchSource
 from medray.drivers.signal import SignalWatch
 from medray.drivers.steps import Run, due
 from medray.observability.meters import Meters
 
 
 def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
-    """On-policy training without a critic; one policy version a step.
+    """Training without a critic; one policy version a step, sampled in turn or ahead (`rollout.max_lag`).
 
     Everything slow happens behind `workers`; this function says in which order. Continues from `run.resume`.
 
@@ -22,8 +21,6 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         DivergedError: a gradient is not finite; the last checkpoint is untouched.
         WeightSyncError, DeadlineExceeded, WorkerLost, GraderError: named by whoever noticed.
     """
-    stream = PromptStream(run.prompts.train, job.seed, position=run.prompt_position)
-    source = BatchSource(job, workers.collector, stream)
     timer, signal = run.timer, SignalWatch(job, run.console)
     evaluator = Evaluator(job, workers.collector, run.prompts.held_out)
     workers.sync(run.first_step)
@@ -32,28 +29,34 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         run.sink.evaluation(0, evaluator())
         run.startup.mark("evaluation")
 
-    timer.start_step()
-    for step in range(run.first_step + 1, job.num_steps + 1):
-        with timer("rollout"):
-            batch = source.next_batch()
-        signal.watch(step, batch.advantages)
+    with open_source(job, workers.collector, run) as source:
+        source.weights_are(run.first_step)
+        timer.start_step()
+        for step in range(run.first_step + 1, job.num_steps + 1):
+            with timer("rollout"):
+                batch = source.next_batch()
+            signal.watch(step, batch.advantages)
 
-        with timer("update"):
-            meters = Meters()
-            for items, metas in minibatches(batch, job.algorithm, workers.learners.old_logprobs):
-                meters.merge(workers.update(items, metas))
-        with timer("sync"):
-            gap = workers.sync(step)
-        with timer("record"):
-            if job.logging.rollouts:
-                workers.graders.record(step, batch.sampled, batch.sampled_advantages)
-        if due(step, job.evaluation.every, job.num_steps):
-            with timer("evaluate"):
-                run.sink.evaluation(step, evaluator())
-        metrics = meters.values() | rollout_metrics(batch) | workers.incidents.drain()
-        run.record(step, metrics | {"sync/max_logprob_gap": gap})
-        if due(step, job.checkpoint.every, job.num_steps):
-            with timer("save"):  # the next step's: a checkpoint must not be ahead of its metrics
-                workers.graders.finish_records()
-                run.copy_files()
-                workers.learners.save(step, {"prompt_position": stream.position})
+            with timer("update"):
+                meters = Meters()
+                for items, metas in minibatches(
+                    batch, job.algorithm, workers.learners.old_logprobs
+                ):
+                    meters.merge(workers.update(items, metas))
+            with timer("sync"):
+                gap = workers.sync(step)
+                source.weights_are(step)
+            with timer("record"):
+                if job.logging.rollouts:
+                    workers.graders.record(step, batch.sampled, batch.sampled_advantages)
+            if due(step, job.evaluation.every, job.num_steps):
+                with timer("evaluate"):
+                    run.sink.evaluation(step, evaluator())
+            metrics = meters.values() | rollout_metrics(batch) | workers.incidents.drain()
+            run.record(step, metrics | {"sync/max_logprob_gap": gap})
+            if due(step, job.checkpoint.every, job.num_steps):
+                # The next step's: a checkpoint must not be ahead of its metrics.
+                with timer("save"):
+                    workers.graders.finish_records()
+                    run.copy_files()
+                    workers.learners.save(step, source.position)

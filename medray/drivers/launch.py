@@ -95,6 +95,7 @@ def _train(
         if resume:
             drop_rollouts_after(job.out, resume.step)
             run.first_step, run.prompt_position = resume.step, resume.prompt_position
+            run.prompts_ahead = resume.prompts_ahead
         started = workers.wait_ready()
         startup.mark("actors")
         startup.note_actors({name: actor.seconds for name, actor in started.items()})

@@ -29,6 +29,7 @@ class Resume:
     checkpoint: Path
     step: int
     prompt_position: int
+    prompts_ahead: tuple[int, ...] = ()
 
 
 def find_resume(job: GrpoJob) -> Resume | None:
@@ -45,7 +46,8 @@ def find_resume(job: GrpoJob) -> Resume | None:
         raise CheckpointError(
             f"{job.out} is finished at step {scalars['step']}: raise num_steps to go on, or choose another out="
         )
-    return Resume(newest, scalars["step"], scalars["prompt_position"])
+    ahead = tuple(scalars.get("prompts_ahead", ()))
+    return Resume(newest, scalars["step"], scalars["prompt_position"], ahead)
 
 
 def require_unfinished(job: SupervisedJob, num_steps: int | None = None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from medray.actors.collect import Collector, ScoredGroup
 from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
@@ -40,6 +43,14 @@ class BatchSource:
         self.collector = collector
         self.stream = stream
         self.spec = train_spec(job)
+
+    def weights_are(self, version: int) -> None:
+        """Told whenever the engines are given new weights."""
+
+    @property
+    def position(self) -> Mapping[str, Any]:
+        """Where the stream of prompts stands, for a checkpoint."""
+        return {"prompt_position": self.stream.position}
 
     def next_batch(self) -> Batch:
         """`rollout.prompts_per_step` groups with their advantages; fewer where graders gave some of them up."""

@@ -29,6 +29,7 @@ class Run:
     console: Console
     first_step: int = 0  # step of the checkpoint the run continues from; 0 on a fresh run
     prompt_position: int = 0
+    prompts_ahead: tuple[int, ...] = ()  # positions after that which were trained on before
     timer: StepTimer = field(default_factory=StepTimer)
     startup: Startup = field(default_factory=Startup)
     out: str | None = None  # run folder, for what is written beside the metrics
@@ -37,7 +38,8 @@ class Run:
     def record(self, step: int, metrics: dict[str, float]) -> None:
         """Hand the step's figures to the sinks and start the next step's clock."""
         seconds = self.timer.seconds()
-        rollout_s = seconds.get("time/rollout_s", 0.0)
+        overlapped = "async/lag_max" in metrics
+        rollout_s = seconds.get("time/step_s" if overlapped else "time/rollout_s", 0.0)
         if rollout_s > 0 and "rollout/tokens" in metrics:
             metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / rollout_s
         self.sink.record(step, metrics | seconds)

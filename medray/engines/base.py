@@ -18,16 +18,31 @@ NamedArray = tuple[str, npt.NDArray[Any]]
 class Generated:
     """The responses to one prompt of an order, as soon as all of them are complete."""
 
-    index: int  # position in the order
+    index: int  # the caller's key: position in the order
     responses: tuple[Response, ...]  # [G]
     num_cached_tokens: int  # prompt tokens, over the G samples, that came from the prefix cache
+    oldest_version: int = -1  # of the weights that drew any of the tokens
+    newest_version: int = -1
 
 
 class RolloutEngine(Protocol):
-    """A sampler whose weights the learner replaces between orders."""
+    """A sampler whose weights the learner replaces, between responses or in the middle of them."""
 
     version: int
     """Version of the weights held; -1 before the first verified sync."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has anything to compute."""
+        ...
+
+    def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
+        """Begin to sample `spec.num_samples` responses to a prompt."""
+        ...
+
+    def step(self) -> list[Generated]:
+        """Draw the next token of every running response; returns the groups that became whole."""
+        ...
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
@@ -39,6 +54,8 @@ class RolloutEngine(Protocol):
         self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
     ) -> float:
         """Replace all weights as one transaction and prove it with the manifest's probe.
+
+        Responses under way stand still meanwhile and go on under the new weights, their context computed anew.
 
         Returns:
             max |engine - learner| log-probability over the probe, nats.

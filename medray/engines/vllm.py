@@ -2,6 +2,9 @@
 
 Stepping the engine ourselves (rather than through a server) keeps sampling reproducible: requests enter in the
 order of the call, and weights change only between steps. CPU and GPU differ in `_engine_args` alone.
+
+Responses that are under way when new weights come are taken out of vLLM with what they have, so that the update, the
+cache reset and the probe meet an idle engine, and enter again with their tokens as part of the prompt.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ import numpy.typing as npt
 
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
-from medray.data.templates.registry import Stops
 from medray.engines.base import Generated, NamedArray
+from medray.engines.vllm_sampler import Sampler, request_params
 from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
 from medray.models.lineage import lineage_of
 from medray.models.tokenizer import named_stops
-from medray.types import GenerateSpec, Probe, Prompt, Response, WeightManifest
+from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
 MIN_BATCH_TOKENS = 4096  # prompts computed together
 BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel takes; a probe is longer than that
@@ -69,8 +72,7 @@ class VllmEngine:
         self.version = -1
         self._asleep = False
         self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
-        self._next_request = 0
-        self._stops = named_stops(model)
+        stops = named_stops(model)
         try:
             self._engine = LLMEngine.from_engine_args(
                 _engine_args(model, config, max_model_len, seed, self._backend)
@@ -79,23 +81,32 @@ class VllmEngine:
             raise ModelError(
                 f"vLLM cannot load model.path={model.path}: {_reason(error)}"
             ) from None
+        self._sampler = Sampler(self._engine, stops)
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has anything to compute."""
+        return self._sampler.busy
+
+    def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
+        """Begin to sample `spec.num_samples` responses to a prompt."""
+        self._sampler.submit(key, prompt, seed, spec)
+
+    def step(self) -> list[Generated]:
+        """Draw the next token of every running response; returns the groups that became whole."""
+        return self._sampler.step(self.version)
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
     ) -> Iterator[Generated]:
         """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
-        place: dict[str, tuple[int, int]] = {}
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            for sample in range(spec.num_samples):
-                params = _sampling_params(spec, seed + sample, self._stops)
-                place[self._submit(prompt.token_ids, params)] = (index, sample)
-        open_groups: dict[int, dict[int, Any]] = {}
-        for output in self._run(set(place)):
-            index, sample = place[_plain_id(output.request_id, place)]
-            group = open_groups.setdefault(index, {})
-            group[sample] = output
-            if len(group) == spec.num_samples:
-                yield _generated(index, open_groups.pop(index))
+            self.submit(index, prompt, seed, spec)
+        try:
+            while self.busy:
+                yield from self.step()
+        finally:
+            self._sampler.abort()  # what is left where the consumer left early
 
     def reset_cache(self) -> None:
         """Forget cached prompts, so that what is computed depends on the coming order alone."""
@@ -121,6 +132,7 @@ class VllmEngine:
 
     def begin_update(self, probe: Probe) -> None:
         """Close the engine; nothing is served from here on unless the transaction ends well."""
+        self._sampler.suspend(self.version)
         self.version = -1
         if not self._asleep:  # under the old weights, so that a forgotten cache reset shows
             self._fill_cache(probe)
@@ -134,6 +146,7 @@ class VllmEngine:
         self._reset_cache()
         gap = self._check_probe(manifest, tolerance)
         self.version = manifest.version
+        self._sampler.resume()
         return gap
 
     def sleep(self) -> None:
@@ -187,14 +200,16 @@ class VllmEngine:
 
     def _fill_cache(self, probe: Probe) -> None:
         """Have the probe's first block cached; one token of work where it still is from the last sync."""
-        self._score(probe.token_ids[: BLOCK_TOKENS + 1], _params(max_tokens=1, temperature=0.0))
+        self._sampler.score(
+            probe.token_ids[: BLOCK_TOKENS + 1], request_params(max_tokens=1, temperature=0.0)
+        )
 
     def _score_probe(self, probe: Probe) -> tuple[npt.NDArray[np.float32], int]:
         """Log-probabilities [T - 1] of the probe's tokens, and how many tokens the cache answered.
 
         Tokens that come from the cache have no log-probability of their own; they count as NaN.
         """
-        params = _params(
+        params = request_params(
             max_tokens=1,
             prompt_logprobs=0,
             temperature=1.0,
@@ -202,36 +217,13 @@ class VllmEngine:
             skip_reading_prefix_cache=False,
             detokenize=False,
         )
-        output = self._score(probe.token_ids, params)
+        output = self._sampler.score(probe.token_ids, params)
         cached = output.num_cached_tokens or 0
         if cached:
             return np.full(len(probe.logp), np.nan, dtype=np.float32), cached
         following = zip(output.prompt_logprobs[1:], probe.token_ids[1:], strict=True)
         logp = [position[int(token)].logprob for position, token in following]
         return np.array(logp, dtype=np.float32), 0
-
-    def _score(self, token_ids: Any, params: Any) -> Any:
-        return next(iter(self._run({self._submit(token_ids, params)})))
-
-    # Requests -------------------------------------------------------------------------------
-
-    def _submit(self, token_ids: Any, params: Any) -> str:
-        name = str(self._next_request)
-        self._next_request += 1
-        self._engine.add_request(name, {"prompt_token_ids": [int(t) for t in token_ids]}, params)
-        return name
-
-    def _run(self, names: set[str]) -> Iterator[Any]:
-        pending = set(names)
-        try:
-            while pending:
-                for output in self._engine.step():
-                    if output.finished:
-                        pending.discard(_plain_id(output.request_id, pending))
-                        yield output
-        finally:
-            if pending:  # the consumer left early: stop computing for it
-                self._engine.abort_request(list(pending))
 
 
 def _engine_args(
@@ -266,52 +258,6 @@ def _engine_args(
         seed=seed,
         **gpu,
     )
-
-
-def _sampling_params(spec: GenerateSpec, seed: int, stops: Stops) -> Any:
-    sampling = spec.sampling
-    return _params(
-        max_tokens=spec.max_new_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        stop=[*spec.stop, *stops.texts] or None,
-        stop_token_ids=list(stops.token_ids) or None,
-        seed=seed,
-        logprobs=0,
-    )
-
-
-def _params(**settings: Any) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **settings)
-
-
-def _generated(index: int, outputs: dict[int, Any]) -> Generated:
-    ordered = [outputs[sample] for sample in sorted(outputs)]
-    responses = tuple(_response(o.outputs[0]) for o in ordered)
-    return Generated(index, responses, sum(o.num_cached_tokens or 0 for o in ordered))
-
-
-def _response(output: Any) -> Response:
-    token_ids = np.asarray(output.token_ids, dtype=np.int32)
-    logp = np.array(
-        [
-            position[token].logprob
-            for position, token in zip(output.logprobs, output.token_ids, strict=True)
-        ],
-        dtype=np.float32,
-    )
-    reason = output.finish_reason if output.finish_reason in ("stop", "length") else "abort"
-    return Response(token_ids, logp, output.text, reason)
-
-
-def _plain_id(request_id: str, known: Iterable[str]) -> str:
-    """vLLM may append a suffix to a request's name; ours are the digits before it."""
-    return request_id if request_id in known else request_id.partition("-")[0]
 
 
 def _reason(error: Exception) -> str:

@@ -120,6 +120,7 @@ def _rows(
                 "advantage": advantage,
                 "answer": record.answer,
                 "policy_version": group.policy_version,
+                "token_versions": response.versions,
                 "worker": group.worker,
             }
 
@@ -153,6 +154,7 @@ def _schema(parts: Sequence[str]) -> pa.Schema:
             ("advantage", number),
             ("answer", text),
             ("policy_version", pa.int64()),
+            ("token_versions", pa.list_(pa.int32())),
             ("worker", text),
         ]
     )

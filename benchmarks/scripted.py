@@ -1,0 +1,172 @@
+"""Workers that sleep as real ones compute, many to a process, so that one machine can drive hundreds of them.
+
+A scripted worker decodes `slots` groups at a time; each takes its own time, drawn from the prompt's seed, and comes
+back as tokens and metadata of realistic size. Everything on the driver's side of them is the real thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+
+from medray.actors.lookout import Whereabouts, here
+from medray.actors.published import PublishedWeights
+from medray.actors.rollout import Ask
+from medray.actors.wait import Started
+from medray.observability.meters import Meters
+from medray.types import GroupMeta, GroupScore, Probe, Response, RolloutGroup, WeightManifest
+
+CALLS = 4096  # that one process holds at a time
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things take, seconds."""
+
+    slots: int = 8  # groups a worker decodes at a time
+    group_s: float = 30.0  # mean; single ones take half to one and a half times as long
+    tokens: int = 256  # a response
+    load_s: float = 1.0
+    update_s: float = 10.0
+    grade_s: float = 0.05
+
+
+def group_seconds(seed: int, pace: Pace) -> float:
+    """How long a group takes."""
+    return pace.group_s * random.Random(seed).uniform(0.5, 1.5)
+
+
+@dataclass
+class _Engine:
+    """One scripted worker inside a host."""
+
+    name: str
+    pace: Pace
+    waiting: deque[Ask] = field(default_factory=deque[Ask])
+    running: int = 0
+    version: int = -1
+    done: asyncio.Queue[tuple[Ask, int]] = field(default_factory=asyncio.Queue)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def refill(self) -> None:
+        while self.waiting and self.running < self.pace.slots:
+            self.running += 1
+            task = asyncio.ensure_future(self._decode(self.waiting.popleft()))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _decode(self, ask: Ask) -> None:
+        began = self.version
+        await asyncio.sleep(group_seconds(ask.seed, self.pace))
+        self.running -= 1
+        self.refill()
+        self.done.put_nowait((ask, began))
+
+
+@ray.remote(num_cpus=0, max_concurrency=CALLS)
+class Host:
+    """A process full of scripted workers."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self.engines: dict[int, _Engine] = {}
+
+    async def whereabouts(self, index: int) -> Whereabouts:
+        return here()
+
+    async def start(self, index: int) -> Started:
+        self.engines[index] = _Engine(f"rollout-{index}", self.pace)
+        return Started(f"rollout-{index}", 0.0)
+
+    async def submit(self, index: int, asks: Sequence[Ask], version: int) -> None:
+        engine = self.engines[index]
+        engine.waiting.extend(asks)
+        engine.refill()
+
+    async def load(self, index: int, published: PublishedWeights) -> float:
+        await asyncio.sleep(self.pace.load_s)
+        self.engines[index].version = published.version
+        return 0.0
+
+    async def serve(self, index: int) -> AsyncIterator[Any]:
+        while index not in self.engines:
+            await asyncio.sleep(0.05)
+        engine = self.engines[index]
+        while True:
+            ask, began = await engine.done.get()
+            size, count = self.pace.tokens, ask.spec.num_samples
+            response = Response(np.zeros(size, np.int32), np.zeros(size, np.float32), "", "length")
+            yield RolloutGroup(ask.prompt, (response,) * count, began, engine.name)
+            yield (
+                ask.ticket,
+                GroupMeta(
+                    ask.prompt.record.id, len(ask.prompt.token_ids), (size,) * count, 0, began,
+                    engine.name, 0, engine.version,
+                ),
+            )  # fmt: skip
+
+
+@ray.remote(num_cpus=0, max_concurrency=CALLS)
+class ScriptedGrader:
+    """Judges by the clock."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+
+    async def alive(self) -> bool:
+        return True
+
+    async def score(self, group: RolloutGroup) -> GroupScore:
+        await asyncio.sleep(self.pace.grade_s)
+        return GroupScore(tuple(float(i % 2) for i in range(len(group.responses))))
+
+
+@ray.remote(num_cpus=0)
+class ScriptedLearner:
+    """Updates by the clock."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+
+    async def update(self, items: Sequence[Any], totals: Any) -> Meters:
+        await asyncio.sleep(self.pace.update_s)
+        return Meters()
+
+    async def publish(self, version: int) -> PublishedWeights:
+        probe = Probe(np.zeros(2, np.int32), np.zeros(1, np.float32))
+        return PublishedWeights(WeightManifest(version, {}, probe), (), {})
+
+    async def save(self, step: int, scalars: Any) -> str:
+        return ""
+
+
+class Worker:
+    """What a driver holds of a scripted worker: the methods of its host, with its number put first."""
+
+    def __init__(self, host: Any, index: int) -> None:
+        for name in ("whereabouts", "start", "serve", "submit", "load"):
+            setattr(self, name, _Method(getattr(host, name), index))
+
+
+class _Method:
+    def __init__(self, method: Any, index: int) -> None:
+        self._method, self._index = method, index
+
+    def options(self, **options: Any) -> _Method:
+        return _Method(self._method.options(**options), self._index)
+
+    def remote(self, *arguments: Any) -> Any:
+        return self._method.remote(self._index, *arguments)
+
+
+def spawner(num_hosts: int, pace: Pace) -> Callable[[int], Worker]:
+    """Makes worker `i`, on the hosts in turn."""
+    hosts = [Host.remote(pace) for _ in range(num_hosts)]
+    return lambda index: Worker(hosts[index % num_hosts], index)

@@ -1,0 +1,92 @@
+"""What a rollout engine is sampling: groups of requests, each of which may outlive the weights it began under.
+
+A request that is cut by a weight update keeps its tokens, their log-probabilities and the version each was drawn
+under; it goes on as a new request whose prompt ends with those tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from medray.engines.base import Generated
+from medray.types import FinishReason, GenerateSpec, Prompt, Response
+
+
+@dataclass
+class Sample:
+    """One response under way."""
+
+    group: Group
+    number: int  # of the response in its group
+    tokens: list[int] = field(default_factory=list[int])
+    logp: list[float] = field(default_factory=list[float])
+    versions: list[int] = field(default_factory=list[int])
+    text: str = ""  # of the tokens so far, filled when the sample is cut
+    response: Response | None = None
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The prompt and what was sampled so far."""
+        return [*(int(t) for t in self.group.prompt.token_ids), *self.tokens]
+
+    @property
+    def seed(self) -> int:
+        """Of the coming part: another one after every cut, or the cut would repeat the first draws."""
+        first = self.group.seed + self.number
+        if not self.tokens:
+            return first
+        return int(np.random.SeedSequence([first, len(self.tokens)]).generate_state(1)[0] >> 1)
+
+    @property
+    def tokens_left(self) -> int:
+        """How many more tokens may come."""
+        return self.group.spec.max_new_tokens - len(self.tokens)
+
+    def extend(self, tokens: Sequence[int], logp: Sequence[float], version: int) -> None:
+        """Add a part drawn under one version."""
+        self.tokens += tokens
+        self.logp += logp
+        self.versions += [version] * len(tokens)
+
+    def finish(self, text: str, reason: FinishReason) -> None:
+        """Close the response; per-token versions are kept where there is more than one."""
+        several = len(set(self.versions)) > 1
+        self.response = Response(
+            np.asarray(self.tokens, dtype=np.int32),
+            np.asarray(self.logp, dtype=np.float32),
+            text,
+            reason,
+            np.asarray(self.versions, dtype=np.int32) if several else None,
+        )
+
+
+@dataclass
+class Group:
+    """All samples of one prompt."""
+
+    key: int
+    prompt: Prompt
+    seed: int
+    spec: GenerateSpec
+    samples: list[Sample] = field(default_factory=list[Sample])
+    num_cached_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        self.samples = [Sample(self, i) for i in range(self.spec.num_samples)]
+
+    def result(self, version: int) -> Generated | None:
+        """The whole group once every sample is finished; `version` is of the weights it ended under."""
+        responses = [s.response for s in self.samples if s.response is not None]
+        if len(responses) < len(self.samples):
+            return None
+        drawn = [v for s in self.samples for v in s.versions] or [version]
+        return Generated(self.key, tuple(responses), self.num_cached_tokens, min(drawn), max(drawn))
+
+
+def first_stop(text: str, stops: Sequence[str], start: int) -> int:
+    """Where the earliest stop string that ends after `start` begins; -1 when none does."""
+    found = [at for stop in stops if (at := text.find(stop, max(0, start - len(stop) + 1))) >= 0]
+    return min(found, default=-1)

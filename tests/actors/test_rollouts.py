@@ -1,0 +1,116 @@
+"""The pool over real actors: who gets which group, and what becomes of groups whose worker fails."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from medray.actors.incidents import Incidents
+from medray.actors.member import Sampled
+from medray.actors.rollouts import RolloutPool
+from medray.actors.wait import gather, ready_of
+from medray.config.grpo import GrpoJob
+from medray.errors import DeadlineExceeded, WorkerLost
+from medray.types import GenerateSpec, SamplingContract
+from tests.support.ray_workers import ScriptedRollout, prompt, weights
+
+SPEC = GenerateSpec(SamplingContract(), 2, 8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """A Ray instance of two CPUs."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    yield
+    ray.shutdown()
+
+
+def _pool(
+    folder: Path,
+    workers: int = 2,
+    *,
+    load_s: float = 0.0,
+    max_lag: int | None = None,
+    **changes: Any,
+) -> RolloutPool:
+    rollout = {"samples_per_prompt": 2, "engine": {"max_num_seqs": 4}, "max_lag": max_lag}
+    job = GrpoJob.model_validate({"rollout": rollout, "out": str(folder), **changes})
+    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, load_s), workers, job, Incidents(folder))
+    gather(pool.start(), deadline_s=60, doing="start")
+    pool.load(weights(1))
+    return pool
+
+
+def _sample(pool: RolloutPool, names: list[str], deadline_s: float = 60) -> list[Sampled]:
+    tickets = pool.submit([prompt(n) for n in names], list(range(len(names))), SPEC)
+    return _take(pool, len(tickets), deadline_s)
+
+
+def _take(pool: RolloutPool, count: int, deadline_s: float = 60) -> list[Sampled]:
+    found: list[Sampled] = []
+    end = time.monotonic() + deadline_s
+    while len(found) < count:
+        found += pool.take(ready_of(pool.refs(), 0.2))
+        assert time.monotonic() < end, found
+    return found
+
+
+def test_groups_go_to_whoever_has_least_to_do(tmp_path: Path) -> None:
+    """One worker is held up by a slow group; what would have queued behind it goes to the other."""
+    found = _sample(_pool(tmp_path), ["slow", *(f"p{i}" for i in range(20))])
+    assert len({s.ticket for s in found}) == 21
+    by_worker = Counter(s.meta.worker for s in found)
+    assert max(by_worker.values()) >= 16, by_worker
+
+
+def test_seeds_stay_with_their_prompts_whoever_dies(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, workers=3)
+    tickets = pool.submit([prompt(f"p{i}") for i in range(12)], list(range(12)), SPEC)
+    ray.kill(pool.members[1].handle)
+    found = {s.ticket: s for s in _take(pool, 12)}
+    assert sorted(found) == tickets
+    for i, ticket in enumerate(tickets):
+        group = ray.get(found[ticket].group, timeout=10)
+        assert group.prompt.record.id == f"p{i}"
+        assert group.responses[0].token_ids.tolist() == [i] * 3
+    assert "sampled again" in (tmp_path / "incidents.jsonl").read_text()
+
+
+def test_a_broken_engine_is_replaced_and_a_prompt_that_breaks_engines_is_named(
+    tmp_path: Path,
+) -> None:
+    pool = _pool(tmp_path)
+    with pytest.raises(WorkerLost, match=r"3 workers failed with prompt poison-7 in flight.*broke"):
+        _sample(pool, ["a", "b", "poison-7", "c"])
+    assert pool.incidents.drain()["incidents/death"] == 2
+
+
+def test_restarts_have_a_limit(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, scale={"max_restarts": 2, "rollout_workers": 2})
+    with pytest.raises(WorkerLost, match="rollout-"):
+        _sample(pool, ["deadly"])
+    assert pool.restarts_left == 0
+
+
+def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, load_s=1.5, max_lag=1)
+    began = time.monotonic()
+    gap = pool.load(weights(2))
+    assert time.monotonic() - began < 1
+    assert gap == pytest.approx(1e-6), "that of version 1"
+    assert pool.load(weights(3)) == pytest.approx(2e-6), "one version is on its way at a time"
+    [sampled] = _sample(pool, ["late"])
+    assert sampled.meta.policy_version == 3
+
+
+def test_a_late_worker_is_named(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, deadlines={"generate_s": 1})
+    with pytest.raises(DeadlineExceeded, match=r"no answer from rollout-0 \(1 prompts\)") as late:
+        _sample(pool, ["slow"])
+    assert late.value.late == ("rollout-0",)

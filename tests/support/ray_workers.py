@@ -1,0 +1,69 @@
+"""Rollout workers as Ray actors without an engine: they answer at once, late, wrongly or never, as prompts say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+
+from medray.actors.published import PublishedWeights
+from medray.actors.rollout import Ask
+from medray.actors.wait import Started
+from medray.types import GroupMeta, Probe, Prompt, Record, Response, RolloutGroup, WeightManifest
+
+
+def prompt(name: str) -> Prompt:
+    """A prompt whose id says what becomes of it: `slow...`, `poison...`, `deadly...`, or anything else."""
+    return Prompt(Record(name, ()), np.arange(4, dtype=np.int32))
+
+
+def weights(version: int) -> PublishedWeights:
+    """Weights without tensors."""
+    probe = Probe(np.zeros(2, np.int32), np.zeros(1, np.float32))
+    return PublishedWeights(WeightManifest(version, {}, probe), (), {})
+
+
+@ray.remote(num_cpus=0, max_concurrency=8)
+class ScriptedRollout:
+    """Gives one group after another."""
+
+    def __init__(self, index: int, load_s: float) -> None:
+        self.name = f"rollout-{index}"
+        self.load_s = load_s
+        self.version = -1
+        self.asked: asyncio.Queue[tuple[Ask, int]] = asyncio.Queue()
+
+    async def start(self) -> Started:
+        return Started(self.name, 0.0)
+
+    async def load(self, published: PublishedWeights) -> float:
+        await asyncio.sleep(self.load_s)
+        self.version = published.version
+        return 1e-6 * published.version
+
+    async def submit(self, asks: Sequence[Ask], version: int) -> None:
+        for ask in asks:
+            self.asked.put_nowait((ask, version))
+
+    async def serve(self) -> AsyncIterator[Any]:
+        while True:
+            ask, _ = await self.asked.get()
+            name = ask.prompt.record.id
+            if name.startswith("slow"):
+                await asyncio.sleep(3)
+            if name.startswith("poison"):
+                raise RuntimeError("the engine broke")
+            if name.startswith("deadly"):
+                os._exit(1)
+            await asyncio.sleep(0.05)
+            one = Response(np.full(3, ask.seed, np.int32), np.zeros(3, np.float32), "", "length")
+            group = RolloutGroup(ask.prompt, (one,) * ask.spec.num_samples, self.version)
+            yield group
+            yield (
+                ask.ticket,
+                GroupMeta(name, 4, (3,) * ask.spec.num_samples, 0, self.version, self.name),
+            )
