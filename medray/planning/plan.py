@@ -78,8 +78,9 @@ def plan_job(job: Section, gpu_bytes: int | None = None) -> Plan:
     if isinstance(job, SupervisedJob):
         workers = job.workers
         memory = learner_memory(
-            shape, kept, row, model, job.learner, strategy=workers.strategy, ranks=workers.num_workers,
-            offload=workers.offload_optimizer,
+            shape, kept, row, model, job.learner,
+            strategy=job.learner.resolved(workers.num_workers), ranks=workers.num_workers,
+            offload=job.learner.offload_optimizer,
         )  # fmt: skip
         roles = (RolePlan("learner", workers.num_workers, workers.resources, memory),)
         return Plan(roles, row, model.device, 0)
