@@ -72,7 +72,7 @@ def learner_memory(
         row: the largest one.
         config: how the model is held.
         learner: how the head's logits are cut.
-        strategy: what is spread over the ranks (`workers.strategy`).
+        strategy: what is spread over the ranks (`learner.strategy`).
         ranks: how many there are.
         offload: the optimizer's state is in host memory.
     """

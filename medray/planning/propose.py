@@ -90,8 +90,8 @@ _CHANGES: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model.gradient_checkpointing": True}, "activations are computed again: about a third more compute"),
     ({"model.gradient_checkpointing": True, "learner.row_tokens": 1024, "learner.head_chunk": 256}, "both"),
     ({"rollout.engine.kv_cache_gb": 1.0, "rollout.engine.max_num_seqs": 32}, "a smaller engine"),
-    ({"workers.strategy": "zero2", "workers.offload_optimizer": True}, "the optimizer's state in host memory"),
-    ({"workers.strategy": "fsdp2"}, "weights, gradients and optimizer spread over the workers"),
+    ({"learner.strategy": "zero2", "learner.offload_optimizer": True}, "the optimizer's state in host memory"),
+    ({"learner.strategy": "fsdp2"}, "weights, gradients and optimizer spread over the workers"),
     ({"model.lora": {}}, "adapters instead of all the weights"),
     ({"model.lora": {}, "model.gradient_checkpointing": True, "learner.row_tokens": 1024}, "adapters, and less kept"),
     (
