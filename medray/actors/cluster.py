@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,11 +24,31 @@ def connected() -> Iterator[None]:
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
         "logging_level": logging.ERROR,
     }
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**settings)
-    else:
-        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **settings)
+    with _stderr_kept_back():
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(**settings)
+        else:
+            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **settings)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _stderr_kept_back() -> Iterator[None]:
+    """Show what is written to stderr only if the block fails: Ray's core warns of a machine without a network."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        stderr = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(stderr, kept.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -8,6 +8,7 @@ from medray.config.model import ModelConfig
 from medray.data.templates.registry import Stops, apply_template, get_template, template_stops
 from medray.errors import ModelError
 from medray.models.lineage import lineage_of
+from medray.models.quiet import quiet
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -18,12 +19,14 @@ def load_tokenizer(config: ModelConfig) -> Any:
     own = (a for a in reversed(lineage.adapters) if any(a.glob("tokenizer*")))
     source = next(own, lineage.weights)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=config.revision, trust_remote_code=config.trust_remote_code
-        )
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=config.revision, trust_remote_code=config.trust_remote_code
+            )
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"model.path={config.path}: no tokenizer could be loaded ({str(error).strip().partition(chr(10))[0]})"
+            f"model.path={config.path}: no tokenizer could be loaded ({str(error).strip().partition(chr(10))[0]}): "
+            "name a folder that is there, a catalogue model (medray fetch-model --list) or a hub id that can be reached"
         ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
