@@ -148,8 +148,11 @@ class RolloutPool:
         if not self._queue:
             return
         given: dict[int, list[Ask]] = {}
-        members = {m.index: m for m in self.members if m.state is State.SERVING}
-        loads = [(m.num_samples, i) for i, m in members.items() if not self.scaler.is_leaving(m)]
+        leaving = {m.index for m in self.scaler.leaving()}
+        members = {
+            m.index: m for m in self.members if m.state is State.SERVING and m.index not in leaving
+        }
+        loads = [(m.num_samples, index) for index, m in members.items()]
         heapq.heapify(loads)
         while self._queue and loads:
             load, index = loads[0]

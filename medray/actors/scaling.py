@@ -25,7 +25,7 @@ class Scaler:
         self.folder = Path(folder)
         self.wanted = Wanted(self.folder)
         self.num_workers = len(pool.members)
-        self._told: list[tuple[str, str]] = []
+        self._told: list[tuple[str, State]] = []
 
     def follow(self, busy: set[str]) -> None:
         """Start and dismiss workers as asked.
@@ -36,7 +36,7 @@ class Scaler:
         asked = self.wanted.rollouts()
         if asked is not None:
             self._change(asked)
-        for member in [m for m in self.pool.members if self.is_leaving(m) and m.name not in busy]:
+        for member in [m for m in self.leaving() if m.name not in busy]:
             self.pool.members.remove(member)
             self.pool.dismiss(member)
             self.pool.incidents.add("scale", member.name, "leave", "nothing")
@@ -59,17 +59,18 @@ class Scaler:
                 pool.members.append(pool.recruit(index))
                 pool.incidents.add("scale", f"rollout-{index}", "join", "nothing")
 
-    def is_leaving(self, member: Member) -> bool:
-        """Workers beyond the number wanted leave, as long as others serve."""
-        serving = [
-            m for m in self.pool.members if m.state is State.SERVING and m.index < self.num_workers
-        ]
-        return member.index >= self.num_workers and bool(serving)
+    def leaving(self) -> list[Member]:
+        """Workers beyond the number wanted, as long as others serve."""
+        members, num = self.pool.members, self.num_workers
+        beyond = [m for m in members if m.index >= num]
+        if beyond and any(m.state is State.SERVING and m.index < num for m in members):
+            return beyond
+        return []
 
     def _tell(self) -> None:
-        states = [(m.name, m.state.value) for m in self.pool.members]
+        states = [(m.name, m.state) for m in self.pool.members]
         if states != self._told:
             self._told = states
             report_workers(
-                self.folder, self.num_workers, [{"name": n, "state": s} for n, s in states]
+                self.folder, self.num_workers, [{"name": n, "state": s.value} for n, s in states]
             )

@@ -68,6 +68,7 @@ class AsynchronousSource(BatchSource):
         self.batches_left = job.num_steps - first_step
         self.ahead = set(ahead)  # positions from the stream's on that were trained on before
         self._entries: dict[int, _Entry] = {}  # by ticket
+        self._num_ready = 0  # of the entries
         self._tying: list[_Entry] = []  # replaced, to be reported with the next batch
         self._inbox: Inbox = deque()
         self._changed = threading.Condition(threading.RLock())
@@ -112,6 +113,7 @@ class AsynchronousSource(BatchSource):
                 self._changed.wait(POLL_S)
             self.batches_left -= 1
             chosen = [self._entries.pop(ticket) for ticket in tickets]
+            self._num_ready -= sum(entry.ready for entry in chosen)
             dropped, self._tying = self._tying, []
             return self._as_batch(chosen, dropped)
 
@@ -141,7 +143,7 @@ class AsynchronousSource(BatchSource):
             "async/lag_max": float(max(lags)),
             "async/mixed_share": float(np.mean(mixed)),
             "async/groups_waiting": float(len(self._entries)),
-            "async/groups_ready": float(sum(e.ready for e in self._entries.values())),
+            "async/groups_ready": float(self._num_ready),
         }
         if self.config.dynamic_sampling is not None:
             counts["groups/dropped"] = float(len(dropped))
@@ -151,8 +153,7 @@ class AsynchronousSource(BatchSource):
     @property
     def _may_do(self) -> bool:
         """Whether enough groups are ready for a batch; which ones, `choose` knows."""
-        ready = sum(e.ready for e in self._entries.values())
-        return ready >= min(self.size, len(self._entries))
+        return self._num_ready >= min(self.size, len(self._entries))
 
     # The stream -----------------------------------------------------------------------------
 
@@ -200,6 +201,7 @@ class AsynchronousSource(BatchSource):
     def _receive(self) -> bool:
         """Note the groups that have come; True when there are any."""
         came = len(self._inbox)
+        self._num_ready += came
         for _ in range(came):
             ticket, scored = self._inbox.popleft()
             entry = self._entries[ticket]
@@ -212,7 +214,7 @@ class AsynchronousSource(BatchSource):
 
     def _replace_ties(self, max_rounds: int) -> None:
         """Ask for another prompt in the place of each group without a signal; without lag, a whole round at a time."""
-        if self.max_lag == 0 and not all(e.ready for e in self._entries.values()):
+        if self.max_lag == 0 and self._num_ready < len(self._entries):
             return
         rounds: list[int] = []
         for ticket, entry in list(self._entries.items()):
@@ -222,6 +224,7 @@ class AsynchronousSource(BatchSource):
                 continue
             if entry.round < max_rounds:
                 del self._entries[ticket]
+                self._num_ready -= 1
                 rounds.append(entry.round + 1)
             if entry.scored is not None:
                 self._tying.append(entry)
