@@ -96,13 +96,24 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sampled answer. `token_ids` ends with the stop token when `finish_reason` is "stop"."""
+    """One sampled answer, or the rest of a dialogue. `token_ids` ends with the stop token when it stopped by itself.
+
+    In a dialogue of several turns `token_ids` also holds what the other side said, False in `sampled`; `text` is the
+    policy's last turn and `dialogue` all of them.
+    """
 
     token_ids: TokenIds  # [T]
-    logp: Floats  # [T] nats, under the policy and the temperature that sampled each token
+    logp: Floats  # [T] nats, under the policy and the temperature that sampled each token; 0 where it did not
     text: str
     finish_reason: FinishReason
     versions: TokenIds | None = None  # [T] of the policy that sampled each token, where they differ
+    sampled: npt.NDArray[np.bool_] | None = None  # [T]; None: all of them
+    dialogue: tuple[Message, ...] = ()  # the turns after the prompt, where there are several
+
+    @property
+    def num_sampled(self) -> int:
+        """Tokens that the policy chose: the ones that are trained."""
+        return len(self.token_ids) if self.sampled is None else int(self.sampled.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,12 @@ class GroupMeta:
     worker: str
     num_cached_tokens: int = 0
     newest_version: int = -1  # -1: all tokens are of policy_version
+    num_heard_tokens: int = 0  # of the responses' tokens, those the policy did not choose
+
+    @property
+    def num_sampled_tokens(self) -> int:
+        """Tokens that the policy chose: the ones that are trained."""
+        return sum(self.num_response_tokens) - self.num_heard_tokens
 
     @property
     def num_tokens(self) -> int:

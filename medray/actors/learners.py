@@ -26,7 +26,7 @@ class LearnerGroup:
     def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         """One optimizer step over `items`, spread so that ranks have about the same number of tokens."""
         totals = StepTotals(
-            num_tokens=sum(sum(m.num_response_tokens) for m in metas),
+            num_tokens=sum(m.num_sampled_tokens for m in metas),
             num_sequences=sum(len(m.num_response_tokens) for m in metas),
             num_groups=len(items),
         )

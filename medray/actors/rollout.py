@@ -62,8 +62,23 @@ class RolloutActor(Placed):
             threads=threads,
             seed=job.seed,
             backend=job.sync.backend,
+            dialogues=self._dialogues(),
         )
         return Started(self.name, time.monotonic() - began)
+
+    def _dialogues(self) -> Any:
+        """How dialogues go on; None where the job asks for single answers."""
+        config = self.job.rollout.environment
+        if config is None:
+            return None
+        from medray.data.rendering.chat import renderer_of
+        from medray.engines.dialogue import Dialogues
+        from medray.environments.registry import build_environment
+        from medray.models.tokenizer import load_tokenizer
+
+        renderer = renderer_of(load_tokenizer(self.job.model))
+        reply = build_environment(config).reply
+        return Dialogues(reply, renderer, config.max_turns, in_order=self.job.deterministic)
 
     def _longest(self) -> int:
         """Tokens of the longest sequence the job may ask for.
@@ -163,6 +178,7 @@ class RolloutActor(Placed):
             worker=self.name,
             num_cached_tokens=done.num_cached_tokens,
             newest_version=done.newest_version,
+            num_heard_tokens=sum(len(r.token_ids) - r.num_sampled for r in done.responses),
         )
         yield RolloutGroup(prompt, done.responses, done.oldest_version, self.name)
         yield done.index, meta

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
+from medray.config.environment import EnvironmentConfig
 
 
 class EngineConfig(Section):
@@ -48,6 +49,8 @@ class RolloutConfig(Section):
     no group that is trained on began more than so many versions before (0 gives the figures of taking turns)."""
     stop: tuple[str, ...] = ()
     """Strings that end a response, besides the model's own stop token."""
+    environment: EnvironmentConfig | None = None
+    """Who answers the policy, for dialogues of several turns; None samples single answers."""
     engine: EngineConfig = EngineConfig()
     """The engine's own settings."""
 

@@ -19,6 +19,7 @@ from medray.data.load import Dataset, load_dataset
 from medray.drivers.grpo import train_grpo
 from medray.drivers.resume import Resume, find_resume
 from medray.drivers.steps import PromptSets, Run
+from medray.environments.registry import build_environment
 from medray.errors import DataError, WorkerLost
 from medray.models.fetch import resolve_model
 from medray.observability.console import Console, open_console
@@ -43,6 +44,8 @@ def run_grpo(job: GrpoJob) -> None:
         mirror.fetch_run()
     find_resume(job)  # a folder that holds another run must fail before anything starts
     build_rewards(job.rewards)
+    if job.rollout.environment is not None:
+        build_environment(job.rollout.environment)
     resolve_model(job.model.path)
     console = open_console(job.logging.console, job.num_steps)
     with ThreadPoolExecutor(1) as beside:

@@ -101,7 +101,7 @@ class BatchSource:
         reward_of = {s.meta.prompt_id: s.score.rewards[0] for s in answered}
         judged = [(prompt, s) for prompt, s in asked if s.meta.prompt_id in reward_of]
         rewards = [reward_of[s.meta.prompt_id] for _, s in judged]
-        tokens = sum(sum(s.meta.num_response_tokens) for s in answered)
+        tokens = sum(s.meta.num_sampled_tokens for s in answered)
         return (
             judged,
             rewards,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from medray.engines.base import Generated
-from medray.types import FinishReason, GenerateSpec, Prompt, Response
+from medray.engines.dialogue import Interlude
+from medray.types import FinishReason, GenerateSpec, Message, Prompt, Response
 
 
 @dataclass
@@ -24,7 +25,10 @@ class Sample:
     tokens: list[int] = field(default_factory=list[int])
     logp: list[float] = field(default_factory=list[float])
     versions: list[int] = field(default_factory=list[int])
-    text: str = ""  # of the tokens so far, filled when the sample is cut
+    sampled: list[bool] = field(default_factory=list[bool])
+    turn_start: int = 0  # of the policy's present turn, in tokens
+    text: str = ""  # of the present turn so far, filled when the sample is cut
+    dialogue: list[Message] = field(default_factory=list[Message])  # turns that are over
     response: Response | None = None
 
     @property
@@ -33,8 +37,18 @@ class Sample:
         return [*(int(t) for t in self.group.prompt.token_ids), *self.tokens]
 
     @property
+    def turn(self) -> list[int]:
+        """The tokens of the policy's present turn so far."""
+        return self.tokens[self.turn_start :]
+
+    @property
+    def turns(self) -> list[str]:
+        """What the policy has said in turns that are over."""
+        return [str(m["content"]) for m in self.dialogue if m["role"] == "assistant"]
+
+    @property
     def seed(self) -> int:
-        """Of the coming part: another one after every cut, or the cut would repeat the first draws."""
+        """Of the coming part: another one after every cut, or it would repeat the first draws."""
         first = self.group.seed + self.number
         if not self.tokens:
             return first
@@ -50,16 +64,42 @@ class Sample:
         self.tokens += tokens
         self.logp += logp
         self.versions += [version] * len(tokens)
+        self.sampled += [True] * len(tokens)
+
+    def end_turn(self, text: str) -> None:
+        """Note that the policy has said `text`."""
+        self.dialogue.append({"role": "assistant", "content": text})
+        self.turn_start, self.text = len(self.tokens), ""
+
+    def hear(self, said: Interlude) -> bool:
+        """Add the other side's turn, and the stop token where the policy's lacks it; False when there is no room."""
+        tokens = list(said.token_ids)
+        if not self.tokens or self.tokens[-1] != said.stop_token:
+            tokens.insert(0, said.stop_token)
+        if len(tokens) >= self.tokens_left:
+            return False
+        self.tokens += tokens
+        self.logp += [0.0] * len(tokens)
+        self.versions += [self.versions[-1]] * len(tokens)
+        self.sampled += [False] * len(tokens)
+        self.dialogue.append({"role": "user", "content": said.text})
+        self.turn_start = len(self.tokens)
+        return True
 
     def finish(self, text: str, reason: FinishReason) -> None:
         """Close the response; per-token versions are kept where there is more than one."""
         several = len(set(self.versions)) > 1
+        many = not all(self.sampled)
+        if self.turn:
+            self.end_turn(text)
         self.response = Response(
             np.asarray(self.tokens, dtype=np.int32),
             np.asarray(self.logp, dtype=np.float32),
             text,
             reason,
             np.asarray(self.versions, dtype=np.int32) if several else None,
+            np.asarray(self.sampled, dtype=np.bool_) if many else None,
+            tuple(self.dialogue) if many else (),
         )
 
 

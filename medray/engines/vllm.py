@@ -19,6 +19,8 @@ import numpy.typing as npt
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.base import Generated, NamedArray
+from medray.engines.dialogue import Dialogues
+from medray.engines.requests import Sample
 from medray.engines.vllm_sampler import Sampler, request_params
 from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
 from medray.models.lineage import lineage_of
@@ -26,6 +28,7 @@ from medray.models.tokenizer import named_stops
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
 MIN_BATCH_TOKENS = 4096  # prompts computed together
+LOAD_BYTES = 64 << 20  # tensors that a model is given at once
 BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel takes; a probe is longer than that
 
 
@@ -59,6 +62,7 @@ class VllmEngine:
         threads: int = 1,
         seed: int = 0,
         backend: str = "object_store",
+        dialogues: Dialogues[Sample] | None = None,
     ) -> None:
         prepare_environment(config, device=model.device, threads=threads)
         import torch
@@ -81,7 +85,7 @@ class VllmEngine:
             raise ModelError(
                 f"vLLM cannot load model.path={model.path}: {_reason(error)}"
             ) from None
-        self._sampler = Sampler(self._engine, stops)
+        self._sampler = Sampler(self._engine, stops, dialogues)
 
     @property
     def busy(self) -> bool:
@@ -164,6 +168,8 @@ class VllmEngine:
 
     def _deliver(self, manifest: WeightManifest, tensors: Iterable[NamedArray]) -> set[str]:
         delivered: set[str] = set()
+        batch: dict[str, list[Any]] = {"names": [], "arrays": [], "dtypes": []}
+        size = 0
         for name, array in tensors:
             promised = manifest.tensors.get(name)
             if promised is not None and tuple(array.shape) != promised.shape:
@@ -171,11 +177,16 @@ class VllmEngine:
                     f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, promised {promised.shape}"
                 )
             if promised is not None:
-                self.transfer(
-                    "update_weights",
-                    {"names": [name], "arrays": [array], "dtypes": [promised.dtype]},
-                )
+                batch["names"].append(name)
+                batch["arrays"].append(array)
+                batch["dtypes"].append(promised.dtype)
+                size += array.nbytes
             delivered.add(name)
+            if size >= LOAD_BYTES:  # every call of a model's load_weights walks all of its modules
+                self.transfer("update_weights", batch)
+                batch, size = {key: [] for key in batch}, 0
+        if batch["names"]:
+            self.transfer("update_weights", batch)
         return delivered
 
     def _reset_cache(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from medray.data.templates.registry import Stops
 from medray.engines.base import Generated
+from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Group, Sample, first_stop
 from medray.types import FinishReason, GenerateSpec, Prompt
 
@@ -14,9 +15,12 @@ from medray.types import FinishReason, GenerateSpec, Prompt
 class Sampler:
     """Samples groups on a `vllm.LLMEngine`; the engine's owner says under which version of the weights."""
 
-    def __init__(self, engine: Any, stops: Stops) -> None:
-        """`stops` end a response besides the job's own and the model's stop token."""
+    def __init__(
+        self, engine: Any, stops: Stops, dialogues: Dialogues[Sample] | None = None
+    ) -> None:
+        """`stops` end a response besides the job's own and the model's stop token; `dialogues` go on after it."""
         self._engine = engine
+        self._dialogues = dialogues
         self._stops = stops
         self._next_request = 0
         self._running: dict[str, Sample] = {}
@@ -25,7 +29,7 @@ class Sampler:
     @property
     def busy(self) -> bool:
         """Whether `step` has anything to compute."""
-        return bool(self._running)
+        return bool(self._running) or (self._dialogues is not None and self._dialogues.is_waiting)
 
     def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
         """Begin to sample `spec.num_samples` responses to a prompt."""
@@ -34,20 +38,24 @@ class Sampler:
 
     def step(self, version: int) -> list[Generated]:
         """One step of the engine under weights `version`; returns the groups that became whole."""
-        whole: list[Generated] = []
+        ended: list[Sample] = []
         for output in self._engine.step():
             name = _plain_id(output.request_id, self._running)
             if (sample := self._running.get(name)) is None:
                 continue
-            if self._take(name, sample, output, version) and (done := sample.group.result(version)):
-                whole.append(done)
-        return whole
+            if self._take(name, sample, output, version):
+                ended.append(sample)
+        ended += self._converse()
+        groups = {id(sample.group): sample.group for sample in ended}.values()
+        return [done for group in groups if (done := group.result(version))]
 
     def abort(self) -> None:
         """Stop computing whatever is under way."""
         self._engine.abort_request(list(self._running))
         self._running.clear()
         self._suspended.clear()
+        if self._dialogues is not None:
+            self._dialogues.forget()
 
     def suspend(self, version: int) -> None:
         """Take every running response out of vLLM, with what it has."""
@@ -60,7 +68,7 @@ class Sampler:
             logprobs = list(state.logprobs_processor.logprobs or [])[: len(tokens)]
             logp = [position[t].logprob for position, t in zip(logprobs, tokens, strict=True)]
             sample.extend(tokens, logp, version)
-            sample.text = self._decode(sample.tokens)
+            sample.text = self._decode(sample.turn)
         self._suspended += self._running.values()
         self._running.clear()
 
@@ -80,7 +88,7 @@ class Sampler:
                     return output
 
     def _enter(self, sample: Sample) -> None:
-        spec, again = sample.group.spec, bool(sample.tokens)
+        spec, again = sample.group.spec, bool(sample.turn)
         stops = Stops(self._stops.token_ids, (*spec.stop, *self._stops.texts))
         params = _sampling_params(
             spec, sample.seed, sample.tokens_left, stops, watched=again and bool(stops.texts)
@@ -90,10 +98,10 @@ class Sampler:
     def _take(self, name: str, sample: Sample, output: Any, version: int) -> bool:
         """Note a request's output; True when its response is complete."""
         part = output.outputs[0]
-        again = bool(sample.tokens)  # it was cut: vLLM knows the text of the last part alone
+        again = bool(sample.turn)  # it was cut: vLLM knows the text of the last part alone
         text, at = part.text, -1
         if again:
-            text = self._decode([*sample.tokens, *part.token_ids])
+            text = self._decode([*sample.turn, *part.token_ids])
             stops = (*sample.group.spec.stop, *self._stops.texts)
             at = first_stop(text, stops, len(sample.text))
         if not output.finished and at < 0:
@@ -101,13 +109,40 @@ class Sampler:
         del self._running[name]
         if not output.finished:
             self._engine.abort_request([name])
+        if not sample.tokens:
+            sample.group.num_cached_tokens += output.num_cached_tokens or 0
         sample.extend(part.token_ids, _logps(part), version)
-        sample.group.num_cached_tokens += 0 if again else output.num_cached_tokens or 0
         reason: FinishReason = "stop" if at >= 0 else part.finish_reason
         if reason not in ("stop", "length"):
             raise RuntimeError(f"vLLM gave a request up: finish reason {reason}")
-        sample.finish(text[:at] if at >= 0 else text, reason)
+        text = text[:at] if at >= 0 else text
+        if reason == "stop" and self._goes_on(sample, text):
+            return False
+        sample.finish(text, reason)
         return True
+
+    def _goes_on(self, sample: Sample, text: str) -> bool:
+        """Ask what the other side says to a turn that ended in `text`, if it may say anything."""
+        if self._dialogues is None:
+            return False
+        sample.end_turn(text)
+        if len(sample.turns) >= self._dialogues.max_turns or sample.tokens_left <= 0:
+            return False
+        self._dialogues.ask(sample, sample.group.prompt.record, sample.turns)
+        return True
+
+    def _converse(self) -> list[Sample]:
+        """Go on with dialogues whose other side has answered; returns those that are over."""
+        if self._dialogues is None:
+            return []
+        ended: list[Sample] = []
+        for sample, said in self._dialogues.answered(idle=not self._running):
+            if said is not None and sample.hear(said):
+                self._enter(sample)
+            else:
+                sample.finish(sample.turns[-1], "stop" if said is None else "length")
+                ended.append(sample)
+        return ended
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._engine.get_tokenizer().decode(list(tokens), skip_special_tokens=True)

@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from medray.errors import DataError
-from medray.types import Continuation, Floats, PromptTree, RolloutGroup, StepTotals, TokenIds
+from medray.types import (
+    Continuation,
+    Floats,
+    PromptTree,
+    Response,
+    RolloutGroup,
+    StepTotals,
+    TokenIds,
+)
 
 
 def rollout_tree(
@@ -17,13 +25,13 @@ def rollout_tree(
     reference: Sequence[Floats] | None = None,
     old: Sequence[Floats] | None = None,
 ) -> PromptTree:
-    """A group as one tree; every response token is trained, the stop token included.
+    """A group as one tree; every token that the policy sampled is trained, the stop token included.
 
     Args:
         group: prompt and its G responses.
         advantages: [G]; each is spread over its response's tokens. None leaves the column out.
-        reference: per response the reference model's log-probabilities [T].
-        old: per response the learner's own [T] from before the batch's first update.
+        reference: per response the reference model's log-probabilities [N] of the trained tokens.
+        old: per response the learner's own [N] from before the batch's first update.
     """
     continuations = []
     for g, response in enumerate(group.responses):
@@ -32,13 +40,22 @@ def rollout_tree(
         if advantages is not None:
             columns["advantage"] = np.full(size, advantages[g], dtype=np.float32)
         if reference is not None:
-            columns["ref_logp"] = np.asarray(reference[g], dtype=np.float32)
+            columns["ref_logp"] = _at_sampled(reference[g], response)
         if old is not None:
-            columns["old_logp"] = np.asarray(old[g], dtype=np.float32)
-        continuations.append(
-            Continuation(response.token_ids, np.ones(size, dtype=np.bool_), columns)
-        )
+            columns["old_logp"] = _at_sampled(old[g], response)
+        trained = np.ones(size, dtype=np.bool_) if response.sampled is None else response.sampled
+        continuations.append(Continuation(response.token_ids, trained, columns))
     return PromptTree(group.prompt.token_ids, tuple(continuations))
+
+
+def _at_sampled(values: Sequence[float] | Floats, response: Response) -> Floats:
+    """Values [N] of the tokens that the policy sampled as a column [T], 0 elsewhere."""
+    given = np.asarray(values, dtype=np.float32)
+    if response.sampled is None:
+        return given
+    column = np.zeros(len(response.token_ids), dtype=np.float32)
+    column[response.sampled] = given
+    return column
 
 
 def sequence_tree(

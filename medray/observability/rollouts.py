@@ -112,6 +112,12 @@ def _rows(
                 "sample": sample,
                 "prompt": _last_user_text(group),
                 "response": response.text,
+                "dialogue": [
+                    {"role": str(m["role"]), "content": str(m["content"])}
+                    for m in response.dialogue
+                ]
+                or None,
+                "sampled": response.sampled,
                 "token_ids": response.token_ids,
                 "logprobs": response.logp,
                 "finish_reason": response.finish_reason,
@@ -146,6 +152,8 @@ def _schema(parts: Sequence[str]) -> pa.Schema:
             ("sample", pa.int32()),
             ("prompt", text),
             ("response", text),
+            ("dialogue", pa.list_(pa.struct([("role", text), ("content", text)]))),
+            ("sampled", pa.list_(pa.bool_())),
             ("token_ids", pa.list_(pa.int32())),
             ("logprobs", pa.list_(pa.float32())),
             ("finish_reason", text),

@@ -55,6 +55,8 @@ def test_a_row_a_response(tmp_path):
         "sample": 1,
         "prompt": "What is J45?",
         "response": "Asthma é",
+        "dialogue": None,
+        "sampled": None,
         "token_ids": list(range(8)),
         "logprobs": [-0.5] * 8,
         "finish_reason": "length",
