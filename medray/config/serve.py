@@ -59,7 +59,7 @@ class ServedModel(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the engine runs."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: float32 on a CPU, bfloat16 on a GPU."""
+    """auto: float32 on a CPU, bfloat16 on a GPU and for quantised weights."""
     max_model_len: int | None = Field(default=None, ge=16)
     """Longest prompt and answer together, tokens; None takes the model's own."""
     engine: EngineConfig = EngineConfig()
