@@ -115,6 +115,34 @@ def test_an_answer_streams_stops_and_is_given_again(page: Any, api: ScriptedApi)
     assert not outside, "the page loads from elsewhere"
 
 
+def test_one_answer_at_a_time(page: Any, api: ScriptedApi) -> None:
+    _ask(page, "First?")
+    num_before = len(api.bodies)
+    page.locator("#box textarea").fill("Second?")
+    page.locator("#box textarea").press("Enter")
+    page.get_by_text("still being written").wait_for(timeout=WAIT_MS)
+    assert page.locator("#box textarea").input_value() == "Second?"
+    page.wait_for_function(
+        "document.querySelector('#chat').innerText.includes('word39')", timeout=WAIT_MS
+    )
+    page.wait_for_timeout(500)
+    assert len(api.bodies) == num_before
+    page.locator("#send").click()
+    page.wait_for_function(
+        "document.querySelector('#chat').innerText.includes('Echo: Second?')", timeout=WAIT_MS
+    )
+    assert [m["content"] for m in api.bodies[-1]["messages"]][::2] == ["First?", "Second?"]
+
+
+def test_a_question_without_an_answer_comes_back(page: Any) -> None:
+    page.wait_for_timeout(1500)
+    page.locator("#box textarea").fill("busy?")
+    page.locator("#box textarea").press("Enter")
+    page.get_by_text("every replica is busy").wait_for(timeout=WAIT_MS)
+    assert page.locator("#box textarea").input_value() == "busy?"
+    assert "busy?" not in _text(page)
+
+
 def test_chinese_and_the_notice_of_the_safety_hook(page: Any, tmp_path: Path) -> None:
     page.get_by_text("中文").click()
     page.wait_for_selector("button:has-text('发送')", timeout=WAIT_MS)
