@@ -16,7 +16,7 @@ from medray.models.adapters import first_line
 from medray.models.compressor import compress
 from medray.models.merge import merge_adapter
 from medray.models.quiet import quiet
-from medray.models.served import locate, require_language_model
+from medray.models.served import Model, locate, require_language_model
 from medray.observability.atomic import replace_dir, temporary_beside
 
 
@@ -33,6 +33,10 @@ def dense_source(job: QuantiseJob, folder: Path) -> Path | str:
         return merge_adapter(source, folder)
     if isinstance(source, Path):
         require_language_model(source)
+        if (found := Model("", str(source), ()).quantisation) is not None:
+            raise ModelError(
+                f"model={job.model} is quantised already ({found}): name whole weights"
+            )
     return source
 
 

@@ -14,6 +14,8 @@ from medray.models.served import Model
 STREAM_INTERVAL_MS = 10
 """Tokens of a stream that become ready within this time travel in one message."""
 HEALTH_PERIOD_S = 5.0
+LOOK_BACK_S = 30.0
+"""Load is averaged over this time."""
 START_ATTEMPTS = 2
 
 
@@ -102,6 +104,9 @@ def _deployment(replicas: ReplicaConfig) -> dict[str, Any]:
             "min_replicas": replicas.min,
             "max_replicas": replicas.max,
             "target_ongoing_requests": replicas.target_requests,
+            "upscale_delay_s": replicas.up_after_s,
+            "downscale_delay_s": replicas.down_after_s,
+            "look_back_period_s": min(LOOK_BACK_S, replicas.up_after_s),
         }
     else:
         options["num_replicas"] = replicas.min

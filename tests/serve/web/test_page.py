@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,11 @@ import pytest
 
 from medray.config.web import WebApp
 from medray.serve.tokens import digest
+from tests.support.browser import CHROMIUM, WAIT_MS, chromium, log_in
 from tests.support.scripted_api import ScriptedApi, served
 
 gradio = pytest.importorskip("gradio", reason="needs constraints/web.txt")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
@@ -24,7 +22,6 @@ pytestmark = [
 ]
 
 TOKEN = "page-token-0123456789"
-WAIT_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +42,8 @@ def address(api: ScriptedApi) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -56,12 +51,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1100, "height": 800})
     page.outside = []
     page.on("request", lambda r: page.outside.append(r.url))
-    page.goto(address, wait_until="domcontentloaded")
-    page.wait_for_selector("input[type=password]", timeout=WAIT_MS)
-    page.locator("input").first.fill("ana")
-    page.locator("input[type=password]").fill(TOKEN)
-    page.locator("button").first.click()
-    page.wait_for_selector("#box textarea", timeout=WAIT_MS)
+    log_in(page, address, TOKEN)
     yield page
     page.close()
 
