@@ -17,6 +17,7 @@ from medray.commands import (
     generate,
     merge,
     plan,
+    quantise,
     scale,
     serve,
     submit,
@@ -36,6 +37,7 @@ app.command("fetch-model")(fetch_model.fetch_model_command)
 app.command("check-config")(check_config.check_config_command)
 app.add_typer(data.app, name="data")
 app.command("merge")(merge.merge_command)
+app.command("quantise")(quantise.quantise_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("chat")(chat.chat_command)
 app.command("generate")(generate.generate_command)

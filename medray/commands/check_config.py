@@ -26,7 +26,11 @@ JOBS = {
     "generate": "medray.config.generate:GenerateJob",
 }
 """Job name -> its schema, imported when asked for."""
-SCHEMAS = {**JOBS, "serve": "medray.config.serve:ServeApp"}
+SCHEMAS = {
+    **JOBS,
+    "serve": "medray.config.serve:ServeApp",
+    "quantise": "medray.config.quantise:QuantiseJob",
+}
 """What else has settings."""
 
 

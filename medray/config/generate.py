@@ -67,7 +67,7 @@ class GenerateJob(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the engines run."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: float32 on a CPU, bfloat16 on a GPU."""
+    """auto: float32 on a CPU, bfloat16 on a GPU and for quantised weights."""
     max_model_len: int = Field(default=4096, ge=16)
     """Longest prompt and answer together, tokens; the model's own limit where that is lower."""
     template: TemplateName | None = None

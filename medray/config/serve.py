@@ -30,6 +30,10 @@ class ReplicaConfig(Section):
     """Replicas under load; more than `min` turns autoscaling on."""
     target_requests: int = Field(default=16, ge=1)
     """Requests in flight a replica that autoscaling aims at."""
+    up_after_s: float = Field(default=30, gt=0)
+    """Seconds of more load than the target before a replica is added."""
+    down_after_s: float = Field(default=600, gt=0)
+    """Seconds of less load before one is taken away; it finishes its streams first."""
     max_requests: int = Field(default=128, ge=1)
     """Requests in flight a replica accepts; vLLM batches them."""
     max_queued: int = Field(default=512, ge=1)
@@ -59,7 +63,7 @@ class ServedModel(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the engine runs."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: float32 on a CPU, bfloat16 on a GPU."""
+    """auto: float32 on a CPU, bfloat16 on a GPU and for quantised weights."""
     max_model_len: int | None = Field(default=None, ge=16)
     """Longest prompt and answer together, tokens; None takes the model's own."""
     engine: EngineConfig = EngineConfig()

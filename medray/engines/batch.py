@@ -10,6 +10,7 @@ from medray.config.generate import GenerateJob, SamplingConfig
 from medray.engines.base import prompt_seed
 from medray.engines.vllm import prepare_environment
 from medray.errors import ModelError
+from medray.models.quantised import engine_dtype, engine_plugins
 from medray.models.served import Model
 from medray.types import TokenIds
 
@@ -38,7 +39,10 @@ class BatchEngine:
     """One vLLM engine in this process."""
 
     def __init__(self, job: GenerateJob, model: Model) -> None:
-        prepare_environment(job.engine, device=job.device, threads=job.worker.num_threads)
+        plugins = engine_plugins(model.quantisation, model=job.model)
+        prepare_environment(
+            job.engine, device=job.device, threads=job.worker.num_threads, plugins=plugins
+        )
         from vllm import LLM
 
         self._sampling = job.sampling
@@ -87,12 +91,11 @@ def _params(sampling: SamplingConfig, position: int) -> Any:
 
 
 def _arguments(job: GenerateJob, model: Model) -> dict[str, Any]:
-    default = "float32" if job.device == "cpu" else "bfloat16"
     limit = model.max_positions
     max_model_len = min(job.max_model_len, limit) if limit else job.max_model_len
     arguments: dict[str, Any] = {
         "model": model.source,
-        "dtype": default if job.dtype == "auto" else job.dtype,
+        "dtype": engine_dtype(job.dtype, device=job.device, quantisation=model.quantisation),
         "max_model_len": max_model_len,
         "max_num_seqs": job.engine.max_num_seqs,
         "max_num_batched_tokens": max(MIN_BATCH_TOKENS, max_model_len),

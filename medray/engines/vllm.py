@@ -32,13 +32,18 @@ LOAD_BYTES = 64 << 20  # tensors that a model is given at once
 BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel takes; a probe is longer than that
 
 
-def prepare_environment(config: EngineConfig, *, device: str, threads: int) -> None:
-    """Set what vLLM reads from the environment; call before it is imported."""
+def prepare_environment(
+    config: EngineConfig, *, device: str, threads: int, plugins: tuple[str, ...] = ()
+) -> None:
+    """Set what vLLM reads from the environment; call before it is imported.
+
+    `plugins` are vLLM plug-ins beside medray's own; others that are installed are not loaded.
+    """
     settings = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_PLUGINS": "medray",
+        "VLLM_PLUGINS": ",".join(("medray", *plugins)),
         "TOKENIZERS_PARALLELISM": "false",
     }
     if device == "cpu":

@@ -50,6 +50,15 @@ class Model:
             return None
 
     @property
+    def quantisation(self) -> str | None:
+        """How its weights are stored, e.g. bitsandbytes; None for whole ones, or on the hub."""
+        try:
+            config = json.loads((Path(self.source) / "config.json").read_text(encoding="utf-8"))
+            return str(config["quantization_config"]["quant_method"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every model name requests may use for it."""
         return (self.name, *(adapter.name for adapter in self.adapters))
@@ -90,8 +99,13 @@ def resolve_served(model: ServedModel) -> Model:
     else:
         name = model.name or name_of(model.path)
     if isinstance(found, Path):
-        _require_language_model(found)
+        require_language_model(found)
     return Model(name, str(found), tuple(adapters))
+
+
+def weight_bytes(source: Path | str) -> int:
+    """Size of the weights' files; 0 for a hub id."""
+    return sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))
 
 
 def locate(path: str) -> Path | str:
@@ -133,7 +147,12 @@ def _adapter(name: str, folder: Path | str) -> Adapter:
     return Adapter(name, folder, int(settings.get("r", 16)))
 
 
-def _require_language_model(folder: Path) -> None:
+def require_language_model(folder: Path) -> None:
+    """Read the configuration and the headers of the weights.
+
+    Raises:
+        ModelError: no language model, or damaged.
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architectures = config.get("architectures") or []

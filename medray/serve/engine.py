@@ -8,11 +8,14 @@ from typing import Any
 from ray.serve.llm import LLMConfig
 
 from medray.config.serve import ReplicaConfig, ServedModel
+from medray.models.quantised import engine_dtype, engine_plugins
 from medray.models.served import Model
 
 STREAM_INTERVAL_MS = 10
 """Tokens of a stream that become ready within this time travel in one message."""
 HEALTH_PERIOD_S = 5.0
+LOOK_BACK_S = 30.0
+"""Load is averaged over this time."""
 START_ATTEMPTS = 2
 
 
@@ -24,7 +27,7 @@ def llm_config(served: ServedModel, model: Model, *, max_new_tokens: int) -> LLM
         | {"override_generation_config": {"max_new_tokens": max_new_tokens}},
         placement_group_config=_placement(served),
         accelerator_type=served.accelerator,
-        runtime_env={"env_vars": _environment(served)},
+        runtime_env={"env_vars": _environment(served, model)},
         deployment_config=_deployment(served.replicas),
         experimental_configs={"stream_batching_interval_ms": STREAM_INTERVAL_MS},
     )
@@ -32,9 +35,8 @@ def llm_config(served: ServedModel, model: Model, *, max_new_tokens: int) -> LLM
 
 def _engine_kwargs(served: ServedModel, model: Model) -> dict[str, Any]:
     engine = served.engine
-    default = "float32" if served.device == "cpu" else "bfloat16"
     kwargs: dict[str, Any] = {
-        "dtype": default if served.dtype == "auto" else served.dtype,
+        "dtype": engine_dtype(served.dtype, device=served.device, quantisation=model.quantisation),
         "max_num_seqs": engine.max_num_seqs,
         "enforce_eager": engine.enforce_eager,
         "enable_prefix_caching": engine.prefix_caching,
@@ -68,12 +70,12 @@ def _placement(served: ServedModel) -> dict[str, Any]:
     return {"bundle_per_worker": bundle, "strategy": served.placement}
 
 
-def _environment(served: ServedModel) -> dict[str, str]:
-    """What vLLM reads from the environment; plug-ins stay out of a server."""
+def _environment(served: ServedModel, model: Model) -> dict[str, str]:
+    """What vLLM reads from the environment; plug-ins that the weights do not need stay out of a server."""
     settings = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_PLUGINS": "",
+        "VLLM_PLUGINS": ",".join(engine_plugins(model.quantisation, model=model.name)),
         "TOKENIZERS_PARALLELISM": "false",
         "RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0",
     }
@@ -102,6 +104,9 @@ def _deployment(replicas: ReplicaConfig) -> dict[str, Any]:
             "min_replicas": replicas.min,
             "max_replicas": replicas.max,
             "target_ongoing_requests": replicas.target_requests,
+            "upscale_delay_s": replicas.up_after_s,
+            "downscale_delay_s": replicas.down_after_s,
+            "look_back_period_s": min(LOOK_BACK_S, replicas.up_after_s),
         }
     else:
         options["num_replicas"] = replicas.min

@@ -58,6 +58,21 @@ def test_reward_model(tiny_model: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
+def test_larger_vocabulary(tiny_model: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_tokens([f"<new{i}>" for i in range(80)])
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    lora = LoraConfig(rank=4, modules_to_save=("embeddings",))
+    config = ModelConfig(path=str(tiny_model), tokenizer=str(tmp_path / "tokenizer"), lora=lora)
+    before = _save_adapter(load_policy(config), tmp_path / "adapter")
+    merge_adapter(tmp_path / "adapter", tmp_path / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert merged.config.vocab_size == before.shape[-1] == len(tokenizer) > 320
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "merged")) == len(tokenizer)
+    with torch.no_grad():
+        torch.testing.assert_close(merged(TEXT).logits, before, rtol=1e-4, atol=1e-4)
+
+
 def test_dtype_is_the_bases_or_the_one_asked_for(tiny_model: Path, tmp_path: Path) -> None:
     policy = load_policy(ModelConfig(path=str(tiny_model), lora=LoraConfig(rank=4)))
     _save_adapter(policy, tmp_path / "adapter")

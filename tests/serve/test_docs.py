@@ -1,4 +1,4 @@
-"""docs/SERVING.md from top to bottom, as a user types it, on a run of a tiny model."""
+"""docs/SERVING.md from top to bottom and the README's requests, as a user types them, on a run of a tiny model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ from tests.support.service import TOKEN, free_port, save_tiny_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-TEXT = (ROOT / "docs" / "SERVING.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    block
+    for name in ("docs/SERVING.md", "README.md")
+    for block in re.findall(
+        r"^```(bash|python)\n(.*?)^```",
+        (ROOT / name).read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,8 @@ def test_every_command_works_as_printed(home: Path) -> None:
         for process in tree:
             if process.is_running():
                 process.kill()
+    assert len(blocks) >= 11
+    assert (home / "models/grpo-4bit/quantisation.json").is_file()
     assert len((home / "answers.jsonl").read_text().splitlines()) == 3
     assert "properties" in json.loads((home / "serve-schema.json").read_text())
 

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 
-from tests.support.service import TOKEN, RunningService
+from tests.support.clients import Outcomes, load, replicas
+from tests.support.service import RunningService
 from tests.support.tiny import save_tiny_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 NUM_CLIENTS = 100
 SECONDS = 60.0
-BODY = {
-    "model": "run", "messages": [{"role": "user", "content": "How is asthma treated?"}],
-    "max_tokens": 16, "temperature": 0, "stream": True, "ignore_eos": True,
-}  # fmt: skip
-
-
-@dataclass
-class Outcomes:
-    """How requests ended: whole, with an error event, or with which status."""
-
-    ended: Counter[str] = field(default_factory=Counter)
-    texts: set[str] = field(default_factory=set)
-    errors: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -62,53 +45,13 @@ def _write_checkpoint(run: Path, step: int, *, seed: int) -> None:
     shutil.move(partial, run / "checkpoints" / f"step_{step:06d}")
 
 
-async def _client(http: httpx.AsyncClient, outcomes: Outcomes, go_on: Callable[[], bool]) -> None:
-    while go_on():
-        text, done = "", False
-        async with http.stream("POST", "/v1/chat/completions", json=BODY) as answer:
-            if answer.status_code != 200:
-                await answer.aread()
-                outcomes.ended[str(answer.status_code)] += 1
-                outcomes.errors.append(answer.text)
-                await asyncio.sleep(0.2)
-                continue
-            async for line in answer.aiter_lines():
-                if line == "data: [DONE]":
-                    done = True
-                elif line:
-                    chunk = json.loads(line.removeprefix("data: "))
-                    if "error" in chunk:
-                        outcomes.errors.append(line)
-                        break
-                    text += "".join(c["delta"].get("content") or "" for c in chunk["choices"])
-        outcomes.ended["whole" if done else "broken"] += 1
-        if done:
-            outcomes.texts.add(text)
-
-
-async def _load(
-    service: RunningService, num_clients: int, go_on: Callable[[], bool], outcomes: Outcomes
-) -> None:
-    limits = httpx.Limits(max_connections=num_clients)
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(
-        base_url=service.base, headers=headers, timeout=120, limits=limits
-    ) as http:
-        await asyncio.gather(*(_client(http, outcomes, go_on) for _ in range(num_clients)))
-
-
-def _replicas(service: RunningService, kind: str) -> list[psutil.Process]:
-    tree = psutil.Process(service.process.pid).children(recursive=True)
-    return [p for p in tree if f"ServeReplica:medray:{kind}" in " ".join(p.cmdline())]
-
-
 def test_a_hundred_clients_for_a_minute_in_flat_memory(service: RunningService) -> None:
     outcomes, started, memory = Outcomes(), time.monotonic(), []
 
     async def measured() -> None:
-        ingress = _replicas(service, "ChatIngress")[0]
-        load = _load(service, NUM_CLIENTS, lambda: time.monotonic() - started < SECONDS, outcomes)
-        task = asyncio.create_task(load)
+        ingress = replicas(service, "ChatIngress")[0]
+        running = load(service, NUM_CLIENTS, lambda: time.monotonic() - started < SECONDS, outcomes)
+        task = asyncio.create_task(running)
         while not task.done():
             memory.append(ingress.memory_info().rss)
             await asyncio.sleep(2)
@@ -124,12 +67,12 @@ def test_a_hundred_clients_for_a_minute_in_flat_memory(service: RunningService) 
 
 def test_a_killed_replica_costs_its_open_streams_alone(service: RunningService) -> None:
     outcomes, started = Outcomes(), time.monotonic()
-    victims = _replicas(service, "EngineServer")
+    victims = replicas(service, "EngineServer")
     assert len(victims) == 2
 
     async def killed() -> None:
         go_on = lambda: time.monotonic() - started < SECONDS / 2  # noqa: E731
-        task = asyncio.create_task(_load(service, 20, go_on, outcomes))
+        task = asyncio.create_task(load(service, 20, go_on, outcomes))
         await asyncio.sleep(8)
         for process in [*victims[0].children(recursive=True), victims[0]]:
             process.kill()
@@ -146,15 +89,15 @@ def test_a_killed_replica_costs_its_open_streams_alone(service: RunningService) 
 
 def test_a_newer_checkpoint_loses_no_request(service: RunningService, run: Path) -> None:
     before, outcomes = Outcomes(), Outcomes()
-    asyncio.run(_load(service, 1, _times(1), before))
+    asyncio.run(load(service, 1, _times(1), before))
     _write_checkpoint(run, 2, seed=7)
     deadline = time.monotonic() + 600
     updated = lambda: "\nupdated\n" in service.output.read_text()  # noqa: E731
-    asyncio.run(_load(service, 4, lambda: not updated() and time.monotonic() < deadline, outcomes))
+    asyncio.run(load(service, 4, lambda: not updated() and time.monotonic() < deadline, outcomes))
     assert updated(), service.output.read_text()[-2000:]
     assert set(outcomes.ended) == {"whole"}, (outcomes.ended, outcomes.errors[:3])
     after = Outcomes()
-    asyncio.run(_load(service, 1, _times(4), after))
+    asyncio.run(load(service, 1, _times(4), after))
     assert after.texts
     assert not after.texts & before.texts, "the old weights still answer"
 

@@ -20,7 +20,8 @@ NUM_WORDS = 40
 
 
 class ScriptedApi:
-    """Echoes the last question and counts words; "busy" in it is refused, "chest" in it is a red flag."""
+    """Echoes the last question and counts words; "busy" in it is refused, "chest" in it is a red flag, with "long" in
+    it only one turn fits."""
 
     def __init__(self, word_s: float = 0.0) -> None:
         self.word_s = word_s
@@ -42,6 +43,9 @@ class ScriptedApi:
         question = body["messages"][-1]["content"]
         if "busy" in question:
             error = {"message": "every replica is busy", "type": "server_error", "code": "overloaded"}  # fmt: skip
+            return JSONResponse({"error": error}, 400)
+        if "long" in question and len(body["messages"]) > 1:
+            error = {"message": "the maximum context length is 9 tokens", "code": "invalid_value"}
             return JSONResponse({"error": error}, 400)
         return StreamingResponse(self._events(question), media_type="text/event-stream")
 

@@ -109,6 +109,7 @@ class TerminalChat:
 
     def _ask(self, question: str) -> None:
         """Stream the answer; one that is stopped is kept as far as it came, one that failed is withdrawn."""
+        import httpx
         import openai
 
         self._conversation.ask(question)
@@ -119,7 +120,7 @@ class TerminalChat:
             self._say("\n(stopped)")
         except openai.AuthenticationError:
             raise ConfigError("the service refuses the token: set MEDRAY_SERVE_TOKEN") from None
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, httpx.HTTPError) as error:  # a connection lost within a stream
             self._conversation.withdraw()
             self._say(f"\nno answer: {_message(error)}")
             return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medray.medical.safety.language import Language
-from medray.serve.web.texts import TEXTS
+from medray.serve.web.texts import TEXTS, Texts
 
 History = list[dict[str, Any]]
 
@@ -25,10 +25,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The page at one moment: the history with the answer so far, and a notice above it."""
+    """The page at one moment: the history with the answer so far, and a notice above it.
+
+    `unanswered` is a question that got no answer, to be put back where it was typed.
+    """
 
     history: History
     notice: str
+    unanswered: str | None = None
 
 
 def open_question(history: History) -> str | None:
@@ -74,41 +78,60 @@ async def answer(
 
     `client` is an `openai.AsyncOpenAI`.
     """
+    import httpx
     import openai
 
     texts = TEXTS[language]
     pieces: list[str] = []
-    notice = ""
+    notices: list[str] = []
     try:
-        stream = await client.chat.completions.create(
-            model=sampling.model,
-            messages=request_messages(history, sampling.system),
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            stream=True,
-        )
+        stream = await _asked(client, history, sampling, texts, notices)
         async with stream:
             async for chunk in stream:
-                notice = _notice(chunk, language) or notice
+                notices += [n for n in _safety_notices(chunk, texts) if n not in notices]
                 if chunk.choices and (piece := chunk.choices[0].delta.content):
                     pieces.append(piece)
-                    yield Shown(_with(history, pieces), notice)
-    except openai.OpenAIError as error:
+                    yield Shown(_with(history, pieces), "\n\n".join(notices))
+    except (openai.OpenAIError, httpx.HTTPError) as error:
         body = getattr(error, "body", None)
         said = body.get("message") if isinstance(body, dict) else None
         failed = f"{texts.failed}: {said or error}"
-        yield Shown(_with(history, pieces) if pieces else history[:-1], failed)
+        if pieces:
+            yield Shown(_with(history, pieces), failed)
+        else:
+            yield Shown(history[:-1], failed, open_question(history))
+
+
+async def _asked(
+    client: Any, history: History, sampling: Sampling, texts: Texts, notices: list[str]
+) -> Any:
+    """The stream of the answer; where the context is full, the oldest turns are left out."""
+    import openai
+
+    sent = list(history)
+    while True:
+        try:
+            return await client.chat.completions.create(
+                model=sampling.model,
+                messages=request_messages(sent, sampling.system),
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                stream=True,
+            )
+        except openai.BadRequestError as error:
+            if "context length" not in str(error) or len(sent) < 3:
+                raise
+            sent = sent[2:]
+            notices[:] = [texts.shortened]
 
 
 def _with(history: History, pieces: list[str]) -> History:
     return [*history, {"role": "assistant", "content": "".join(pieces)}]
 
 
-def _notice(chunk: Any, language: Language) -> str:
-    """What the safety hook says of the answer, for the line above it."""
+def _safety_notices(chunk: Any, texts: Texts) -> list[str]:
+    """What the safety hook says of the answer, for the lines above it."""
     found = (chunk.model_extra or {}).get("medray_safety") or {}
-    texts = TEXTS[language]
     lines = [texts.warned] if found.get("red_flags") else []
-    lines += [texts.corrected] if found.get("answer_faults") else []
-    return "\n\n".join(lines)
+    return lines + ([texts.corrected] if found.get("answer_faults") else [])

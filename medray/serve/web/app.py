@@ -19,7 +19,7 @@ from medray.serve.tokens import matching, token_digests
 keep_replica_on_loopback()  # before Serve opens the replica's port
 
 STREAMS = 1000
-LOG_IN = "Password: the service's token. 密码：服务的令牌。"
+LOG_IN = "Any user name; the password is the service's token. 用户名任意，密码是服务的令牌。"
 
 
 def build_app(args: dict[str, Any]) -> Application:

@@ -25,7 +25,10 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaH
 THEME = gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"])  # nothing from a CDN
 CSS = """
 footer {display: none !important}
-#notice {color: #b45309; font-weight: 600; min-height: 0}
+#notice:not(:empty) .prose * {color: #b45309; font-weight: 600}
+.dark #notice:not(:empty) .prose * {color: #fbbf24}
+#language {margin-left: auto; width: fit-content; flex: none}
+#chat button[aria-label="Clear"] {display: none}
 .contain {max-width: 60rem; margin: auto}
 """
 MAX_TOKENS = 4096
@@ -50,20 +53,22 @@ class Page:
                 )  # fmt: skip
             self.greeting = gr.Markdown(texts.greeting)
             self.notice = gr.Markdown("", elem_id="notice")
+            self.busy = gr.State(False)  # an answer is being written
             self.chat = gr.Chatbot(
-                show_label=False, height="55vh", buttons=["copy"], allow_file_downloads=False, elem_id="chat"
+                show_label=False, height="55vh", buttons=["copy"], allow_file_downloads=False, elem_id="chat",
+                placeholder=texts.empty,
             )  # fmt: skip
             with gr.Row(equal_height=True):
                 self.box = gr.Textbox(
                     placeholder=texts.ask, show_label=False, lines=1, max_lines=8,
                     scale=8, autofocus=True, elem_id="box",
                 )  # fmt: skip
-                self.send = gr.Button(texts.send, variant="primary", min_width=80, elem_id="send")
-                self.stop = gr.Button(texts.stop, variant="stop", min_width=80, elem_id="stop")
+                self.send = gr.Button(texts.send, variant="primary", min_width=64, elem_id="send")
+                self.stop = gr.Button(texts.stop, variant="stop", min_width=64, elem_id="stop")
             with gr.Row():
-                self.retry = gr.Button(texts.retry, size="sm", elem_id="retry")
-                self.undo = gr.Button(texts.undo, size="sm", elem_id="undo")
-                self.clear = gr.Button(texts.clear, size="sm", elem_id="clear")
+                self.retry = gr.Button(texts.retry, size="sm", min_width=80, elem_id="retry")
+                self.undo = gr.Button(texts.undo, size="sm", min_width=80, elem_id="undo")
+                self.clear = gr.Button(texts.clear, size="sm", min_width=80, elem_id="clear")
             self._settings(texts)
             self._wire()
             blocks.load(self._find_models, None, self.model)
@@ -83,21 +88,28 @@ class Page:
                 self.length = gr.Slider(16, MAX_TOKENS, value=512, step=16, label=texts.length)
 
     def _wire(self) -> None:
-        shown = [self.chat, self.notice]
+        shown = [self.chat, self.notice, self.box, self.busy]
         answering = []
         for event in (self.box.submit, self.send.click):
-            asked = event(_ask, [self.box, self.chat], [self.box, self.chat, self.notice], queue=False)  # fmt: skip
-            answering.append(
-                asked.then(self._answer, self._answer_inputs(), shown, show_progress="hidden")
+            asked = event(
+                _ask, [self.box, self.chat, self.busy, self.language], shown, show_progress="hidden"
             )
-        again = self.retry.click(without_last_answer, self.chat, self.chat, queue=False)
-        answering.append(
-            again.then(self._answer, self._answer_inputs(), shown, show_progress="hidden")
+            answering.append(self._then_answer(asked, shown))
+        again = self.retry.click(
+            _ask_again,
+            [self.chat, self.busy, self.language],
+            [self.chat, self.busy],
+            show_progress="hidden",
         )
-        self.stop.click(None, cancels=answering)
-        self.undo.click(_undo, self.chat, [self.chat, self.box, self.notice], cancels=answering)
-        self.clear.click(lambda: ([], ""), None, shown, cancels=answering)
+        answering.append(self._then_answer(again, shown))
+        self.stop.click(lambda: False, None, self.busy, cancels=answering, queue=False)
+        self.undo.click(_undo, self.chat, shown, cancels=answering)
+        cleared = [self.chat, self.notice, self.busy]
+        self.clear.click(lambda: ([], "", False), None, cleared, cancels=answering)
         self.language.change(self._translate, self.language, self._translated(), queue=False)
+
+    def _then_answer(self, event: Any, shown: list[Any]) -> Any:
+        return event.success(self._answer, self._answer_inputs(), shown, show_progress="hidden")
 
     def _answer_inputs(self) -> list[Any]:
         controls = [self.model, self.system, self.temperature, self.top_p, self.length]
@@ -119,20 +131,22 @@ class Page:
         top_p: float,
         length: float,
         request: gr.Request,
-    ) -> AsyncIterator[tuple[History, str]]:
+    ) -> AsyncIterator[tuple[Any, Any, Any, Any]]:
         """Stream into the chat and the notice; nothing where no question waits."""
         if open_question(history) is None:
-            yield history, ""
+            yield gr.skip(), gr.skip(), gr.skip(), False
             return
         sampling = Sampling(model, system, temperature, top_p, int(length))
         client = self._client_of(request.username)
         async for shown in answer(client, history, sampling, LANGUAGES[language]):
-            yield shown.history, shown.notice
+            box = gr.skip() if shown.unanswered is None else shown.unanswered
+            yield shown.history, shown.notice, box, True
+        yield gr.skip(), gr.skip(), gr.skip(), False
 
     def _translated(self) -> list[Any]:
         return [
             self.title, self.greeting, self.box, self.send, self.stop, self.retry, self.undo, self.clear,
-            self.settings, self.model, self.system, self.temperature, self.top_p, self.length,
+            self.settings, self.model, self.system, self.temperature, self.top_p, self.length, self.chat,
         ]  # fmt: skip
 
     def _translate(self, language: str) -> list[Any]:
@@ -143,15 +157,32 @@ class Page:
             gr.update(label=t.settings), gr.update(label=t.model),
             gr.update(label=t.system, placeholder=t.system_hint),
             gr.update(label=t.temperature), gr.update(label=t.top_p), gr.update(label=t.length),
+            gr.update(placeholder=t.empty),
         ]  # fmt: skip
 
 
-def _ask(question: str, history: History) -> tuple[str, History, str]:
+def _ask(
+    question: str, history: History, busy: bool, language: str
+) -> tuple[History, str, str, bool]:
+    _require_idle(busy, language)
     if not question.strip():
-        return question, history, ""
-    return "", [*history, {"role": "user", "content": question}], ""
+        return history, "", question, False
+    return [*history, {"role": "user", "content": question}], "", "", True
 
 
-def _undo(history: History) -> tuple[History, str, str]:
+def _ask_again(history: History, busy: bool, language: str) -> tuple[History, bool]:
+    _require_idle(busy, language)
+    kept = without_last_answer(history)
+    return kept, bool(kept)
+
+
+def _undo(history: History) -> tuple[History, str, str, bool]:
     kept, question = without_last_turn(history)
-    return kept, question, ""
+    return kept, "", question, False
+
+
+def _require_idle(busy: bool, language: str) -> None:
+    """One answer at a time: a second would write into the same history."""
+    if busy:
+        wait = TEXTS[LANGUAGES[language]].wait
+        raise gr.Error(wait, duration=4, title="medray", print_exception=False)

@@ -27,9 +27,12 @@ class Texts:
     top_p: str
     length: str
     language: str
+    empty: str
     warned: str
     corrected: str
+    shortened: str
     failed: str
+    wait: str
 
 
 TEXTS: dict[Language, Texts] = {
@@ -47,13 +50,16 @@ TEXTS: dict[Language, Texts] = {
         model="Model",
         system="System prompt",
         system_hint="How the model should answer",
-        temperature="Temperature (0: always the likeliest word)",
+        temperature="Temperature (0: likeliest)",
         top_p="Top-p",
-        length="Longest answer, tokens",
+        length="Longest answer (tokens)",
         language="Language",
+        empty="For example: How is asthma treated? What does a fasting glucose of 7.2 mmol/L mean?",
         warned="⚠️ Your words may describe an emergency. Please read the advice at the top of the answer.",
         corrected="⚠️ The answer was corrected by a safety rule. Please read the note at its end.",
+        shortened="The conversation is longer than the model can read: its oldest turns were left out.",
         failed="No answer",
+        wait="The last answer is still being written: wait for it, or press Stop.",
     ),
     "zh": Texts(
         title="medray 问答",
@@ -69,12 +75,15 @@ TEXTS: dict[Language, Texts] = {
         model="模型",
         system="系统提示词",
         system_hint="希望模型如何回答",
-        temperature="温度（0：总是最可能的词）",
+        temperature="温度（0：最可能）",
         top_p="Top-p",
         length="最长回答（词元数）",
         language="语言",
+        empty="例如：哮喘怎么治疗？空腹血糖 7.2 mmol/L 说明什么？",
         warned="⚠️ 您的描述可能是急症，请先阅读回答开头的建议。",
         corrected="⚠️ 安全规则更正了这条回答，请阅读末尾的说明。",
+        shortened="对话超出了模型能读的长度，最早的几轮已略去。",
         failed="没有得到回答",
+        wait="上一条回答还在生成：请等待，或按“停止”。",
     ),
 }

@@ -63,6 +63,14 @@ def test_a_failure_is_a_notice_and_leaves_no_half_turn() -> None:
     moments, _ = _shown("busy")
     assert moments[-1].notice == "No answer: every replica is busy"
     assert moments[-1].history == [USER, ASSISTANT]
+    assert moments[-1].unanswered == "busy"
+
+
+def test_a_full_context_loses_its_oldest_turns() -> None:
+    moments, api = _shown("long")
+    assert [len(body["messages"]) for body in api.bodies] == [3, 1]
+    assert moments[-1].notice == TEXTS["en"].shortened
+    assert len(moments[-1].history) == 4, "what is left out is still shown"
 
 
 def test_turns_are_taken_back() -> None:

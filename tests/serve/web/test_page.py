@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,11 @@ import pytest
 
 from medray.config.web import WebApp
 from medray.serve.tokens import digest
+from tests.support.browser import CHROMIUM, WAIT_MS, chromium, log_in
 from tests.support.scripted_api import ScriptedApi, served
 
 gradio = pytest.importorskip("gradio", reason="needs constraints/web.txt")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
@@ -24,7 +22,6 @@ pytestmark = [
 ]
 
 TOKEN = "page-token-0123456789"
-WAIT_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +42,8 @@ def address(api: ScriptedApi) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -56,12 +51,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1100, "height": 800})
     page.outside = []
     page.on("request", lambda r: page.outside.append(r.url))
-    page.goto(address, wait_until="domcontentloaded")
-    page.wait_for_selector("input[type=password]", timeout=WAIT_MS)
-    page.locator("input").first.fill("ana")
-    page.locator("input[type=password]").fill(TOKEN)
-    page.locator("button").first.click()
-    page.wait_for_selector("#box textarea", timeout=WAIT_MS)
+    log_in(page, address, TOKEN)
     yield page
     page.close()
 
@@ -113,6 +103,34 @@ def test_an_answer_streams_stops_and_is_given_again(page: Any, api: ScriptedApi)
     assert "Echo" not in _text(page)
     outside = [u for u in page.outside if not u.startswith(("http://127.0.0.1", "data:", "blob:"))]
     assert not outside, "the page loads from elsewhere"
+
+
+def test_one_answer_at_a_time(page: Any, api: ScriptedApi) -> None:
+    _ask(page, "First?")
+    num_before = len(api.bodies)
+    page.locator("#box textarea").fill("Second?")
+    page.locator("#box textarea").press("Enter")
+    page.get_by_text("still being written").wait_for(timeout=WAIT_MS)
+    assert page.locator("#box textarea").input_value() == "Second?"
+    page.wait_for_function(
+        "document.querySelector('#chat').innerText.includes('word39')", timeout=WAIT_MS
+    )
+    page.wait_for_timeout(500)
+    assert len(api.bodies) == num_before
+    page.locator("#send").click()
+    page.wait_for_function(
+        "document.querySelector('#chat').innerText.includes('Echo: Second?')", timeout=WAIT_MS
+    )
+    assert [m["content"] for m in api.bodies[-1]["messages"]][::2] == ["First?", "Second?"]
+
+
+def test_a_question_without_an_answer_comes_back(page: Any) -> None:
+    page.wait_for_timeout(1500)
+    page.locator("#box textarea").fill("busy?")
+    page.locator("#box textarea").press("Enter")
+    page.get_by_text("every replica is busy").wait_for(timeout=WAIT_MS)
+    assert page.locator("#box textarea").input_value() == "busy?"
+    assert "busy?" not in _text(page)
 
 
 def test_chinese_and_the_notice_of_the_safety_hook(page: Any, tmp_path: Path) -> None:

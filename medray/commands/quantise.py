@@ -1,0 +1,28 @@
+"""`medray quantise`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def quantise_command(
+    model: Annotated[
+        str, typer.Argument(help="Run, model folder, adapter folder, catalogue name or hub id.")
+    ],
+    out: Annotated[str, typer.Argument(help="Folder to write; it must not exist.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings as key=value, e.g. method=8bit questions.num_eval=512."),
+    ] = None,
+) -> None:
+    """Write a model with 4 or 8 bits a weight, and say what perplexity and accuracy it costs."""
+    from medray.config.loader import load_config
+    from medray.config.quantise import QuantiseJob
+
+    base = {"model": model, "out": out}
+    job = load_config(QuantiseJob, None, settings or [], base=base)
+    from medray.drivers.quantise import run_quantise
+
+    run_quantise(job)
