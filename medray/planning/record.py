@@ -10,9 +10,9 @@ from typing import Any
 from medray.config.base import Section
 from medray.errors import MedrayError
 from medray.observability.atomic import write_text
-from medray.planning.memory import GIB
 
 MEMORY_FILE = "memory.json"
+GIB = 2**30
 
 
 def record_memory(
