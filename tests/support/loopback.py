@@ -156,9 +156,11 @@ def on_far(machine: Machine, holder: int, *command: str, check: bool = True) -> 
 def patiently(machine: Machine, *command: str) -> str:
     """Run again where a busy machine was slower than the 30 s that Ray gives a raylet to start."""
     for _ in range(2):
-        printed = machine.run(*command, check=False)
-        if "timed out during startup" not in printed:
-            return printed
+        try:
+            return machine.run(*command)
+        except SystemExit as failure:
+            if "timed out during startup" not in str(failure):
+                raise
     return machine.run(*command)
 
 
