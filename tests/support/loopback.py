@@ -21,6 +21,7 @@ import psutil
 from medray.observability.metrics_file import read_metrics
 from medray.observability.rollouts import read_rollouts
 from tests.support.jobs import ROOT, tiny_settings
+from tests.support.supervised import supervised_settings
 
 HEAD, FAR = "10.77.0.1", "10.77.0.2"
 ENDLESS, MORE_STEPS = 100_000, 5
@@ -235,25 +236,32 @@ def newest_job(machine: Machine) -> str:
     return machine.run(*MEDRAY, "job", "list").split()[0]
 
 
-def check_exit_codes(machine: Machine) -> None:
-    """A job's own exit code is that of `medray submit`: of success, of divergence (4), and of being stopped."""
+def check_exit_codes(machine: Machine, model: Path) -> None:
+    """A job's own exit code is that of `medray submit`: of success, of a failure, of divergence, of being stopped."""
+    settings = supervised_settings("sft", model, machine.work, out="runs/diverged")
+    (machine.work / "sft_tiny.yaml").write_text(json.dumps(settings | {"optim": {"lr": 1e30}}))
+    diverging = machine.start(
+        *MEDRAY, "submit", "jobs/sft.py", "--config", str(machine.work / "sft_tiny.yaml"), log="sft.log"
+    )  # fmt: skip
     jobs = {
         said: machine.start(
             *MEDRAY, "submit", "tests/support/exit_with.py", said, log=f"exit-{said}.log"
         )
-        for said in ("0", "4", "sleep")
+        for said in ("0", "3", "sleep")
     }
-    for said in ("0", "4"):
+    for said in ("0", "3"):
         code, printed = jobs[said].wait(300), (machine.work / f"exit-{said}.log").read_text()
         assert code == int(said), printed
         assert f"this job says {said}" in printed, printed
-        assert said == "0" or "failed with exit code 4" in printed, printed
+        assert said == "0" or "failed with exit code 3" in printed, printed
     log = machine.work / "exit-sleep.log"
     wait_for("the sleeper", lambda: "this job says" in log.read_text())
     [name] = [word for word in log.read_text().split() if word.startswith("raysubmit_")][:1]
     machine.run(*MEDRAY, "job", "stop", name)
     assert jobs["sleep"].wait(timeout=120) == 130
-    say("exit codes 0, 4 and 130 came through")
+    code, printed = diverging.wait(300), (machine.work / "sft.log").read_text()
+    assert code == 4, f"exit code {code}:\n{printed[-4000:]}"
+    say(f"exit codes 0, 3, 130 and 4 came through; the last lines of the latter:\n{printed[-600:]}")
 
 
 class Job:
@@ -319,7 +327,7 @@ def main(work: Path, model: Path) -> None:
     say(patiently(machine, "ray", "up", "-y", "--no-config-cache", str(cluster))[-1200:])
     join(machine, holder)
     say(machine.run("ray", "status"))
-    check_exit_codes(machine)
+    check_exit_codes(machine, model)
 
     out = machine.runs / "loopback"
     config = str(work / "grpo_tiny.yaml")
