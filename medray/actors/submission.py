@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,11 @@ POLL_S = 1.0
 LOST_S = 120.0  # how long a cluster may be out of reach while a job is followed
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 STOPPED_CODE = 130
+CHATTY = (  # tell of every upload
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Cluster:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
         from ray.job_submission import JobSubmissionClient
 
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.address = address or job_server_address(os.environ)
         try:
             self._client = JobSubmissionClient(self.address)

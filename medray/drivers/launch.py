@@ -112,7 +112,9 @@ def _train(
         )
         train_grpo(job, workers, run)
         workers.graders.finish_records()
-        console.note("memory: " + record_memory(job.out, job, peak_memory(workers.actors())))
+        longest = max(len(prompt.token_ids) for prompt in run.prompts.train)
+        measured = peak_memory(workers.actors())
+        console.note("memory: " + record_memory(job.out, job, measured, longest))
 
 
 def describe_start(job: GrpoJob, started: Mapping[str, Started], total_s: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from medray.actors.cluster import connected
+from medray.actors.memory import own_peak
 from medray.actors.relay import relayed_to
 from medray.actors.train import Host, run_workers
 from medray.config.loader import dump_config
@@ -25,6 +26,7 @@ from medray.observability.report import write_report
 from medray.observability.sinks import CompositeSink, open_sinks
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
+from medray.planning.record import record_memory
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,10 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
                 StepTimer(on_phase=host.console.phase if host.rank == 0 else None),
             ),
         )
+    if host.rank == 0:
+        longest = int(task.data.train.num_tokens.max())
+        line = record_memory(out, job, {"learner rank 0": own_peak()}, longest)
+        host.console.note(f"memory: {line}")
 
 
 def merge_result(job: SupervisedJob) -> Path:

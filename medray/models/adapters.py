@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,9 @@ from transformers.pytorch_utils import Conv1D
 
 from medray.config.model import LoraConfig
 from medray.errors import ModelError
+
+# It tells every process of a kernel of the hub's that it could not download.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 EMBEDDINGS = "embeddings"
 ROUTERS = {"router", "gate"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fcntl
+import logging
 import os
 import shutil
 import sys
@@ -95,6 +96,8 @@ def resolve_model(path: str) -> Path | str:
     close = difflib.get_close_matches(path, CATALOGUE, n=1, cutoff=0.8)
     if close:
         raise ModelError(f"model.path={path}: did you mean {close[0]}?")
+    # Its retries would stand beside the one line that says what is wrong.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return path
 
 

@@ -5,56 +5,72 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medray.config.base import Section
 from medray.errors import MedrayError
 from medray.observability.atomic import write_text
-from medray.planning.memory import GIB
+
+if TYPE_CHECKING:
+    from medray.planning.plan import Plan
 
 MEMORY_FILE = "memory.json"
+GIB = 2**30
 
 
 def record_memory(
-    folder: str | Path, job: Section, measured: Mapping[str, Mapping[str, int]]
+    folder: str | Path, job: Section, measured: Mapping[str, Mapping[str, int]], longest: int
 ) -> str:
     """Write the file; returns one line for people.
+
+    There are two predictions: `limits`, with sequences as long as the settings allow, which is what `medray plan`
+    says, and `data`, with the longest there was, which is what the measured peaks are to be compared with.
 
     Args:
         folder: the run folder.
         job: what ran.
         measured: peak bytes (`host`, and `gpu` where there is one) of each process, named after its role
             ("rollout-0", "learner rank 1").
+        longest: tokens of the longest prompt (grpo), or row (supervised), of the data.
     """
     from medray.planning.plan import plan_job
+    from medray.planning.tokens import with_longest
 
     try:
-        plan = plan_job(job)
+        plans = {"limits": plan_job(job), "data": plan_job(with_longest(job, longest))}
     except (MedrayError, AssertionError, ValueError) as error:
         predicted: dict[str, Any] = {"error": str(error)}
-        roles: dict[str, int] = {}
+        line = f"no prediction ({error})"
     else:
-        roles = {r.name: r.memory.device_bytes for r in plan.roles}
-        predicted = {
-            r.name: {
-                "bytes": r.memory.device_bytes,
-                "host_bytes": r.memory.host_bytes,
-                "parts": dict(r.memory.parts),
-            }
-            for r in plan.roles
-        }
-        predicted["row_tokens"] = plan.row.num_tokens
+        predicted = {name: _as_json(plan) for name, plan in plans.items()}
+        line = "; ".join(_compare(role.name, plans, measured) for role in plans["data"].roles)
     told = {
         "predicted": predicted,
         "measured": {name: dict(peak) for name, peak in measured.items()},
     }
     write_text(Path(folder, MEMORY_FILE), json.dumps(told, indent=2) + "\n")
-    return "; ".join(_compare(role, size, measured) for role, size in roles.items())
+    return line
 
 
-def _compare(role: str, predicted: int, measured: Mapping[str, Mapping[str, int]]) -> str:
+def _as_json(plan: Plan) -> dict[str, Any]:
+    roles = {
+        r.name: {
+            "bytes": r.memory.device_bytes, "host_bytes": r.memory.host_bytes, "parts": dict(r.memory.parts),
+        }
+        for r in plan.roles
+    }  # fmt: skip
+    return roles | {"row_tokens": plan.row.num_tokens}
+
+
+def _compare(
+    role: str, plans: Mapping[str, Plan], measured: Mapping[str, Mapping[str, int]]
+) -> str:
     peaks = [
         peak.get("gpu", peak["host"]) for name, peak in measured.items() if name.startswith(role)
     ]
     seen = f"{max(peaks) / GIB:.2f}" if peaks else "?"
-    return f"{role} {seen} GiB (at most {predicted / GIB:.2f} planned)"
+    data, limits = (
+        next(r.memory.device_bytes for r in plans[name].roles if r.name == role) / GIB
+        for name in ("data", "limits")
+    )
+    return f"{role} {seen} GiB ({data:.2f} predicted, {limits:.2f} at the limits)"

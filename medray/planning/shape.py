@@ -56,7 +56,8 @@ def hf_config(config: ModelConfig) -> Any:
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"model.path={config.path}: no configuration could be read ({reason})"
+            f"model.path={config.path}: no configuration could be read ({reason.rstrip('.')}): "
+            "give model.path a folder that holds the model, or this machine a network"
         ) from None
 
 

@@ -53,6 +53,24 @@ def largest_row(job: Section) -> Row:
     return Row(num_groups, prompt, branches, branch, wanted > budget)
 
 
+def with_longest(job: Section, num_tokens: int) -> Section:
+    """The job with its limit lowered to what its data has.
+
+    Args:
+        job: a grpo or a supervised job.
+        num_tokens: of the longest prompt (grpo), or of the longest row with all its branches.
+    """
+    if isinstance(job, GrpoJob):
+        data = job.data.model_copy(update={"max_prompt_tokens": num_tokens})
+        return job.model_copy(update={"data": data})
+    chat = getattr(job, "chat", None)
+    if chat is None:  # texts are cut into blocks of one length
+        return job
+    if type(job).__name__ in PAIRS:
+        num_tokens = num_tokens * 4 // 7  # a quarter is the prompt, which both branches share
+    return job.model_copy(update={"chat": chat.model_copy(update={"max_tokens": num_tokens})})
+
+
 def _longest(job: SupervisedJob) -> int:
     chat = getattr(job, "chat", None)
     if chat is not None:

@@ -93,6 +93,18 @@ def test_importing_it_loads_nothing_heavy(module):
     assert run.stdout.strip() == "[]", run.stderr
 
 
+def test_an_rl_driver_starts_its_actors_before_it_loads_torch():
+    """Its own imports would come before theirs, on the way to the first step."""
+    code = (
+        "import sys, medray.drivers.launch; "
+        "print([name for name in ('torch', 'transformers', 'vllm') if name in sys.modules])"
+    )
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+    assert run.stdout.strip() == "[]", run.stderr
+
+
 def test_there_is_an_example_for_every_job():
     assert {path.stem.split("_")[0] for path in EXAMPLES} == set(JOBS)
 

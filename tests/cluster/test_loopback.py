@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +31,20 @@ def _lacking() -> str | None:
     return None
 
 
+@pytest.fixture
+def home() -> Iterator[None]:
+    """Mount points that the story makes in the home folder, and leaves empty, are gone afterwards."""
+    made = [Path.home() / name for name in (".ssh", ".ray", "medray", ".bashrc")]
+    made = [place for place in made if not place.exists()]
+    yield
+    for place in made:
+        with contextlib.suppress(OSError):
+            place.unlink() if place.is_file() else place.rmdir()
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.usefixtures("home")
 @pytest.mark.timeout(1500)
 def test_ray_up_submit_scale_cut_off_and_ray_down(tiny_model: Path) -> None:
     if lacking := _lacking():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,40 @@ def checkpoint(out: Path, step: int) -> Path:
     return folder
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 server with a bucket called `runs`; skips where its packages are not installed."""
+    pytest.importorskip("s3fs", reason="pip install s3fs 'moto[server]'")
+    server = pytest.importorskip("moto.server", reason="pip install s3fs 'moto[server]'")
+    s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    s3.start()
+    address = "http://{}:{}".format(*s3.get_host_and_port())
+    yield address
+    s3.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A folder of its own in that bucket, reached with what a user would set in the environment."""
+    import fsspec
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    storage = fsspec.filesystem("s3", skip_instance_cache=True)
+    if not storage.exists("runs"):
+        storage.mkdir("runs")
+    return f"s3://runs/{request.node.name.partition('[')[0]}"
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
 def mirror(request: pytest.FixtureRequest, tmp_path: Path) -> Mirror:
-    """On a folder, and on a store of objects without folders."""
+    """On a folder, on a store of objects without folders, and on an S3 server."""
     name = request.node.name.replace("[", "-").replace("]", "")
-    url = f"file://{tmp_path}/copy" if request.param == "file" else f"memory://{name}"
+    urls = {"file": f"file://{tmp_path}/copy", "memory": f"memory://{name}"}
+    url = urls.get(request.param) or request.getfixturevalue("s3_url")
     return Mirror(url, tmp_path / "run")
 
 

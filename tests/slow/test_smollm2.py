@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import time
@@ -80,6 +81,36 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) 
     last = [checkpoints(tmp_path / name)[-1] for name in ("a", "b")]
     assert [folder.name for folder in last] == ["step_000004"] * 2
     assert _weights_hash(last[0]) == _weights_hash(last[1])
+
+
+@pytest.mark.usefixtures("smollm2")
+def test_start_and_memory_are_accounted_for(tmp_path: Path) -> None:
+    """Actors start together, so that all of them take little longer than the slowest; memory is as planned."""
+    began = time.time()
+    code, output = run_job(_settings(tmp_path / "run", num_steps=3), timeout_s=900)
+    assert code == 0, output
+    print(output)
+    startup = json.loads((tmp_path / "run" / "startup.json").read_text())
+    print(json.dumps(startup, indent=1))
+    assert set(startup["phases_s"]) == {
+        "driver",
+        "ray",
+        "actors",
+        "sync",
+        "evaluation",
+        "first step",
+    }
+    assert sum(startup["phases_s"].values()) == pytest.approx(startup["total_s"])
+    assert startup["total_s"] < time.time() - began
+    assert set(startup["actors_s"]) == {"learner rank 0", "rollout-0", "grader-0"}
+    assert 1 <= startup["actors_over_slowest"] <= 1.3
+
+    memory = json.loads((tmp_path / "run" / "memory.json").read_text())
+    print(json.dumps(memory, indent=1))
+    for name, role in {"learner rank 0": "learner", "rollout-0": "rollout"}.items():
+        measured, predicted = memory["measured"][name]["host"], memory["predicted"]["data"][role]
+        assert measured < memory["predicted"]["limits"][role]["bytes"], name
+        assert measured == pytest.approx(predicted["bytes"], rel=0.15), name
 
 
 def _rows(out: Path) -> list[Any]:

@@ -21,9 +21,10 @@ import psutil
 from medray.observability.metrics_file import read_metrics
 from medray.observability.rollouts import read_rollouts
 from tests.support.jobs import ROOT, tiny_settings
+from tests.support.supervised import supervised_settings
 
 HEAD, FAR = "10.77.0.1", "10.77.0.2"
-NUM_STEPS = 300
+ENDLESS, MORE_STEPS = 100_000, 5
 BIN = Path(sys.executable).parent
 MEDRAY = [sys.executable, "-m", "medray.cli"]
 
@@ -153,44 +154,48 @@ def on_far(machine: Machine, holder: int, *command: str, check: bool = True) -> 
     return machine.run("nsenter", "-t", str(holder), "-n", *command, check=check)
 
 
-def ray_up(machine: Machine) -> None:
-    """Again where a busy machine was slower than the 30 s that Ray gives its raylet; `ray up` may be repeated."""
-    command = ("ray", "up", "-y", "--no-config-cache", str(machine.work / "cluster.yaml"))
-    for attempt in range(3):
-        printed = machine.run(*command, check=attempt == 2)
-        if "timed out during startup" not in printed:
-            say(printed[-1500:])
-            return
+def patiently(machine: Machine, *command: str) -> str:
+    """Run again where a busy machine was slower than the 30 s that Ray gives a raylet to start."""
+    for _ in range(2):
+        try:
+            return machine.run(*command)
+        except SystemExit as failure:
+            if "timed out during startup" not in str(failure):
+                raise
+    return machine.run(*command)
+
+
+def write_cluster(machine: Machine) -> Path:
+    """cluster.yaml as it stands, but for the minutes of installing, and a name for the head to pin the learner to."""
+    text = (ROOT / "cluster.yaml").read_text()
+    for old, new in {
+        "cd ~/medray && python3.11 scripts/setup.py --extra cpu": "test -x ~/medray/.venv/bin/ray",
+        "ray start --head": "ray start --head --resources='{\"learner_node\": 1}'",
+    }.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    path = machine.work / "cluster.yaml"
+    path.write_text(text)
+    return path
 
 
 def join(machine: Machine, holder: int) -> None:
     """The second machine joins the cluster."""
-    on_far(
-        machine, holder, str(BIN / "ray"), "start", f"--address={HEAD}:6379", f"--node-ip-address={FAR}",
-        "--num-cpus=2", '--resources={"rollout_node": 2}',
+    patiently(
+        machine, "nsenter", "-t", str(holder), "-n", str(BIN / "ray"), "start", f"--address={HEAD}:6379",
+        f"--node-ip-address={FAR}", "--num-cpus=2", '--resources={"rollout_node": 2}',
     )  # fmt: skip
 
 
 def settings_of(machine: Machine, model: Path) -> dict[str, Any]:
-    """A tiny GRPO job."""
+    """A tiny GRPO job: the learner on the head, rollout workers spread over both machines."""
     scale = {
-        "rollout_workers": 1, "learner": {"cpus": 0.5}, "rollout": {"cpus": 0.5}, "grader": {"cpus": 0},
-        "placement": "spread",
+        "rollout_workers": 1, "learner": {"cpus": 0.5, "custom": {"learner_node": 1}}, "rollout": {"cpus": 0.5},
+        "grader": {"cpus": 0}, "placement": "spread",
     }  # fmt: skip
     return tiny_settings(
-        model,
-        machine.work,
-        out="runs/loopback",
-        num_steps=NUM_STEPS,
-        scale=scale,
-        checkpoint={"every": 10},
-    )
-
-
-def wide_awake(out: Path, job: subprocess.Popen[bytes]) -> bool:
-    """The second job has taken a step, or has ended."""
-    text = (out.parent.parent / "submit.log").read_text()
-    return ("continued from step" in text and "\nstep " in text) or job.poll() is not None
+        model, machine.work, out="runs/loopback", num_steps=ENDLESS, scale=scale, checkpoint={"every": 5}
+    )  # fmt: skip
 
 
 def steps(out: Path) -> list[int]:
@@ -206,20 +211,24 @@ def incidents(out: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def check_exit_codes(machine: Machine) -> None:
-    """A job's own exit code is that of `medray submit`: of success, of divergence (4), and of being stopped."""
-    for code in (0, 4):
-        done = machine.run(*MEDRAY, "submit", "tests/support/exit_with.py", str(code), check=False)
-        assert f"this job says {code}" in done, done
-        assert code == 0 or f"failed with exit code {code}" in done, done
-    sleeper = machine.start(
-        *MEDRAY, "submit", "tests/support/exit_with.py", "sleep", log="sleep.log"
+def raylets() -> int:
+    """Raylets that run in this process namespace; one that has ended and waits for its parent does not count."""
+    running = psutil.process_iter(["name", "status"])
+    return sum(
+        p.info["name"] == "raylet" and p.info["status"] != psutil.STATUS_ZOMBIE for p in running
     )
-    wait_for(
-        "the sleeper", lambda: "this job says" in (machine.work / "sleep.log").read_text(), 120
-    )
-    machine.run(*MEDRAY, "job", "stop", newest_job(machine))
-    assert sleeper.wait(timeout=120) == 130
+
+
+def samplers(holder: int) -> int:
+    """Rollout workers that run on the second machine, which is known by its network."""
+    far, found = os.readlink(f"/proc/{holder}/ns/net"), 0
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            network = os.readlink(f"/proc/{process.pid}/ns/net")
+        except OSError:
+            continue  # it has ended
+        found += network == far and "RolloutActor" in " ".join(process.info["cmdline"] or ())
+    return found
 
 
 def newest_job(machine: Machine) -> str:
@@ -227,28 +236,85 @@ def newest_job(machine: Machine) -> str:
     return machine.run(*MEDRAY, "job", "list").split()[0]
 
 
-def stop_and_go_on(machine: Machine, submit: list[str], out: Path) -> None:
-    """A run is stopped after a checkpoint; a second job in its folder is refused while it goes on."""
-    first = machine.start(*MEDRAY, *submit, log="first.log")
-    wait_for("step 10", lambda: 10 in steps(out) or first.poll() is not None, 400)
-    assert first.poll() is None, (machine.work / "first.log").read_text()[-3000:]
-    assert "works in runs/loopback already" in machine.run(*MEDRAY, *submit, check=False)
-    machine.run(*MEDRAY, "job", "stop", newest_job(machine))
-    assert first.wait(timeout=120) == 130, (machine.work / "first.log").read_text()[-3000:]
-    say(f"stopped after step {steps(out)[-1]}")
+def check_exit_codes(machine: Machine, model: Path) -> None:
+    """A job's own exit code is that of `medray submit`: of success, of a failure, of divergence, of being stopped."""
+    settings = supervised_settings("sft", model, machine.work, out="runs/diverged")
+    (machine.work / "sft_tiny.yaml").write_text(json.dumps(settings | {"optim": {"lr": 1e30}}))
+    diverging = machine.start(
+        *MEDRAY, "submit", "jobs/sft.py", "--config", str(machine.work / "sft_tiny.yaml"), log="sft.log"
+    )  # fmt: skip
+    jobs = {
+        said: machine.start(
+            *MEDRAY, "submit", "tests/support/exit_with.py", said, log=f"exit-{said}.log"
+        )
+        for said in ("0", "3", "sleep")
+    }
+    for said in ("0", "3"):
+        code, printed = jobs[said].wait(300), (machine.work / f"exit-{said}.log").read_text()
+        assert code == int(said), printed
+        assert f"this job says {said}" in printed, printed
+        assert said == "0" or "failed with exit code 3" in printed, printed
+    log = machine.work / "exit-sleep.log"
+    wait_for("the sleeper", lambda: "this job says" in log.read_text())
+    [name] = [word for word in log.read_text().split() if word.startswith("raysubmit_")][:1]
+    machine.run(*MEDRAY, "job", "stop", name)
+    assert jobs["sleep"].wait(timeout=120) == 130
+    code, printed = diverging.wait(300), (machine.work / "sft.log").read_text()
+    assert code == 4, f"exit code {code}:\n{printed[-4000:]}"
+    say(f"exit codes 0, 3, 130 and 4 came through; the last lines of the latter:\n{printed[-600:]}")
 
 
-def check_run(out: Path) -> None:
-    """The run finished exactly: every step, every prompt of the first epoch once."""
-    assert steps(out) == list(range(1, NUM_STEPS + 1)), steps(out)
+class Job:
+    """A run that `medray submit` follows."""
+
+    def __init__(self, machine: Machine, submit: list[str], out: Path, log: str) -> None:
+        self.out, self.log = out, machine.work / log
+        self.process = machine.start(*MEDRAY, *submit, log=log)
+
+    def until(self, what: str, ready: Callable[[], Any], timeout_s: float = 400) -> None:
+        """Wait for something that the run does; raises with its output when it ends before."""
+        wait_for(what, lambda: ready() or self.process.poll() is not None, timeout_s)
+        if not ready():
+            raise SystemExit(f"the job ended before {what}:\n{self.log.read_text()[-4000:]}")
+
+    def until_further(self, num_steps: int) -> None:
+        """Wait for so many more steps."""
+        last = steps(self.out)[-1] + num_steps
+        self.until(f"step {last}", lambda: steps(self.out)[-1] >= last)
+
+    def end(self, code: int, timeout_s: float = 400) -> str:
+        """Its output, once it has ended with that exit code."""
+        got, printed = self.process.wait(timeout_s), self.log.read_text()
+        assert got == code, f"exit code {got}, not {code}:\n{printed[-4000:]}"
+        return printed
+
+
+def cut_off_and_back(machine: Machine, holder: int, job: Job) -> None:
+    """The second machine's cable is pulled and put back while the run goes on."""
+    assert samplers(holder) > 0, "the second machine has no rollout worker"
+    say("the cable is pulled")
+    machine.run("ip", "link", "set", "near", "down")
+    job.until("a death", lambda: any(i["kind"] == "death" for i in incidents(job.out)))
+    say(f"noticed at step {steps(job.out)[-1]}: {incidents(job.out)[-1]}")
+    job.until_further(2)
+    machine.run("ip", "link", "set", "near", "up")
+    machine.run("ip", "route", "add", "default", "via", FAR, check=False)
+    job.until("the far raylet's end", lambda: raylets() < 2)
+    join(machine, holder)
+    say("the cable is back, and the second machine in the cluster")
+
+
+def check_run(out: Path, num_steps: int) -> None:
+    """The run finished exactly: every step, and every prompt of each epoch once."""
+    assert steps(out) == list(range(1, num_steps + 1)), steps(out)
     rows = read_rollouts(out).to_pylist()
-    assert (
-        len({(r["step"], r["prompt_id"], r["sample"]) for r in rows}) == len(rows) == NUM_STEPS * 16
-    )
-    first = [r["prompt_id"] for r in rows if r["step"] <= 7 and r["sample"] == 0]
-    assert len(set(first)) == len(first) == 28
-    workers = {r["worker"] for r in rows}
-    assert len(workers) >= 2, f"only {workers} sampled"
+    samples = {(r["step"], r["prompt_id"], r["sample"]) for r in rows}
+    assert len(samples) == len(rows) == num_steps * 16
+    for first in range(1, num_steps - 6, 7):  # 28 prompts, 4 a step
+        epoch = {r["prompt_id"] for r in rows if first <= r["step"] < first + 7}
+        assert len(epoch) == 28, f"steps {first} to {first + 6} trained on {len(epoch)} prompts"
+    assert {r["worker"] for r in rows} >= {"rollout-0", "rollout-1"}
+    say(f"{num_steps} steps, {len(rows)} samples, none lost and none twice")
 
 
 def main(work: Path, model: Path) -> None:
@@ -256,66 +322,40 @@ def main(work: Path, model: Path) -> None:
     machine = Machine(work)
     prepare(machine)
     holder = lay_cable(machine)
-    # As it stands, but for the three minutes of installing, which setup's own tests cover.
-    text = (ROOT / "cluster.yaml").read_text()
-    text = text.replace(
-        "cd ~/medray && python3.11 scripts/setup.py --extra cpu", "test -x ~/medray/.venv/bin/ray"
-    )
-    (work / "cluster.yaml").write_text(text)
+    cluster = write_cluster(machine)
     (work / "grpo_tiny.yaml").write_text(json.dumps(settings_of(machine, model)))
-    ray_up(machine)
+    say(patiently(machine, "ray", "up", "-y", "--no-config-cache", str(cluster))[-1200:])
     join(machine, holder)
     say(machine.run("ray", "status"))
-    check_exit_codes(machine)
+    check_exit_codes(machine, model)
+
     out = machine.runs / "loopback"
-    submit = [
-        "submit",
-        "--include",
-        "tests/support",
-        "jobs/grpo.py",
-        "--config",
-        str(work / "grpo_tiny.yaml"),
-    ]
-    stop_and_go_on(machine, submit, out)
-    job = machine.start(*MEDRAY, *submit, log="submit.log")
-    try:
-        wait_for("a step", lambda: wide_awake(out, job), 400)
-        machine.run(*MEDRAY, "scale", str(out), "rollouts=2", "--timeout", "200")
-        step = steps(out)[-1]
-        wait_for("two more steps", lambda: steps(out)[-1] >= step + 2 or job.poll() is not None)
-        say("the cable is pulled")
-        machine.run("ip", "link", "set", "near", "down")
-        wait_for(
-            "a death",
-            lambda: any(i["kind"] == "death" for i in incidents(out)) or job.poll() is not None,
-            200,
-        )
-        say(f"noticed at step {steps(out)[-1]}: {incidents(out)[-1]}")
-        machine.run("ip", "link", "set", "near", "up")
-        machine.run("ip", "route", "add", "default", "via", FAR, check=False)
-        wait_for("the far node's end", lambda: raylets() < 2, 120)
-        join(machine, holder)
-        say("the cable is back")
-        job.wait(timeout=600)
-        say((work / "submit.log").read_text()[-3000:])
-        assert job.returncode == 0, f"exit code {job.returncode}"
-        check_run(out)
-        say(json.dumps(incidents(out), indent=1))
-        say(machine.run(*MEDRAY, "job", "list"))
-    finally:
-        if job.poll() is None:
-            say((work / "submit.log").read_text()[-3000:])
-    machine.run("ray", "down", "-y", str(work / "cluster.yaml"))
+    config = str(work / "grpo_tiny.yaml")
+    submit = ["submit", "--include", "tests/support", "jobs/grpo.py", "--config", config]
+    job = Job(machine, submit, out, "first.log")
+    job.until("step 2", lambda: 2 in steps(out))
+    assert "works in runs/loopback already" in machine.run(*MEDRAY, *submit, check=False)
+    machine.run(*MEDRAY, "scale", str(out), "rollouts=2", "--timeout", "300")
+    job.until_further(2)
+    cut_off_and_back(machine, holder, job)
+    job.until_further(5)
+    machine.run(*MEDRAY, "job", "stop", newest_job(machine))
+    job.end(130)
+    say(f"stopped after step {steps(out)[-1]}: {json.dumps(incidents(out), indent=1)}")
+
+    num_steps = steps(out)[-1] + MORE_STEPS
+    job = Job(machine, [*submit, f"num_steps={num_steps}"], out, "second.log")
+    job.until("a worker on the machine that was away", lambda: samplers(holder) > 0)
+    printed = job.end(0)
+    say(printed[-3000:])
+    assert "continued from step" in printed
+    check_run(out, num_steps)
+    say(machine.run(*MEDRAY, "job", "list"))
+    say((out / "startup.json").read_text())
+
+    machine.run("ray", "down", "-y", str(cluster))
     wait_for("the end of every raylet", lambda: raylets() == 0, 60)
     say("all held")
-
-
-def raylets() -> int:
-    """Raylets that run in this process namespace; one that has ended and waits for its parent does not count."""
-    running = psutil.process_iter(["name", "status"])
-    return sum(
-        p.info["name"] == "raylet" and p.info["status"] != psutil.STATUS_ZOMBIE for p in running
-    )
 
 
 if __name__ == "__main__":
