@@ -22,10 +22,12 @@ import typer
 
 from benchmarks.record import ROOT, write_record
 from medray.data.prepared.manifest import Manifest, is_prepared, read_manifest
+from medray.observability.metrics_file import MetricRow, read_metrics
 
 REPEAT_EVERY = 50
 """One row in so many says again what an earlier one said, one word changed."""
-STEP_ROWS = 4
+STEPS = 3
+STEP_ROWS = 2
 _SAMPLE_S = 0.5
 
 
@@ -36,7 +38,7 @@ def main(
     ] = "smollm2-135m",
     workers: Annotated[int | None, typer.Option(help="Tokenising processes.")] = None,
     train: Annotated[
-        bool, typer.Option(help="Take a training step as soon as there are rows.")
+        bool, typer.Option(help="Start jobs/sft.py as soon as there is a folder.")
     ] = False,
     folder: Annotated[Path | None, typer.Option(help="Where rows and shards go; kept.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the JSON.")] = Path("benchmarks/results"),
@@ -48,10 +50,14 @@ def main(
         chats = write_chats(base / "chats.jsonl", rows)
         began = time.monotonic()
         log = base / "prepare.log"
-        with log.open("w") as stream:
-            process = start(base, chats, model, workers, stream)
-        memory = PeakMemory(process.pid)
-        step = first_step(base / "prepared", model, began) if train else {}
+        settings = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
+                    "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
+        if workers is not None:
+            settings.append(f"num_workers={workers}")
+        with log.open("a") as stream:
+            process = start("prepare_data", stream, *settings)
+            memory = PeakMemory(process.pid)
+            step = first_step(base, model, began, stream) if train else {}
         code = process.wait()
         seconds = time.monotonic() - began
         peaks = memory.stop()
@@ -65,16 +71,10 @@ def main(
         print(json.dumps(results, indent=2))
 
 
-def start(
-    base: Path, chats: Path, model: str, workers: int | None, stream: Any
-) -> subprocess.Popen[bytes]:
-    """Start the job as a user would."""
-    settings = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
-                "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
-    if workers is not None:
-        settings.append(f"num_workers={workers}")
+def start(job: str, stream: Any, *settings: str) -> subprocess.Popen[bytes]:
+    """Start a job as a user would."""
     return subprocess.Popen(
-        [sys.executable, "jobs/prepare_data.py", *settings],
+        [sys.executable, f"jobs/{job}.py", *settings],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=stream,
@@ -112,33 +112,36 @@ def write_chats(path: Path, num_rows: int) -> Path:
     return path
 
 
-def first_step(prepared: Path, model: str, began: float) -> dict[str, Any]:
-    """Take one optimizer step on the first rows, while the others are still being prepared."""
-    from medray.config.model import ModelConfig
-    from medray.config.optim import OptimConfig
-    from medray.config.sft import CrossEntropyConfig
-    from medray.config.supervised import BatchConfig
-    from medray.data.prepared.reader import PreparedTrees
-    from medray.learners.learner import Learner
-    from medray.learners.objectives.registry import build_objective
-    from medray.learners.prepared_feed import PreparedFeed
-    from medray.models.load import load_policy
-
-    policy = load_policy(ModelConfig(path=model))
-    learner = Learner(policy, OptimConfig(lr=1e-5), num_optim_steps=1)
+def first_step(base: Path, model: str, began: float, stream: Any) -> dict[str, Any]:
+    """Start a training job on the folder as soon as it is one, and wait for its end: `STEPS` steps."""
+    prepared, run = base / "prepared", base / f"run-{time.time():.0f}"
     while not is_prepared(prepared):
         time.sleep(0.1)
-    batch = BatchConfig(rows_per_step=STEP_ROWS, num_steps=1)
-    trees = PreparedFeed(PreparedTrees(prepared, follow_s=1800), batch, 17).step(1, 0, 1)
-    found = time.monotonic() - began
-    learner.train_step(trees, build_objective("sft", CrossEntropyConfig()))
-    ended = time.monotonic() - began
+    job = start(
+        "sft", stream, f"out={run}", f"data.path={prepared}", f"model.path={model}", "optim.lr=1e-5",
+        f"batch.num_steps={STEPS}", f"batch.rows_per_step={STEP_ROWS}", "evaluation.num_rows=0",
+        "workers.resources.cpus=0.1", "checkpoint.every=1000",
+    )  # fmt: skip
+    ended, went_on = 0.0, False
+    while job.poll() is None:
+        if not ended and _steps(run):
+            ended = time.monotonic() - began
+            went_on = not read_manifest(prepared).complete
+        time.sleep(0.2)
+    if job.returncode:
+        raise SystemExit("the training job failed: see its output in prepare.log")
+    rows = _steps(run)
     return {
-        "first_rows_s": round(found, 1),
         "first_step_ended_s": round(ended, 1),
-        "first_step_tokens": sum(tree.num_tokens for tree in trees),
-        "preparation_went_on": not read_manifest(prepared).complete,
+        "first_step_tokens": rows[0].metrics["data/tokens"],
+        "preparation_went_on": went_on,
+        "loss_first_and_last": [round(rows[i].metrics["loss/total"], 3) for i in (0, -1)],
     }
+
+
+def _steps(run: Path) -> list[MetricRow]:
+    rows = read_metrics(run) if (run / "metrics.jsonl").is_file() else []
+    return [row for row in rows if row.kind == "train"]
 
 
 def summarise(manifest: Manifest, seconds: float, peaks: dict[str, float]) -> dict[str, Any]:
