@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ def main(
         bool, typer.Option(help="Start jobs/sft.py as soon as there is a folder.")
     ] = False,
     folder: Annotated[Path | None, typer.Option(help="Where rows and shards go; kept.")] = None,
+    stop_after_s: Annotated[
+        float | None, typer.Option(help="Stop then; the same command with --folder goes on.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the JSON.")] = Path("benchmarks/results"),
 ) -> None:
     """Prepare generated chats, and print rows a second, peak memory by process, and when the first step ended."""
@@ -48,27 +52,57 @@ def main(
         base = (folder or Path(temporary)).absolute()
         base.mkdir(parents=True, exist_ok=True)
         chats = write_chats(base / "chats.jsonl", rows)
-        began = time.monotonic()
-        log = base / "prepare.log"
-        settings = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
-                    "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
+        spent = Spent(base / "spent.json")
+        given = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
+                 "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
         if workers is not None:
-            settings.append(f"num_workers={workers}")
+            given.append(f"num_workers={workers}")
+        log = base / "prepare.log"
+        began = time.monotonic()
         with log.open("a") as stream:
-            process = start("prepare_data", stream, *settings)
+            process = start("prepare_data", stream, *given)
             memory = PeakMemory(process.pid)
-            step = first_step(base, model, began, stream) if train else {}
-        code = process.wait()
-        seconds = time.monotonic() - began
-        peaks = memory.stop()
-        if code:
-            print(log.read_text(encoding="utf-8"), file=sys.stderr)
-            raise SystemExit(code)
+            try:
+                if train and not spent.step:
+                    spent.step = first_step(base, model, began, stream)
+                left = None if stop_after_s is None else began + stop_after_s - time.monotonic()
+                process.wait(left)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+        spent.add(time.monotonic() - began, memory.stop())
         manifest = read_manifest(base / "prepared")
-        results = summarise(manifest, seconds, peaks) | step
+        print(f"{manifest.counts.read:,} of {rows:,} rows in {spent.seconds:.0f} s")
+        if not manifest.complete:
+            raise SystemExit(
+                "not complete: run the same command again" if stop_after_s else log.read_text()
+            )
+        results = (
+            summarise(manifest, spent.seconds, spent.peaks) | {"runs": spent.runs} | spent.step
+        )
         settings = {"rows": rows, "model": model, "workers": workers, "bytes": chats.stat().st_size}
         write_record(out / f"prepare_{rows}.json", main.__doc__ or "", settings, results)
         print(json.dumps(results, indent=2))
+
+
+class Spent:
+    """Seconds, peak memory and the first training step of a preparation, over all its runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        saved = json.loads(path.read_text()) if path.is_file() else {}
+        self.runs: int = saved.get("runs", 0)
+        self.seconds: float = saved.get("seconds", 0.0)
+        self.peaks: dict[str, float] = saved.get("peaks", {})
+        self.step: dict[str, Any] = saved.get("step", {})
+
+    def add(self, seconds: float, peaks: dict[str, float]) -> None:
+        """Count one more run."""
+        self.runs += 1
+        self.seconds += seconds
+        self.peaks |= {name: max(peak, self.peaks.get(name, 0)) for name, peak in peaks.items()}
+        saved = {name: getattr(self, name) for name in ("runs", "seconds", "peaks", "step")}
+        self._path.write_text(json.dumps(saved))
 
 
 def start(job: str, stream: Any, *settings: str) -> subprocess.Popen[bytes]:
