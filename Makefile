@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup grpo serve test test-slow test-cluster test-gpu lint format bench clean
+.PHONY: help setup grpo pipeline serve test test-slow test-cluster test-gpu lint format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup:  ## install the pinned packages and fetch the model (2-3 minutes, once)
 
 grpo: setup  ## train SmolLM2-135M with GRPO on this CPU, e.g. make grpo ARGS="num_steps=5"
 	@$(BIN)/python jobs/grpo.py --config jobs/configs/grpo_smollm2_cpu.yaml $(ARGS)
+
+pipeline: setup  ## PT, SFT, RM, DPO, GRPO and a table of what each changed (docs/PIPELINE.md)
+	@PYTHONPATH=. $(BIN)/python scripts/pipeline.py
 
 serve: setup  ## serve what make grpo has trained, on http://127.0.0.1:8000/v1
 	@$(BIN)/medray serve runs/grpo $(ARGS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,12 @@ import typer
 
 from benchmarks.record import ROOT, write_record
 from medray.data.prepared.manifest import Manifest, is_prepared, read_manifest
+from medray.observability.metrics_file import MetricRow, read_metrics
 
 REPEAT_EVERY = 50
 """One row in so many says again what an earlier one said, one word changed."""
-STEP_ROWS = 4
+STEPS = 3
+STEP_ROWS = 2
 _SAMPLE_S = 0.5
 
 
@@ -36,9 +39,12 @@ def main(
     ] = "smollm2-135m",
     workers: Annotated[int | None, typer.Option(help="Tokenising processes.")] = None,
     train: Annotated[
-        bool, typer.Option(help="Take a training step as soon as there are rows.")
+        bool, typer.Option(help="Start jobs/sft.py as soon as there is a folder.")
     ] = False,
     folder: Annotated[Path | None, typer.Option(help="Where rows and shards go; kept.")] = None,
+    stop_after_s: Annotated[
+        float | None, typer.Option(help="Stop then; the same command with --folder goes on.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the JSON.")] = Path("benchmarks/results"),
 ) -> None:
     """Prepare generated chats, and print rows a second, peak memory by process, and when the first step ended."""
@@ -46,35 +52,63 @@ def main(
         base = (folder or Path(temporary)).absolute()
         base.mkdir(parents=True, exist_ok=True)
         chats = write_chats(base / "chats.jsonl", rows)
-        began = time.monotonic()
+        spent = Spent(base / "spent.json")
+        given = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
+                 "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
+        if workers is not None:
+            given.append(f"num_workers={workers}")
         log = base / "prepare.log"
-        with log.open("w") as stream:
-            process = start(base, chats, model, workers, stream)
-        memory = PeakMemory(process.pid)
-        step = first_step(base / "prepared", model, began) if train else {}
-        code = process.wait()
-        seconds = time.monotonic() - began
-        peaks = memory.stop()
-        if code:
-            print(log.read_text(encoding="utf-8"), file=sys.stderr)
-            raise SystemExit(code)
+        began = time.monotonic()
+        with log.open("a") as stream:
+            process = start("prepare_data", stream, *given)
+            memory = PeakMemory(process.pid)
+            try:
+                if train and not spent.step:
+                    spent.step = first_step(base, model, began, stream)
+                left = None if stop_after_s is None else began + stop_after_s - time.monotonic()
+                process.wait(left)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+        spent.add(time.monotonic() - began, memory.stop())
         manifest = read_manifest(base / "prepared")
-        results = summarise(manifest, seconds, peaks) | step
+        print(f"{manifest.counts.read:,} of {rows:,} rows in {spent.seconds:.0f} s")
+        if not manifest.complete:
+            raise SystemExit(
+                "not complete: run the same command again" if stop_after_s else log.read_text()
+            )
+        results = (
+            summarise(manifest, spent.seconds, spent.peaks) | {"runs": spent.runs} | spent.step
+        )
         settings = {"rows": rows, "model": model, "workers": workers, "bytes": chats.stat().st_size}
         write_record(out / f"prepare_{rows}.json", main.__doc__ or "", settings, results)
         print(json.dumps(results, indent=2))
 
 
-def start(
-    base: Path, chats: Path, model: str, workers: int | None, stream: Any
-) -> subprocess.Popen[bytes]:
-    """Start the job as a user would."""
-    settings = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
-                "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
-    if workers is not None:
-        settings.append(f"num_workers={workers}")
+class Spent:
+    """Seconds, peak memory and the first training step of a preparation, over all its runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        saved = json.loads(path.read_text()) if path.is_file() else {}
+        self.runs: int = saved.get("runs", 0)
+        self.seconds: float = saved.get("seconds", 0.0)
+        self.peaks: dict[str, float] = saved.get("peaks", {})
+        self.step: dict[str, Any] = saved.get("step", {})
+
+    def add(self, seconds: float, peaks: dict[str, float]) -> None:
+        """Count one more run."""
+        self.runs += 1
+        self.seconds += seconds
+        self.peaks |= {name: max(peak, self.peaks.get(name, 0)) for name, peak in peaks.items()}
+        saved = {name: getattr(self, name) for name in ("runs", "seconds", "peaks", "step")}
+        self._path.write_text(json.dumps(saved))
+
+
+def start(job: str, stream: Any, *settings: str) -> subprocess.Popen[bytes]:
+    """Start a job as a user would."""
     return subprocess.Popen(
-        [sys.executable, "jobs/prepare_data.py", *settings],
+        [sys.executable, f"jobs/{job}.py", *settings],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=stream,
@@ -112,33 +146,36 @@ def write_chats(path: Path, num_rows: int) -> Path:
     return path
 
 
-def first_step(prepared: Path, model: str, began: float) -> dict[str, Any]:
-    """Take one optimizer step on the first rows, while the others are still being prepared."""
-    from medray.config.model import ModelConfig
-    from medray.config.optim import OptimConfig
-    from medray.config.sft import CrossEntropyConfig
-    from medray.config.supervised import BatchConfig
-    from medray.data.prepared.reader import PreparedTrees
-    from medray.learners.learner import Learner
-    from medray.learners.objectives.registry import build_objective
-    from medray.learners.prepared_feed import PreparedFeed
-    from medray.models.load import load_policy
-
-    policy = load_policy(ModelConfig(path=model))
-    learner = Learner(policy, OptimConfig(lr=1e-5), num_optim_steps=1)
+def first_step(base: Path, model: str, began: float, stream: Any) -> dict[str, Any]:
+    """Start a training job on the folder as soon as it is one, and wait for its end: `STEPS` steps."""
+    prepared, run = base / "prepared", base / f"run-{time.time():.0f}"
     while not is_prepared(prepared):
         time.sleep(0.1)
-    batch = BatchConfig(rows_per_step=STEP_ROWS, num_steps=1)
-    trees = PreparedFeed(PreparedTrees(prepared, follow_s=1800), batch, 17).step(1, 0, 1)
-    found = time.monotonic() - began
-    learner.train_step(trees, build_objective("sft", CrossEntropyConfig()))
-    ended = time.monotonic() - began
+    job = start(
+        "sft", stream, f"out={run}", f"data.path={prepared}", f"model.path={model}", "optim.lr=1e-5",
+        f"batch.num_steps={STEPS}", f"batch.rows_per_step={STEP_ROWS}", "evaluation.num_rows=0",
+        "workers.resources.cpus=0.1", "checkpoint.every=1000",
+    )  # fmt: skip
+    ended, went_on = 0.0, False
+    while job.poll() is None:
+        if not ended and _steps(run):
+            ended = time.monotonic() - began
+            went_on = not read_manifest(prepared).complete
+        time.sleep(0.2)
+    if job.returncode:
+        raise SystemExit("the training job failed: see its output in prepare.log")
+    rows = _steps(run)
     return {
-        "first_rows_s": round(found, 1),
         "first_step_ended_s": round(ended, 1),
-        "first_step_tokens": sum(tree.num_tokens for tree in trees),
-        "preparation_went_on": not read_manifest(prepared).complete,
+        "first_step_tokens": rows[0].metrics["data/tokens"],
+        "preparation_went_on": went_on,
+        "loss_first_and_last": [round(rows[i].metrics["loss/total"], 3) for i in (0, -1)],
     }
+
+
+def _steps(run: Path) -> list[MetricRow]:
+    rows = read_metrics(run) if (run / "metrics.jsonl").is_file() else []
+    return [row for row in rows if row.kind == "train"]
 
 
 def summarise(manifest: Manifest, seconds: float, peaks: dict[str, float]) -> dict[str, Any]:

@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.tiny import save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("medray", deadline=None)  # how long an example takes tells of the machine
+settings.load_profile("medray")
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def publish(
     size = 0
     for name, tensor in weights:
         infos[name] = TensorInfo(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-        bucket[name] = _host_array(tensor)
+        bucket[name] = host_array(tensor)
         size += bucket[name].nbytes
         if size >= bucket_bytes:
             buckets.append(ray.put(bucket))
@@ -76,10 +76,11 @@ def arrays(published: PublishedWeights, *, deadline_s: float) -> Iterator[NamedA
                 yield shared[name], array
 
 
-def _host_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+def host_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """The tensor as engines take it: in host memory, the bits of a bfloat16 as uint16."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:  # numpy has no bfloat16: the bits travel as uint16
+    if tensor.dtype == torch.bfloat16:  # numpy has none
         tensor = tensor.view(torch.uint16)
     return tensor.numpy()

@@ -24,6 +24,7 @@ JOBS = {
     "prepare": "medray.config.prepare:PrepareJob",
     "grpo": "medray.config.grpo:GrpoJob",
     "generate": "medray.config.generate:GenerateJob",
+    "evaluate": "medray.config.evaluate:EvaluateJob",
 }
 """Job name -> its schema, imported when asked for."""
 SCHEMAS = {

@@ -32,7 +32,7 @@ class PreferenceConfig(Section):
     """Factor of the chosen response's negative log-likelihood a token, added to the loss (arXiv:2404.19733)."""
     reference: Reference = "auto"
     """adapter_off: the base under the adapter; separate: a frozen copy; precomputed: scored once before training and
-    cached. auto: adapter_off for adapters, else precomputed. simpo has none."""
+    cached. auto: adapter_off for adapters, else precomputed, and separate for a prepared folder. simpo has none."""
 
     @model_validator(mode="after")
     def _fits_the_kind(self) -> Self:

@@ -28,7 +28,7 @@ class KtoConfig(Section):
     nothing, which saves that pass."""
     reference: Reference = "auto"
     """adapter_off: the base under the adapter; separate: a frozen copy; precomputed: scored once before training and
-    cached. auto: adapter_off for adapters, else precomputed."""
+    cached. auto: adapter_off for adapters, else precomputed, and separate for a prepared folder."""
 
     @property
     def needs_reference(self) -> bool:

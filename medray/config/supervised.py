@@ -135,13 +135,22 @@ class SupervisedJob(Section):
         return self
 
 
-def reference_kind(job: Any) -> Literal["adapter_off", "separate", "precomputed"] | None:
-    """Where a supervised job's reference log-probabilities come from; None for a loss that reads none."""
+def reference_kind(
+    job: Any, *, prepared: bool = False
+) -> Literal["adapter_off", "separate", "precomputed"] | None:
+    """Where a supervised job's reference log-probabilities come from; None for a loss that reads none.
+
+    Args:
+        job: with its `loss`.
+        prepared: its rows are a prepared folder, which may be long and still grow.
+    """
     if not getattr(job.loss, "needs_reference", False):
         return None
     if job.loss.reference != "auto":
         return job.loss.reference
-    return "adapter_off" if job.model.lora is not None else "precomputed"
+    if job.model.lora is not None:
+        return "adapter_off"
+    return "separate" if prepared else "precomputed"
 
 
 def require_reference(reference: str, model: ModelConfig) -> None:

@@ -14,6 +14,7 @@ from medray.data.files.find import find_files, format_of
 from medray.data.files.opening import Digests
 from medray.data.files.reading import read_raw
 from medray.data.hub import HubFeed
+from medray.data.prepared.manifest import is_prepared
 from medray.errors import DataError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -59,6 +60,11 @@ def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
     if config.subset is not None or config.revision is not None:
         raise DataError(
             f"data.path={config.path} is local: data.subset and data.revision are for hub datasets"
+        )
+    if is_prepared(config.path):
+        raise DataError(
+            f"{config.path} holds prepared tokens, which pt, sft, rm, dpo, orpo and kto jobs train on by themselves "
+            "(data.path): here, name the data that they were made from"
         )
     return [FileFeed(file) for file in find_files(config)]
 

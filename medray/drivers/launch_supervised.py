@@ -44,7 +44,7 @@ def run_supervised(method: str, job: SupervisedJob) -> None:
     Raises:
         MedrayError: named by whoever noticed.
     """
-    from medray.learners.feed import num_steps
+    from medray.learners.supervised import open_feed
 
     began = time.time()
     require_unfinished(job)  # a folder that holds another run must fail before anything starts
@@ -53,7 +53,7 @@ def run_supervised(method: str, job: SupervisedJob) -> None:
         reading = beside.submit(tokenise_dataset, method, job)  # while Ray starts
         with connected():
             data = reading.result()
-            steps = num_steps(job.batch, len(data.train))
+            steps = open_feed(method, job, data.train).num_steps
             require_unfinished(job, steps)
             console = open_console(job.logging.console, steps)
             with relayed_to(console) as relay:
@@ -141,19 +141,18 @@ def _sinks(job: SupervisedJob, host: Host, resume_step: int | None) -> Composite
 
 
 def _introduce(job: SupervisedJob, task: Task, host: Host, model: str, first_step: int) -> None:
-    load = task.data.load
     write_manifest(
         Path(job.out),
         dump_config(job),
         seed=job.seed,
-        data={"source": load.source, "sha256": load.sha256, "train": load.num_train},
+        data=task.data.provenance,
         resume_step=first_step or None,
     )
     host.console.header(
         {
             "run": job.out + (f", continued from step {first_step}" if first_step else ""),
             "model": model,
-            "data": task.data.summary(),
+            "data": task.data.summary,
             "workers": f"{host.world_size}, ready after {time.time() - task.began:.0f} s",
         }
     )

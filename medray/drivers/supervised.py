@@ -8,7 +8,7 @@ from typing import Any
 
 from medray.config.supervised import SupervisedJob
 from medray.drivers.steps import due
-from medray.learners.feed import StepFeed
+from medray.learners.feed import Feed
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.quality import Quality
@@ -26,7 +26,7 @@ Save = Callable[[int, dict[str, Any], frozenset[int]], None]
 class SupervisedRun:
     """One rank's view of a run in progress."""
 
-    feed: StepFeed
+    feed: Feed
     objective: Objective
     reference: Reference
     quality: Quality

@@ -1,19 +1,22 @@
-"""A supervised job's dataset as trees, with what became of every row."""
+"""A supervised job's dataset as trees, with what became of every row: read here, or prepared beforehand."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medray.config.supervised import SupervisedJob
 from medray.data.load import load_dataset
-from medray.data.report import DropCounter, Dropped, LoadReport
+from medray.data.prepared.manifest import is_prepared
+from medray.data.report import DropCounter, Dropped
 from medray.data.source import BadRow, RowError
-from medray.data.tree_table import TreeTable
+from medray.data.tree_table import TreeSource, TreeTable
+from medray.drivers.prepared import open_prepared_rows
 from medray.errors import DataError
 from medray.learners.examples import Example, ToExamples, build_examples
-from medray.learners.methods import METHODS
+from medray.learners.methods import METHODS, needs_mismatched
 from medray.learners.trees import with_mismatched
 from medray.models.tokenizer import load_tokenizer
 from medray.types import PromptTree, Record
@@ -48,29 +51,21 @@ class TokenReport:
 class TrainingData:
     """Both sides of the split as trees, and where they came from."""
 
-    train: TreeTable
-    held_out: TreeTable
-    load: LoadReport
-    tokens: TokenReport
-
-    def summary(self) -> str:
-        """One line for people."""
-        rows = (
-            f"{len(self.train):,} rows to train on, {self.train.num_tokens.sum():,} tokens, "
-            f"{self.train.num_trained:,} of them trained; {len(self.held_out):,} held out"
-        )
-        return "; ".join(
-            part for part in (self.load.summary(), rows, self.tokens.summary()) if part
-        )
+    train: TreeSource
+    held_out: TreeSource
+    summary: str  # one line for people: rows read, kept, dropped and truncated
+    provenance: Mapping[str, Any]  # source, its sha256, training rows; JSON values
 
 
 def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
-    """Read, split and tokenise what the job trains on.
+    """Read, split and tokenise what the job trains on, or open the prepared folder that `data.path` names.
 
     Raises:
-        DataError: no row is left, or as `load_dataset` says.
+        DataError: no row is left, or as `load_dataset` and `open_prepared_rows` say.
         ModelError: the tokenizer cannot be loaded, or has no chat template where one is needed.
     """
+    if is_prepared(job.data.path):
+        return TrainingData(*open_prepared_rows(method, job))
     stage = METHODS[method].stage
     dataset = load_dataset(job.data, stage=stage)
     to_examples = build_examples(stage, job, load_tokenizer(job.model))
@@ -78,16 +73,23 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
     sides: list[TreeTable] = []
     for records in (dataset.train, dataset.held_out):
         trees = _trees(records, to_examples, report, dropped)
-        if METHODS[method].has_mismatched:
+        if needs_mismatched(method, job):
             trees = iter(with_mismatched(list(trees)))
         sides.append(TreeTable.of(trees))
     report.dropped = dropped.by_reason()
     if len(sides[0]) == 0:
         raise DataError(f"{dataset.report.source}: no row is left to train on: {report.summary()}")
-    data = TrainingData(sides[0], sides[1], dataset.report, report)
     if report.summary():
         log.warning("%s", report.summary())
-    return data
+    train, held_out = sides
+    rows = (
+        f"{len(train):,} rows to train on, {train.num_tokens.sum():,} tokens, "
+        f"{train.num_trained:,} of them trained; {len(held_out):,} held out"
+    )
+    load = dataset.report
+    summary = "; ".join(part for part in (load.summary(), rows, report.summary()) if part)
+    provenance = {"source": load.source, "sha256": load.sha256, "train": load.num_train}
+    return TrainingData(train, held_out, summary, provenance)
 
 
 def _trees(

@@ -5,12 +5,34 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Protocol
 
 from medray.config.supervised import BatchConfig
 from medray.data.packing import balance
 from medray.data.tree_table import TreeSource
 from medray.errors import DataError
 from medray.types import PromptTree
+
+
+class Feed(Protocol):
+    """What every step of a run trains on, the same for any number of ranks."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        ...
+
+    def epoch(self, step: int) -> float:
+        """Passes over the rows after `step` steps."""
+        ...
+
+    def num_tokens(self, step: int) -> int:
+        """Tokens that all ranks together compute in step `step`."""
+        ...
+
+    def step(self, step: int, rank: int, num_ranks: int) -> list[PromptTree]:
+        """The share of rank `rank` in step `step`, counted from 1."""
+        ...
 
 
 class StepFeed:

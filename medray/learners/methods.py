@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from medray.data.stages import Stage
 
@@ -18,7 +18,7 @@ class Method:
     model: Literal["policy", "reward"] = "policy"
     """A language model, or one with a scalar head."""
     has_mismatched: bool = False
-    """Trees get the response to another prompt, before they are dealt to ranks."""
+    """Its loss may read responses to other prompts; see `needs_mismatched`."""
 
 
 METHODS: Mapping[str, Method] = {
@@ -30,3 +30,8 @@ METHODS: Mapping[str, Method] = {
     "kto": Method("kto", has_mismatched=True),
 }
 """Method -> what it is; one line each. Its objective is in objectives/registry.py under the same name."""
+
+
+def needs_mismatched(method: str, job: Any) -> bool:
+    """True when trees get the response to another prompt (`trees.with_mismatched`) before they are dealt to ranks."""
+    return METHODS[method].has_mismatched and job.loss.reference_point == "mismatched"

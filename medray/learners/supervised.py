@@ -5,19 +5,25 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, cast
 
 from medray.config.supervised import SupervisedJob, reference_kind
+from medray.data.prepared.reader import PreparedTrees
 from medray.data.tree_table import TreeSource
-from medray.learners.feed import StepFeed, num_steps
+from medray.errors import ConfigError
+from medray.learners.feed import Feed, StepFeed
 from medray.learners.learner import Learner
-from medray.learners.methods import METHODS
+from medray.learners.methods import METHODS, needs_mismatched
+from medray.learners.prepared_feed import PreparedFeed
 from medray.learners.quality import Quality
 from medray.learners.reference import Reference, with_reference
 from medray.learners.reference_cache import ReferenceCache, ReferencedRows
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy
+from medray.learners.trees import with_mismatched
 from medray.models.checkpoint import load_state
 from medray.models.load import load_policy, load_reward_model
+from medray.types import PromptTree
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Built:
     """What `build_supervised` makes."""
 
     learner: Learner
-    feed: StepFeed
+    feed: Feed
     reference: Reference
     quality: Quality
     scalars: dict[str, object]  # of the checkpoint; empty on a fresh run
@@ -48,9 +54,10 @@ def build_supervised(
         ModelError: the model cannot be loaded.
         CheckpointError: the checkpoint's state cannot be read.
     """
-    kind = reference_kind(job)
+    source, kind = rows.train, reference_of(job, rows)
     if kind == "precomputed":  # before the learner, so that two models are never held at once
         rows = _precomputed(job, rows, ranks)
+    feed = open_feed(method, job, source, rows.train)
     load = load_reward_model if METHODS[method].model == "reward" else load_policy
     model = load(
         job.model,
@@ -61,7 +68,7 @@ def build_supervised(
     learner = Learner(
         model,
         job.optim,
-        num_optim_steps=num_steps(job.batch, len(rows.train)),
+        num_optim_steps=feed.num_steps,
         config=job.learner,
         strategy=ranks,
         neftune_alpha=getattr(job, "neftune_alpha", 0.0),
@@ -73,14 +80,72 @@ def build_supervised(
         scalars = state["scalars"]
         learner.restore(state)
     reference = _reference(job, kind, learner)
-    held_out = [rows.held_out[i] for i in range(len(rows.held_out))][: job.evaluation.num_rows]
-    return Built(
-        learner,
-        StepFeed(rows.train, job.batch, job.seed),
-        reference,
-        Quality(held_out, reference),
-        scalars,
-    )
+    held_out = held_out_trees(method, job, rows.held_out)
+    return Built(learner, feed, reference, Quality(held_out, reference), scalars)
+
+
+def open_feed(
+    method: str, job: SupervisedJob, source: TreeSource, trees: TreeSource | None = None
+) -> Feed:
+    """What every step takes from `source`.
+
+    Args:
+        method: the stage.
+        job: how many rows make a step, and the seed.
+        source: the rows as they were read, or a prepared folder.
+        trees: the same rows with columns that `source` does not have; None takes them as they are.
+
+    Raises:
+        DataError: there is no row.
+        ConfigError: the folder still grows, and `batch.num_steps` is not said.
+    """
+    trees = source if trees is None else trees
+    if not isinstance(source, PreparedTrees):
+        return StepFeed(trees, job.batch, job.seed)
+    finish = with_mismatched if needs_mismatched(method, job) else list
+    return PreparedFeed(source, job.batch, job.seed, tree=trees.__getitem__, finish=finish)
+
+
+def held_out_trees(method: str, job: SupervisedJob, rows: TreeSource) -> list[PromptTree]:
+    """The first `evaluation.num_rows` held-out rows; of a folder that grows, after waiting for them.
+
+    So they are the same whether the folder was complete when the run began or not.
+
+    Raises:
+        DeadlineExceeded: nothing was added to the folder for long.
+    """
+    wanted = job.evaluation.num_rows
+    if not isinstance(rows, PreparedTrees):
+        return [rows[i] for i in range(min(wanted, len(rows)))]
+    if wanted:
+        rows.has_tree(wanted - 1)
+    trees = [rows[i] for i in range(min(wanted, len(rows)))]
+    return with_mismatched(trees) if trees and needs_mismatched(method, job) else trees
+
+
+def reference_of(
+    job: SupervisedJob, rows: Rows
+) -> Literal["adapter_off", "separate", "precomputed"] | None:
+    """Where the reference's log-probabilities come from, for these rows.
+
+    Raises:
+        ConfigError: they cannot be precomputed for a prepared folder.
+    """
+    prepared = isinstance(rows.train, PreparedTrees)
+    kind = reference_kind(job, prepared=prepared)
+    if kind == "precomputed" and isinstance(rows.train, PreparedTrees):
+        instead = "set loss.reference=separate, or train an adapter (model.lora={})"
+        if not rows.train.is_complete:
+            raise ConfigError(
+                f"loss.reference=precomputed scores all rows before the first step, and {rows.train.folder} is still "
+                f"being prepared: {instead}"
+            )
+        if getattr(cast(Any, job).loss, "reference_point", None) == "mismatched":
+            raise ConfigError(
+                "loss.reference=precomputed does not know the pairs of prompt and other response that each step of a "
+                f"prepared folder makes: {instead}"
+            )
+    return kind
 
 
 def _precomputed(job: SupervisedJob, rows: Rows, ranks: Strategy) -> Rows:

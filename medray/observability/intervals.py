@@ -64,6 +64,29 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
+    """95% interval of sum(numerators) / sum(denominators), such as a loss per token over texts of unequal lengths.
+
+    Args:
+        numerators, denominators: one of each an item; the items are what was drawn.
+
+    Raises:
+        ValueError: the two differ in length, or the denominators do not add up to more than 0.
+
+    Source: linearisation of a ratio estimator, Cochran 1977, Sampling Techniques, eq. 6.13.
+    """
+    n, total = len(denominators), math.fsum(denominators)
+    if len(numerators) != n or total <= 0:
+        raise ValueError(f"{len(numerators)} numerators over {n} denominators of sum {total}")
+    ratio = math.fsum(numerators) / total
+    if n == 1:
+        return Interval(ratio, -math.inf, math.inf, n)
+    residuals = (a - ratio * b for a, b in zip(numerators, denominators, strict=True))
+    variance = math.fsum(r * r for r in residuals) / (n - 1) * n / total**2
+    half = t_quantile(n - 1) * math.sqrt(variance)
+    return Interval(ratio, ratio - half, ratio + half, n)
+
+
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
     """95% interval of the mean of after - before over the same items, in the same order.
 

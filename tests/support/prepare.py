@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from medray.data.pipelines.screening import build_screens
 from medray.data.pipelines.shards import ShardWriter
 from medray.data.pipelines.tokenising import Steps, TokeniseRows
 from medray.data.prepared.manifest import Manifest, is_prepared, read_manifest
-from medray.drivers.prepare import COLUMNS
+from medray.drivers.prepare import COLUMNS, build_steps, open_folder
 from medray.learners.examples import build_examples
+from medray.models.tokenizer import load_tokenizer
 from tests.support.chats import byte_tokenizer
 
 WORDS = (
@@ -100,6 +101,18 @@ def prepare_here(job: PrepareJob, tables: Iterable[pa.Table] | None = None) -> M
     writer = ShardWriter(job, manifest)
     for table in tables if tables is not None else local_tables(job, manifest):
         writer.add(table)
+    return writer.manifest
+
+
+def prepare_for(job: PrepareJob, pause: Callable[[int], None] = lambda window: None) -> Manifest:
+    """All of a preparation but Ray; `pause` is called with the number of every window before it is written."""
+    manifest = open_folder(job, load_tokenizer(job.model))
+    tokenise = TokeniseRows(lambda: build_steps(job))
+    writer = ShardWriter(job, manifest)
+    for table in read_windows(job):
+        for window in sorted(set(table.column("window").to_pylist())):
+            pause(window)
+        writer.add(tokenise(table))
     return writer.manifest
 
 
