@@ -2,7 +2,7 @@
 
 from medray.commands.job import run_job
 from medray.config.grpo import GrpoJob
-from medray.config.resources import describe, grpo_roles
+from medray.config.resources import describe, rl_roles
 
 
 def main(job: GrpoJob) -> None:
@@ -13,4 +13,4 @@ def main(job: GrpoJob) -> None:
 
 
 if __name__ == "__main__":
-    run_job(GrpoJob, main, lambda job: describe(grpo_roles(job)), __doc__ or "")
+    run_job(GrpoJob, main, lambda job: describe(rl_roles(job)), __doc__ or "")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import ray
 
 from medray.actors.wait import Ref, Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.observability.rollouts import write_rollouts
 from medray.rewards.mixture import build_rewards
 from medray.types import Floats, GroupScore, RolloutGroup
@@ -18,7 +18,7 @@ from medray.types import Floats, GroupScore, RolloutGroup
 class GraderActor:
     """Scores groups with the job's reward mixture."""
 
-    def __init__(self, job: GrpoJob, index: int) -> None:
+    def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
         self.index = index
 

@@ -11,7 +11,7 @@ import ray
 
 from medray.actors.incidents import Incidents
 from medray.actors.wait import Ref, fetch, gather
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, GraderError, WorkerLost
 from medray.types import Floats, GroupScore
 
@@ -40,7 +40,7 @@ class GraderPool:
     """All graders. Groups go to them in turn; a dead grader is replaced and its groups are graded again."""
 
     def __init__(
-        self, spawn: Callable[[int], Any], num_graders: int, job: GrpoJob, incidents: Incidents
+        self, spawn: Callable[[int], Any], num_graders: int, job: RlJob, incidents: Incidents
     ) -> None:
         self._spawn = spawn
         self.graders = [spawn(i) for i in range(num_graders)]

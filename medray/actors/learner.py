@@ -14,7 +14,7 @@ import ray
 from medray.actors.engine_calls import EngineCalls, free_address
 from medray.actors.published import PublishedWeights, publish
 from medray.actors.wait import Ref, Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.observability.meters import Meters
 from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
 
@@ -33,7 +33,7 @@ class TrainItem:
 class LearnerActor:
     """Holds a `Learner`; fetches the tensors it trains on by itself."""
 
-    def __init__(self, job: GrpoJob, rank: int) -> None:
+    def __init__(self, job: RlJob, rank: int) -> None:
         self.job = job
         self.rank = rank
 

@@ -8,7 +8,7 @@ from typing import Any
 from medray.actors.learner import TrainItem
 from medray.actors.published import PublishedWeights
 from medray.actors.wait import Ref, gather
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.data.packing import balance
 from medray.observability.meters import Meters
 from medray.types import GroupMeta, Probe, StepTotals, WeightManifest
@@ -17,7 +17,7 @@ from medray.types import GroupMeta, Probe, StepTotals, WeightManifest
 class LearnerGroup:
     """All ranks of the policy. Every method waits at most the job's deadline for it."""
 
-    def __init__(self, ranks: Sequence[Any], job: GrpoJob) -> None:
+    def __init__(self, ranks: Sequence[Any], job: RlJob) -> None:
         self.ranks = list(ranks)
         self.deadlines = job.deadlines
 

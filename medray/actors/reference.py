@@ -8,7 +8,7 @@ import time
 import ray
 
 from medray.actors.wait import Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.types import Floats, RolloutGroup
 
 
@@ -16,7 +16,7 @@ from medray.types import Floats, RolloutGroup
 class ReferenceActor:
     """Scores groups under the model that training started from."""
 
-    def __init__(self, job: GrpoJob, index: int) -> None:
+    def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
         self.index = index
 

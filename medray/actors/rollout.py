@@ -10,7 +10,7 @@ import ray
 
 from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import ModelError, WeightSyncError
 from medray.models.tokenizer import max_positions
 from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, WeightManifest
@@ -22,7 +22,7 @@ MIN_MODEL_LEN = 128  # room for the probe
 class RolloutActor:
     """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
 
-    def __init__(self, job: GrpoJob, index: int) -> None:
+    def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
         self.name = f"rollout-{index}"
 

@@ -14,7 +14,7 @@ from medray.actors.health import State, advance
 from medray.actors.incidents import Incidents
 from medray.actors.published import PublishedWeights
 from medray.actors.wait import Ref, fetch, gather
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, WorkerLost
 from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, WeightManifest
 
@@ -63,7 +63,7 @@ class RolloutPool:
     """
 
     def __init__(
-        self, spawn: Callable[[int], Any], num_workers: int, job: GrpoJob, incidents: Incidents
+        self, spawn: Callable[[int], Any], num_workers: int, job: RlJob, incidents: Incidents
     ) -> None:
         self._spawn = spawn
         self.members = [Member(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]

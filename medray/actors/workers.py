@@ -22,8 +22,8 @@ from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
 from medray.actors.wait import Ref, Started, gather
 from medray.actors.weight_sync import WeightSync, make_sync
-from medray.config.grpo import GrpoJob
-from medray.config.resources import Role, grpo_roles
+from medray.config.resources import Role, rl_roles
+from medray.config.rl import RlJob
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
 
@@ -32,7 +32,7 @@ from medray.types import GroupMeta
 class Workers:
     """The job's actors, grouped by role."""
 
-    job: GrpoJob
+    job: RlJob
     learners: LearnerGroup
     rollouts: RolloutPool
     graders: GraderPool
@@ -58,9 +58,9 @@ class Workers:
 
     @classmethod
     @contextmanager
-    def launch(cls, job: GrpoJob, *, checkpoint: str | None = None) -> Iterator[Workers]:
+    def launch(cls, job: RlJob, *, checkpoint: str | None = None) -> Iterator[Workers]:
         """Start every actor without waiting for its model; they are killed when the block ends."""
-        roles = grpo_roles(job)
+        roles = rl_roles(job)
         group = reserve(
             roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
         )
@@ -72,7 +72,7 @@ class Workers:
             remove_placement_group(group)
 
     @classmethod
-    def _assemble(cls, job: GrpoJob, crew: _Crew, checkpoint: str | None) -> Workers:
+    def _assemble(cls, job: RlJob, crew: _Crew, checkpoint: str | None) -> Workers:
         incidents = Incidents(job.out)
         learners = LearnerGroup(crew.all("learner", LearnerActor), job)
         references = crew.all("reference", ReferenceActor)
@@ -111,7 +111,7 @@ class Workers:
 class _Crew:
     """Starts actors in their places, again where one died, and lets all of them go."""
 
-    def __init__(self, job: GrpoJob, roles: Sequence[Role], group: PlacementGroup) -> None:
+    def __init__(self, job: RlJob, roles: Sequence[Role], group: PlacementGroup) -> None:
         self.job = job
         self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
         self.actors: list[Any] = []

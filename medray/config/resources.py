@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from medray.config.cluster import RoleResources
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Role:
         return {name: amount for name, amount in wanted.items() if amount > 0}
 
 
-def grpo_roles(job: GrpoJob) -> list[Role]:
-    """Roles of a GRPO job, in placement order."""
+def rl_roles(job: RlJob) -> list[Role]:
+    """Roles of an RL job, in placement order."""
     scale = job.scale
     roles = [
         Role("learner", scale.learner_ranks, scale.learner),

@@ -13,7 +13,7 @@ from medray.actors.wait import Started
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
 from medray.config.loader import dump_config
-from medray.config.resources import grpo_roles
+from medray.config.resources import rl_roles
 from medray.data.chat import render_prompts
 from medray.data.load import Dataset, load_dataset
 from medray.drivers.grpo import train_grpo
@@ -101,7 +101,7 @@ def _train(
 def describe_start(job: GrpoJob, started: Mapping[str, Started], total_s: float) -> str:
     """Who runs, on what, and how long starting took."""
     slowest = max(started, key=lambda name: started[name].seconds)
-    counts = ", ".join(f"{role.count} {role.name}" for role in grpo_roles(job))
+    counts = ", ".join(f"{role.count} {role.name}" for role in rl_roles(job))
     return (
         f"{counts}; ready after {total_s:.0f} s, the slowest ({slowest}) loaded in "
         f"{started[slowest].seconds:.0f} s"

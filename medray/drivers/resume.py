@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import CheckpointError
 from medray.models.run_folder import checkpoints, load_scalars
 
@@ -35,7 +35,7 @@ class Resume:
     prompt_position: int
 
 
-def find_resume(job: GrpoJob) -> Resume | None:
+def find_resume(job: RlJob) -> Resume | None:
     """The checkpoint to continue from, or None for a fresh run.
 
     Raises:
@@ -58,7 +58,7 @@ def find_resume(job: GrpoJob) -> Resume | None:
     return Resume(found[-1], scalars["step"], scalars["prompt_position"])
 
 
-def _require_same_settings(out: Path, job: GrpoJob) -> None:
+def _require_same_settings(out: Path, job: RlJob) -> None:
     try:
         before = _with_defaults(json.loads((out / "config.json").read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError):
@@ -80,7 +80,7 @@ def _require_same_settings(out: Path, job: GrpoJob) -> None:
 def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     """Keys that were not there when the run began had no effect on it but their defaults'."""
     try:
-        return GrpoJob.model_validate(settings).model_dump(mode="json")
+        return RlJob.model_validate(settings).model_dump(mode="json")
     except ValidationError:
         return settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.distill import Distill
@@ -19,15 +19,14 @@ from medray.models.load import load_policy
 
 
 def build_learner(
-    job: GrpoJob, rank: int, address: tuple[str, int], checkpoint: str | None
+    job: RlJob, rank: int, address: tuple[str, int], checkpoint: str | None
 ) -> Learner:
     """Load the model, from `checkpoint` where given, and take its optimizer state back."""
     policy = load_policy(job.model, seed=job.seed, checkpoint=checkpoint)
-    algorithm = job.algorithm
     learner = Learner(
         policy,
         job.optim,
-        num_optim_steps=job.num_steps * algorithm.minibatches * algorithm.epochs,
+        num_optim_steps=job.num_optim_steps,
         temperature=job.rollout.temperature,
         config=job.learner,
         strategy=_join(rank, job, address),
@@ -39,7 +38,7 @@ def build_learner(
     return learner
 
 
-def build_rl_objective(job: GrpoJob, learner: Learner) -> Objective:
+def build_rl_objective(job: RlJob, learner: Learner) -> Objective:
     """What the job's algorithm minimises; loads the teacher if there is one.
 
     Raises:
@@ -54,7 +53,7 @@ def build_rl_objective(job: GrpoJob, learner: Learner) -> Objective:
     return Distill(policy_gradient, distill, learner.scorer, scorer)
 
 
-def _join(rank: int, job: GrpoJob, address: tuple[str, int]) -> Strategy:
+def _join(rank: int, job: RlJob, address: tuple[str, int]) -> Strategy:
     world_size = job.scale.learner_ranks
     if world_size == 1:
         return SingleProcess()

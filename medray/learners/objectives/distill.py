@@ -15,7 +15,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from medray.config.algorithm import DistillConfig
+from medray.config.policy import DistillConfig
 from medray.errors import ModelError
 from medray.learners.objectives.base import Output, RowTensors
 from medray.learners.objectives.policy_gradient import PolicyGradient
@@ -52,7 +52,7 @@ class Distill:
         self.vocabulary = _shared_vocabulary(student, teacher)
         algorithm = policy_gradient.config
         in_loss = algorithm.kl.coef > 0 and algorithm.kl.place == "loss"
-        self.trains_policy = algorithm.advantage != "none" or in_loss
+        self.trains_policy = algorithm.uses_advantages or in_loss
 
     def __call__(
         self, hidden: Tensor, row: RowTensors, totals: StepTotals
