@@ -7,9 +7,10 @@ from medray.config.resources import describe, rl_roles
 
 def main(job: GrpoJob) -> None:
     """Train; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.launch import run_grpo
+    from medray.drivers.grpo import train_grpo
+    from medray.drivers.launch import run_rl
 
-    run_grpo(job)
+    run_rl(job, train_grpo)
 
 
 if __name__ == "__main__":

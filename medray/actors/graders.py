@@ -40,9 +40,16 @@ class GraderPool:
     """All graders. Groups go to them in turn; a dead grader is replaced and its groups are graded again."""
 
     def __init__(
-        self, spawn: Callable[[int], Any], num_graders: int, job: RlJob, incidents: Incidents
+        self,
+        spawn: Callable[[int], Any],
+        num_graders: int,
+        job: RlJob,
+        incidents: Incidents,
+        *,
+        name: str = "grader",
     ) -> None:
         self._spawn = spawn
+        self.name = name
         self.graders = [spawn(i) for i in range(num_graders)]
         self.job = job
         self.deadlines = job.deadlines
@@ -50,6 +57,10 @@ class GraderPool:
         self.restarts_left = job.scale.max_restarts
         self._tickets: dict[Ref, _Ticket] = {}
         self._record: tuple[_Rows, Ref] | None = None
+
+    def start(self) -> dict[str, Ref]:
+        """Have every process build its rewards; refs to what each says of itself, by name."""
+        return {f"{self.name}-{i}": g.start.remote() for i, g in enumerate(self.graders)}
 
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
         """Start grading a group."""
@@ -72,7 +83,7 @@ class GraderPool:
             ready, _ = ray.wait(list(self._tickets), timeout=max(0.0, end - time.monotonic()))
             if not ready:
                 late = ", ".join(
-                    f"grader-{t.grader} (prompt {t.prompt_id})" for t in self._tickets.values()
+                    f"{self.name}-{t.grader} (prompt {t.prompt_id})" for t in self._tickets.values()
                 )
                 self._tickets.clear()
                 raise DeadlineExceeded(
@@ -98,7 +109,7 @@ class GraderPool:
         while self._record is not None:
             rows, ref = self._record
             doing = f"write the rollouts of step {rows[0]}"
-            name = f"grader-{rows[0] % len(self.graders)}"
+            name = f"{self.name}-{rows[0] % len(self.graders)}"
             try:
                 gather({name: ref}, deadline_s=self.deadlines.save_s, doing=doing)
                 self._record = None
@@ -111,7 +122,7 @@ class GraderPool:
         return self.graders[rows[0] % len(self.graders)].record.remote(*rows)
 
     def _verdict(self, ticket: _Ticket) -> GroupScore | None:
-        name = f"grader-{ticket.grader}"
+        name = f"{self.name}-{ticket.grader}"
         try:
             return fetch(ticket.ref, name=name, doing="grade")
         except WorkerLost as loss:
@@ -139,7 +150,7 @@ class GraderPool:
     def _answers(self, index: int) -> bool:
         try:
             return bool(
-                fetch(self.graders[index].alive.remote(), name=f"grader-{index}", doing="ask")
+                fetch(self.graders[index].alive.remote(), name=f"{self.name}-{index}", doing="ask")
             )
         except WorkerLost:
             return False

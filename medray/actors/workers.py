@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +11,21 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from medray.actors.collect import Collector, ReferenceScorer
+from medray.actors.critic import CriticActor, CriticItem
+from medray.actors.critics import CriticGroup
 from medray.actors.grader import GraderActor
 from medray.actors.graders import GraderPool
 from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
-from medray.actors.learners import LearnerGroup
+from medray.actors.learners import LearnerGroup, merged_meters
 from medray.actors.placement import actor_options, reserve
 from medray.actors.reference import ReferenceActor
+from medray.actors.reward_pools import RewardPools
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
 from medray.actors.wait import Ref, Started, gather
 from medray.actors.weight_sync import WeightSync, make_sync
+from medray.config.ppo import PpoJob
 from medray.config.resources import Role, rl_roles
 from medray.config.rl import RlJob
 from medray.observability.meters import Meters
@@ -35,21 +39,42 @@ class Workers:
     job: RlJob
     learners: LearnerGroup
     rollouts: RolloutPool
-    graders: GraderPool
+    graders: GraderPool | RewardPools
     collector: Collector
     weight_sync: WeightSync
     incidents: Incidents
+    critics: CriticGroup | None = None
     starting: dict[str, Ref] = field(default_factory=dict)
 
     def wait_ready(self) -> dict[str, Started]:
         """Wait until every model is loaded; returns what each actor said of itself."""
         return gather(self.starting, deadline_s=self.job.deadlines.start_s, doing="start")
 
-    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
-        """One optimizer step; engines that share the learner's accelerators sleep meanwhile."""
+    def update(
+        self,
+        items: Sequence[TrainItem],
+        metas: Sequence[GroupMeta],
+        critic_items: Sequence[CriticItem] = (),
+    ) -> Meters:
+        """One optimizer step of the policy, of the critic, or of both at once, over the same groups.
+
+        Engines that share the learner's accelerators sleep meanwhile. Whose items are empty takes no step.
+        """
         if self.job.scale.colocate:
             self.rollouts.sleep()
-        return self.learners.update(items, metas)
+        calls: dict[str, Ref] = {}
+        if items:
+            calls |= self.learners.update_calls(items, metas)
+        if critic_items:
+            assert self.critics is not None
+            calls |= self.critics.fit_calls(critic_items, metas)
+        return merged_meters(calls, self.job.deadlines)
+
+    def save(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Write checkpoint `step`: the critic's first, for the policy's is what a run continues from."""
+        if self.critics is not None:
+            self.critics.save(step)
+        self.learners.save(step, scalars)
 
     def sync(self, version: int) -> float:
         """Have every engine take and prove the learner's weights; the largest gap in nats."""
@@ -74,7 +99,12 @@ class Workers:
     @classmethod
     def _assemble(cls, job: RlJob, crew: _Crew, checkpoint: str | None) -> Workers:
         incidents = Incidents(job.out)
+        shared = isinstance(job, PpoJob) and job.is_shared
         learners = LearnerGroup(crew.all("learner", LearnerActor), job)
+        critics = None
+        if isinstance(job, PpoJob):
+            ranks = learners.ranks if shared else crew.all("critic", CriticActor)
+            critics = CriticGroup(ranks, job, name="learner" if shared else "critic")
         references = crew.all("reference", ReferenceActor)
         rollouts = RolloutPool(
             lambda i: crew.one("rollout", RolloutActor, i),
@@ -82,17 +112,13 @@ class Workers:
             job,
             incidents,
         )
-        graders = GraderPool(
-            lambda i: crew.one("grader", GraderActor, i), job.scale.graders, job, incidents
-        )
-        address = learners.ranks[0].rendezvous.remote()
-        starting = {
-            f"learner rank {r}": a.start.remote(address, checkpoint)
-            for r, a in enumerate(learners.ranks)
-        }
+        graders = _graders(job, crew, incidents)
+        starting = _start_ranks("learner", learners.ranks, checkpoint)
+        if critics is not None and not shared:
+            starting |= _start_ranks("critic", critics.ranks, checkpoint)
         starting |= {m.name: m.handle.start.remote() for m in rollouts.members}
         starting |= {f"reference-{i}": a.start.remote() for i, a in enumerate(references)}
-        starting |= {f"grader-{i}": a.start.remote() for i, a in enumerate(graders.graders)}
+        starting |= graders.start()
         reference: ReferenceScorer | None = None
         if job.algorithm.kl.coef > 0:
             reference = _ReferencePool(references) if references else learners
@@ -101,9 +127,10 @@ class Workers:
             learners,
             rollouts,
             graders,
-            Collector(rollouts, graders, reference, job.deadlines),
+            Collector(rollouts, graders, reference, job.deadlines, critics),
             make_sync(job, learners, rollouts),
             incidents,
+            critics,
             starting,
         )
 
@@ -116,9 +143,9 @@ class _Crew:
         self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
         self.actors: list[Any] = []
 
-    def one(self, role: str, kind: Any, index: int) -> Any:
+    def one(self, role: str, kind: Any, index: int, *settings: Any) -> Any:
         """An actor in place `index` of its role."""
-        actor = kind.options(**self.options[role][index]).remote(self.job, index)
+        actor = kind.options(**self.options[role][index]).remote(self.job, index, *settings)
         self.actors.append(actor)
         return actor
 
@@ -130,6 +157,24 @@ class _Crew:
         """Kill every actor that was started."""
         for actor in self.actors:
             ray.kill(actor)
+
+
+def _start_ranks(name: str, ranks: Sequence[Any], checkpoint: str | None) -> dict[str, Ref]:
+    address = ranks[0].rendezvous.remote()
+    return {f"{name} rank {r}": a.start.remote(address, checkpoint) for r, a in enumerate(ranks)}
+
+
+def _graders(job: RlJob, crew: _Crew, incidents: Incidents) -> GraderPool | RewardPools:
+    def pool(role: str, size: int) -> GraderPool:
+        def spawn(i: int) -> Any:
+            return crew.one(role, GraderActor, i, role)
+
+        return GraderPool(spawn, size, job, incidents, name=role)
+
+    graders = pool("grader", job.scale.graders)
+    if "reward" not in crew.options:
+        return graders
+    return RewardPools([graders, pool("reward", job.scale.reward_models)])
 
 
 class _ReferencePool:

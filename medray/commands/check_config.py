@@ -14,7 +14,10 @@ from medray.errors import ConfigError
 if TYPE_CHECKING:
     from medray.config.base import Section
 
-JOBS = {"grpo": "medray.config.grpo:GrpoJob"}
+JOBS = {
+    "grpo": "medray.config.grpo:GrpoJob",
+    "ppo": "medray.config.ppo:PpoJob",
+}
 """Job name -> its schema, imported when asked for."""
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from medray.config.cluster import RoleResources
+from medray.config.ppo import PpoJob
+from medray.config.reward import by_role
 from medray.config.rl import RlJob
 
 
@@ -31,8 +33,12 @@ def rl_roles(job: RlJob) -> list[Role]:
         Role("learner", scale.learner_ranks, scale.learner),
         Role("rollout", scale.rollout_workers, scale.rollout),
     ]
+    if isinstance(job, PpoJob) and not job.is_shared:
+        roles.append(Role("critic", job.scale.critic_ranks, job.scale.critic))
     if job.algorithm.kl.coef > 0 and job.model.lora is None:
-        roles.append(Role("reference", 1, scale.reference))
+        roles.append(Role("reference", scale.references, scale.reference))
+    if by_role(job.rewards)["reward"]:
+        roles.append(Role("reward", scale.reward_models, scale.reward))
     roles.append(Role("grader", scale.graders, scale.grader))
     return roles
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -78,9 +78,15 @@ def minibatches(
                 yield [items[i] for i in part], [batch.groups[i].meta for i in part]
 
 
-def rollout_metrics(batch: Batch) -> dict[str, float]:
-    """Rewards and lengths of everything that was sampled, and how many groups have a signal."""
-    sampled = list(batch.sampled)
+def batch_metrics(batch: Batch) -> dict[str, float]:
+    """Figures of everything that was sampled, how the batch was made, and how many groups have a signal."""
+    tied = float(sum(is_tied(a) for a in batch.advantages))
+    counts = {"groups/tied": tied, "groups/total": float(len(batch.groups))}
+    return rollout_metrics(batch.sampled) | counts | dict(batch.counts)
+
+
+def rollout_metrics(sampled: Sequence[ScoredGroup]) -> dict[str, float]:
+    """Rewards and lengths of sampled groups."""
     rewards = np.array([r for s in sampled for r in s.score.rewards])
     group_means = np.array([np.mean(s.score.rewards) for s in sampled])
     lengths = np.array([n for s in sampled for n in s.meta.num_response_tokens])
@@ -97,8 +103,6 @@ def rollout_metrics(batch: Batch) -> dict[str, float]:
         "rollout/tokens": float(lengths.sum()),
         "rollout/prompt_tokens": float(prompt_tokens),
         "rollout/cache_hit_share": sum(s.meta.num_cached_tokens for s in sampled) / max(1, samples),
-        "groups/tied": float(sum(is_tied(a) for a in batch.advantages)),
-        "groups/total": float(len(batch.groups)),
     }
     for part in sampled[0].score.parts:
         metrics[f"reward/{part}"] = float(
@@ -108,4 +112,4 @@ def rollout_metrics(batch: Batch) -> dict[str, float]:
         metrics["policy/kl_ref_sequence"] = float(
             np.mean([k for s in sampled for k in s.reference_kl])
         )
-    return metrics | dict(batch.counts)
+    return metrics

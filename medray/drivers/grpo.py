@@ -5,7 +5,7 @@ from __future__ import annotations
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
-from medray.drivers.batch import minibatches, rollout_metrics
+from medray.drivers.batch import batch_metrics, minibatches
 from medray.drivers.evaluate import Evaluator
 from medray.drivers.sampling import BatchSource
 from medray.drivers.signal import SignalWatch
@@ -48,9 +48,9 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         if due(step, job.evaluation.every, job.num_steps):
             with timer("evaluate"):
                 run.sink.evaluation(step, evaluator())
-        metrics = meters.values() | rollout_metrics(batch) | workers.incidents.drain()
+        metrics = meters.values() | batch_metrics(batch) | workers.incidents.drain()
         run.record(step, metrics | {"sync/max_logprob_gap": gap})
         if due(step, job.checkpoint.every, job.num_steps):
             with timer("save"):  # the next step's: a checkpoint must not be ahead of its metrics
                 workers.graders.finish_records()
-                workers.learners.save(step, {"prompt_position": stream.position})
+                workers.save(step, {"prompt_position": stream.position})

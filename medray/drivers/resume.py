@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Resume:
     checkpoint: Path
     step: int
     prompt_position: int
+    scalars: Mapping[str, Any]  # everything the driver saved
 
 
 def find_resume(job: RlJob) -> Resume | None:
@@ -55,7 +57,7 @@ def find_resume(job: RlJob) -> Resume | None:
         raise CheckpointError(
             f"{out} is finished at step {scalars['step']}: raise num_steps to go on, or choose another out="
         )
-    return Resume(found[-1], scalars["step"], scalars["prompt_position"])
+    return Resume(found[-1], scalars["step"], scalars["prompt_position"], scalars)
 
 
 def _require_same_settings(out: Path, job: RlJob) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medray.actors.collect import Collector, ScoredGroup
 from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.data.stream import PromptStream
 from medray.drivers.advantages import ESTIMATORS, advantages_of, overlong_penalty
 from medray.drivers.batch import Batch
@@ -14,7 +15,7 @@ from medray.types import GenerateSpec, Prompt, SamplingContract
 Asked = tuple[Prompt, ScoredGroup]
 
 
-def train_spec(job: GrpoJob) -> GenerateSpec:
+def train_spec(job: RlJob) -> GenerateSpec:
     """How training rollouts are sampled."""
     r = job.rollout
     sampling = SamplingContract(r.temperature, r.top_p, r.top_k, r.min_p)
@@ -27,19 +28,45 @@ def greedy_spec(job: GrpoJob) -> GenerateSpec:
     return GenerateSpec(greedy, 1, job.rollout.max_new_tokens, job.rollout.stop)
 
 
-class BatchSource:
-    """Takes prompts from the stream and makes batches of them.
+class PromptSource:
+    """Takes prompts from the stream and has them answered.
 
-    What is taken depends on the stream's position and the rewards alone, so a run that continues from a checkpoint
-    of the position makes the batches an undisturbed one would have made.
+    A prompt's seed comes from its place in the stream, so a run that continues from a checkpoint of the position
+    samples what an undisturbed one would have sampled.
+    """
+
+    def __init__(self, job: RlJob, collector: Collector, stream: PromptStream) -> None:
+        self.seed = job.seed
+        self.collector = collector
+        self.stream = stream
+        self.spec = train_spec(job)
+
+    def take(self, count: int) -> list[ScoredGroup]:
+        """Scored groups of the next `count` prompts; fewer where graders gave some of them up."""
+        return [scored for _, scored in self.ask(count)]
+
+    def ask(self, count: int, *, may_be_empty: bool = False) -> list[Asked]:
+        """The same, each group with its prompt."""
+        start = self.stream.position
+        prompts = self.stream.take(count)
+        seeds = [prompt_seed(self.seed, start + i) for i in range(count)]
+        asked = {prompt.record.id: prompt for prompt in prompts}
+        scored = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
+        return [(asked[s.meta.prompt_id], s) for s in scored]
+
+
+class BatchSource:
+    """Makes batches of groups for algorithms without a critic.
+
+    What is taken depends on the stream's position and the rewards alone, so a run that continues makes the batches
+    an undisturbed one would have made.
     """
 
     def __init__(self, job: GrpoJob, collector: Collector, stream: PromptStream) -> None:
         self.job = job
         self.config = job.algorithm
         self.collector = collector
-        self.stream = stream
-        self.spec = train_spec(job)
+        self.source = PromptSource(job, collector, stream)
 
     def next_batch(self) -> Batch:
         """`rollout.prompts_per_step` groups with their advantages; fewer where graders gave some of them up."""
@@ -59,26 +86,18 @@ class BatchSource:
     def _sample_groups(self) -> tuple[list[Asked], list[Asked], dict[str, float]]:
         wanted = self.job.rollout.prompts_per_step
         if self.config.dynamic_sampling is None:
-            return self._ask(wanted), [], {}
+            return self.source.ask(wanted), [], {}
         kept: list[Asked] = []
         tying: list[Asked] = []
         rounds = 0
         while len(kept) < wanted and rounds < self.config.dynamic_sampling.max_rounds:
             # No more prompts than groups are missing, so no group with a signal is wasted.
-            for asked in self._ask(wanted - len(kept), may_be_empty=rounds > 0):
+            for asked in self.source.ask(wanted - len(kept), may_be_empty=rounds > 0):
                 (tying if tied(asked[1].score.rewards) else kept).append(asked)
             rounds += 1
         filling, dropped = tying[: wanted - len(kept)], tying[wanted - len(kept) :]
         counts = {"groups/dropped": float(len(dropped)), "groups/rounds": float(rounds)}
         return kept + filling, dropped, counts
-
-    def _ask(self, count: int, *, may_be_empty: bool = False) -> list[Asked]:
-        start = self.stream.position
-        prompts = self.stream.take(count)
-        seeds = [prompt_seed(self.job.seed, start + i) for i in range(count)]
-        asked = {prompt.record.id: prompt for prompt in prompts}
-        scored = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
-        return [(asked[s.meta.prompt_id], s) for s in scored]
 
     def _greedy_rewards(
         self, asked: list[Asked]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medray.observability.console import Console
 from medray.observability.sinks import MetricSink
@@ -27,6 +29,7 @@ class Run:
     console: Console
     first_step: int = 0  # step of the checkpoint the run continues from; 0 on a fresh run
     prompt_position: int = 0
+    scalars: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of that checkpoint
     timer: StepTimer = field(default_factory=StepTimer)
 
     def record(self, step: int, metrics: dict[str, float]) -> None:

@@ -7,15 +7,20 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from medray.config.ppo import PpoJob
 from medray.config.rl import RlJob
+from medray.errors import CheckpointError
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.distill import Distill
+from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import DataParallel, SingleProcess, Strategy
 from medray.models.checkpoint import load_state
-from medray.models.load import load_policy
+from medray.models.load import load_policy, load_reward_model
+from medray.models.reward import start_at_zero
+from medray.models.score_head import has_score_head
 
 
 def build_learner(
@@ -29,7 +34,7 @@ def build_learner(
         num_optim_steps=job.num_optim_steps,
         temperature=job.rollout.temperature,
         config=job.learner,
-        strategy=_join(rank, job, address),
+        strategy=_join(rank, job.scale.learner_ranks, job.model.device, job, address),
     )
     if checkpoint is not None:
         state = load_state(Path(checkpoint))
@@ -44,7 +49,8 @@ def build_rl_objective(job: RlJob, learner: Learner) -> Objective:
     Raises:
         ModelError: the teacher cannot be loaded, or does not fit the student.
     """
-    policy_gradient = PolicyGradient(job.algorithm, job.rollout.max_new_tokens)
+    kind = EntropyBonus if job.algorithm.entropy_coef > 0 else PolicyGradient
+    policy_gradient = kind(job.algorithm, job.rollout.max_new_tokens)
     distill = job.algorithm.distill
     if distill is None:
         return policy_gradient
@@ -53,12 +59,41 @@ def build_rl_objective(job: RlJob, learner: Learner) -> Objective:
     return Distill(policy_gradient, distill, learner.scorer, scorer)
 
 
-def _join(rank: int, job: RlJob, address: tuple[str, int]) -> Strategy:
-    world_size = job.scale.learner_ranks
+def build_critic(
+    job: PpoJob, rank: int, address: tuple[str, int], checkpoint: str | None
+) -> Learner:
+    """Load the critic, from its own `checkpoint` where given, and take its optimizer state back.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        CheckpointError: the critic's checkpoint is not there.
+    """
+    if checkpoint is not None and not Path(checkpoint).is_dir():
+        raise CheckpointError(
+            f"{checkpoint}: the critic that belongs to the policy's checkpoint is missing: choose another out="
+        )
+    model = load_reward_model(job.critic_model, seed=job.seed, checkpoint=checkpoint)
+    if checkpoint is None and not has_score_head(job.critic_model.path):
+        start_at_zero(model)
+    learner = Learner(
+        model,
+        job.critic.optim,
+        num_optim_steps=job.num_optim_steps,
+        config=job.learner,
+        strategy=_join(rank, job.scale.critic_ranks, job.critic_model.device, job, address),
+    )
+    if checkpoint is not None:
+        learner.restore(load_state(Path(checkpoint)))
+    return learner
+
+
+def _join(
+    rank: int, world_size: int, device: str, job: RlJob, address: tuple[str, int]
+) -> Strategy:
     if world_size == 1:
         return SingleProcess()
     dist.init_process_group(
-        "nccl" if job.model.device == "cuda" else "gloo",
+        "nccl" if device == "cuda" else "gloo",
         init_method=f"tcp://{address[0]}:{address[1]}",
         rank=rank,
         world_size=world_size,

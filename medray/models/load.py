@@ -35,6 +35,7 @@ from medray.models.fetch import resolve_model
 from medray.models.packed import PackedModel, PolicyModel
 from medray.models.reward import RewardModel, prepare_scalar_head
 from medray.models.rope import scale_rope
+from medray.models.score_head import require_score_head
 from medray.models.tokenizer import load_tokenizer
 from medray.models.trial import check_head, choose_sharing
 
@@ -71,14 +72,21 @@ def load_policy(
 
 
 def load_reward_model(
-    config: ModelConfig, *, seed: int = 0, trainable: bool = True, checkpoint: str | None = None
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+    trainable: bool = True,
+    checkpoint: str | None = None,
+    new_head: bool = True,
 ) -> RewardModel:
-    """Load a model with a scalar head; a language model gets a new head, drawn from `seed`.
+    """Load a model with a scalar head; a language model gets a new head, drawn from `seed`, where `new_head`.
 
     Raises:
-        ModelError: as `load_policy`, or transformers has no classifier for the architecture.
+        ModelError: as `load_policy`, transformers has no classifier for the architecture, or a head is missing.
         ResourceError: a GPU is asked for and there is none.
     """
+    if not new_head:
+        require_score_head(config.path)
     return _load(
         RewardModel, AutoModelForSequenceClassification, config, seed, trainable, checkpoint
     )

@@ -1,4 +1,4 @@
-"""The policy-gradient objective of every critic-free algorithm: its parts are looked up by name.
+"""The policy-gradient objective of every RL algorithm: its parts are looked up by name.
 
     loss = aggregate(correction * token_loss(logp, anchor, advantage) + kl.coef * kl)
 

@@ -1,0 +1,29 @@
+"""What every rank of a trained model is, before it holds anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.actors.engine_calls import free_address
+
+
+class Rank:
+    """One process of several that train a model together."""
+
+    def __init__(self, job: Any, rank: int) -> None:
+        self.job = job
+        self.rank = rank
+
+    def rendezvous(self) -> tuple[str, int]:
+        """An address of this node at which rank 0 can gather its peers."""
+        return free_address()
+
+
+def use_threads(count: int) -> None:
+    """Compute with `count` threads; call it before the first model is loaded."""
+    import os
+
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    import torch
+
+    torch.set_num_threads(count)
