@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from medray.actors.graders import GraderPool
+from medray.actors.shared import RankRewards
 from medray.actors.wait import Ref
 from medray.types import Floats, GroupScore
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class RewardPools:
-    """Every group goes to all pools at once; its reward is the sum of theirs."""
+    """Every group goes to both pools at once; its reward is the sum of theirs. The first pool keeps the record."""
 
-    def __init__(self, pools: Sequence[GraderPool]) -> None:
-        self.pools = list(pools)
+    def __init__(self, graders: GraderPool, models: GraderPool | RankRewards) -> None:
+        self.graders = graders
+        self.pools = (graders, models)
 
     def start(self) -> dict[str, Ref]:
         """Have every process build its rewards; refs to what each says of itself, by name."""
@@ -39,11 +41,11 @@ class RewardPools:
 
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
         """Write the step's rollouts to the run folder while training goes on."""
-        self.pools[0].record(step, batch, advantages)
+        self.graders.record(step, batch, advantages)
 
     def finish_records(self) -> None:
         """Wait for the last record to be on disk."""
-        self.pools[0].finish_records()
+        self.graders.finish_records()
 
 
 def _sum(scores: Sequence[GroupScore | None]) -> GroupScore | None:

@@ -23,10 +23,12 @@ from medray.actors.reference import ReferenceActor
 from medray.actors.reward_pools import RewardPools
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
+from medray.actors.shared import RankRewards, SharedActor
 from medray.actors.wait import Ref, Started, gather
 from medray.actors.weight_sync import WeightSync, make_sync
 from medray.config.ppo import PpoJob
 from medray.config.resources import Role, rl_roles
+from medray.config.reward import by_role
 from medray.config.rl import RlJob
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
@@ -100,7 +102,7 @@ class Workers:
     def _assemble(cls, job: RlJob, crew: _Crew, checkpoint: str | None) -> Workers:
         incidents = Incidents(job.out)
         shared = isinstance(job, PpoJob) and job.is_shared
-        learners = LearnerGroup(crew.all("learner", LearnerActor), job)
+        learners = LearnerGroup(crew.all("learner", SharedActor if shared else LearnerActor), job)
         critics = None
         if isinstance(job, PpoJob):
             ranks = learners.ranks if shared else crew.all("critic", CriticActor)
@@ -112,7 +114,7 @@ class Workers:
             job,
             incidents,
         )
-        graders = _graders(job, crew, incidents)
+        graders = _graders(job, crew, learners, incidents)
         starting = _start_ranks("learner", learners.ranks, checkpoint)
         if critics is not None and not shared:
             starting |= _start_ranks("critic", critics.ranks, checkpoint)
@@ -164,7 +166,9 @@ def _start_ranks(name: str, ranks: Sequence[Any], checkpoint: str | None) -> dic
     return {f"{name} rank {r}": a.start.remote(address, checkpoint) for r, a in enumerate(ranks)}
 
 
-def _graders(job: RlJob, crew: _Crew, incidents: Incidents) -> GraderPool | RewardPools:
+def _graders(
+    job: RlJob, crew: _Crew, learners: LearnerGroup, incidents: Incidents
+) -> GraderPool | RewardPools:
     def pool(role: str, size: int) -> GraderPool:
         def spawn(i: int) -> Any:
             return crew.one(role, GraderActor, i, role)
@@ -172,9 +176,11 @@ def _graders(job: RlJob, crew: _Crew, incidents: Incidents) -> GraderPool | Rewa
         return GraderPool(spawn, size, job, incidents, name=role)
 
     graders = pool("grader", job.scale.graders)
-    if "reward" not in crew.options:
+    if not by_role(job.rewards)["reward"]:
         return graders
-    return RewardPools([graders, pool("reward", job.scale.reward_models)])
+    if isinstance(job, PpoJob) and job.is_shared:
+        return RewardPools(graders, RankRewards(learners.ranks, job))
+    return RewardPools(graders, pool("reward", job.scale.reward_models))
 
 
 class _ReferencePool:

@@ -29,15 +29,16 @@ class Role:
 def rl_roles(job: RlJob) -> list[Role]:
     """Roles of an RL job, in placement order."""
     scale = job.scale
+    shared = isinstance(job, PpoJob) and job.is_shared
     roles = [
         Role("learner", scale.learner_ranks, scale.learner),
         Role("rollout", scale.rollout_workers, scale.rollout),
     ]
-    if isinstance(job, PpoJob) and not job.is_shared:
+    if isinstance(job, PpoJob) and not shared:
         roles.append(Role("critic", job.scale.critic_ranks, job.scale.critic))
     if job.algorithm.kl.coef > 0 and job.model.lora is None:
         roles.append(Role("reference", scale.references, scale.reference))
-    if by_role(job.rewards)["reward"]:
+    if by_role(job.rewards)["reward"] and not shared:
         roles.append(Role("reward", scale.reward_models, scale.reward))
     roles.append(Role("grader", scale.graders, scale.grader))
     return roles

@@ -68,6 +68,10 @@ class ModelReward:
 
             self.model = load_reward_model(self.options.model, trainable=False, new_head=False)
 
+    def use(self, model: RewardModel) -> None:
+        """Score with a model that is loaded already."""
+        self.model = model
+
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """One score a response, cut to the bounds."""
         import torch
