@@ -42,6 +42,7 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
         return self.rewards.score(group)
 
     def _rewards(self) -> RewardMixture:
+        from medray.models.judges import PackedJudge
         from medray.models.shared_base import reward_model_on
         from medray.rewards.model import ModelReward
 
@@ -51,7 +52,7 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
             assert isinstance(member.reward, ModelReward)
             path = member.reward.options.model.path
             policy: Any = self.learner.policy
-            member.reward.use(reward_model_on(policy, path))
+            member.reward.judge = PackedJudge(reward_model_on(policy, path))
         return rewards
 
 
