@@ -21,7 +21,7 @@ from tests.support.toy_ppo import ToyPpoWorkers
 
 
 def _train(
-    model: Path, *, num_steps: int = 20, **changes: dict[str, Any]
+    model: Path, *, num_steps: int = 12, **changes: dict[str, Any]
 ) -> tuple[ToyPpoWorkers, ListSink]:
     settings: dict[str, Any] = {
         "num_steps": num_steps,
@@ -64,9 +64,8 @@ def _rise(sink: ListSink) -> float:
 
 
 def test_reward_rises_with_one_response_a_prompt(tiny_model: Path) -> None:
-    _, sink = _train(tiny_model)
-    assert _rise(sink) > 0.08
-    assert _mean(sink, "value/explained_variance", LAST) > -1
+    _, sink = _train(tiny_model, num_steps=25)
+    assert _rise(sink) > 0.12
     assert _mean(sink, "value/squared_error", LAST) < _mean(
         sink, "value/squared_error", slice(0, 1)
     )

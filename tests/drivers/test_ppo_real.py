@@ -192,3 +192,34 @@ def test_bad_input_is_one_line_and_a_code(
     assert len(lines) == 1, output
     assert lines[0].startswith("error: ")
     assert message in lines[0]
+
+
+def test_a_dead_reward_model_costs_its_groups_and_a_dead_critic_the_steps_since_a_checkpoint(
+    tiny_model: Path, reward_model: Path, tmp_path: Path
+) -> None:
+    import psutil
+
+    rewards = [{"kind": "model", "options": {"model": {"path": str(reward_model)}}}]
+    settings = _settings(
+        tiny_model, tmp_path, num_steps=8, checkpoint={"every": 2}, rewards=rewards
+    )
+    out = Path(settings["out"])
+    process = start_job(settings, job="ppo")
+    children = psutil.Process(process.pid).children
+    for step, actor in ((2, "GraderActor"), (4, "CriticActor")):
+        deadline = time.monotonic() + 200
+        while not any(row.kind == "train" and row.step >= step for row in _rows(out)):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        found = [p for p in children(recursive=True) if p.name().startswith(f"ray::{actor}"[:15])]
+        assert found, f"no {actor} runs"
+        for one in found:
+            one.kill()
+    output, _ = process.communicate(timeout=250)
+    assert process.returncode == 0, output
+    assert "starting again from the last checkpoint" in output
+    steps = [row.step for row in read_metrics(out) if row.kind == "train"]
+    assert steps == list(range(1, 9))
+    rollouts = read_rollouts(out).to_pylist()
+    assert len({(r["step"], r["prompt_id"], r["sample"]) for r in rollouts}) == len(rollouts) == 64
