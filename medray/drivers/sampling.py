@@ -66,6 +66,7 @@ class BatchSource:
         self.job = job
         self.config = job.algorithm
         self.collector = collector
+        self.stream = stream
         self.source = PromptSource(job, collector, stream)
 
     def next_batch(self) -> Batch:
