@@ -10,7 +10,14 @@ import sys
 
 import typer
 
-from medray.commands import check_config, data, fetch_model, version
+from medray.commands import (
+    check_config,
+    data,
+    doctor,
+    fetch_model,
+    merge,
+    version,
+)
 from medray.errors import MedrayError
 
 INTERRUPTED = 130
@@ -25,6 +32,8 @@ app = typer.Typer(
 app.command("fetch-model")(fetch_model.fetch_model_command)
 app.command("check-config")(check_config.check_config_command)
 app.add_typer(data.app, name="data")
+app.command("merge")(merge.merge_command)
+app.command("doctor")(doctor.doctor_command)
 app.command("version")(version.version_command)
 
 

@@ -52,9 +52,13 @@ class DivergedError(NumericsError):
 
 
 class DeadlineExceeded(MedrayError, TimeoutError):
-    """A wait across actors ran out of time; the text names who is late."""
+    """A wait across actors ran out of time; the text names who is late, and so does `late`."""
 
     exit_code = 5
+
+    def __init__(self, text: str, late: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.late = late
 
 
 class WorkerLost(MedrayError, RuntimeError):

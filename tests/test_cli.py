@@ -78,7 +78,7 @@ def test_check_config_prints_a_schema_with_the_docs_of_the_keys():
     [
         (["check-config", "grpo", EXAMPLE, "optim.lrr=1"], "did you mean optim.lr?"),
         (["check-config", "grpo", "absent.yaml"], "config file absent.yaml does not exist"),
-        (["check-config", "gpro", EXAMPLE], "no job called 'gpro': one of grpo"),
+        (["check-config", "gpro", EXAMPLE], "no job called 'gpro': one of pt, sft"),
         (["check-config", "grpo"], "name a YAML file"),
         (["fetch-model", "smolm2-135m"], "did you mean smollm2-135m?"),
         (["fetch-model"], "name a model: smollm2-135m"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import ray
 
+from medray.actors.lookout import Placed
 from medray.actors.rank import use_threads
 from medray.actors.wait import Ref, Started
 from medray.config.reward import by_role
@@ -17,7 +18,7 @@ from medray.types import Floats, GroupScore, RolloutGroup
 
 
 @ray.remote
-class GraderActor:
+class GraderActor(Placed):
     """Scores groups with the job's reward mixture."""
 
     def __init__(self, job: RlJob, index: int, role: str = "grader") -> None:

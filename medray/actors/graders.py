@@ -85,9 +85,10 @@ class GraderPool:
                 late = ", ".join(
                     f"{self.name}-{t.grader} (prompt {t.prompt_id})" for t in self._tickets.values()
                 )
+                names = tuple(sorted({f"grader-{t.grader}" for t in self._tickets.values()}))
                 self._tickets.clear()
                 raise DeadlineExceeded(
-                    f"grade: no answer from {late} within {self.deadlines.grade_s:g} s"
+                    f"grade: no answer from {late} within {self.deadlines.grade_s:g} s", names
                 )
             for ref in ready:
                 ticket = self._tickets.pop(ref)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from medray.actors.engine_calls import free_address
+from medray.actors.lookout import Placed
 
 
-class Rank:
+class Rank(Placed):
     """One process of several that train a model together."""
 
     def __init__(self, job: Any, rank: int) -> None:

@@ -7,13 +7,14 @@ import time
 
 import ray
 
+from medray.actors.lookout import Placed
 from medray.actors.wait import Started
 from medray.config.rl import RlJob
 from medray.types import Floats, RolloutGroup
 
 
 @ray.remote
-class ReferenceActor:
+class ReferenceActor(Placed):
     """Scores groups under the model that training started from."""
 
     def __init__(self, job: RlJob, index: int) -> None:

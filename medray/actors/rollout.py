@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from medray.actors.lookout import Placed
 from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
 from medray.config.rl import RlJob
@@ -19,7 +20,7 @@ MIN_MODEL_LEN = 128  # room for the probe
 
 
 @ray.remote
-class RolloutActor:
+class RolloutActor(Placed):
     """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
 
     def __init__(self, job: RlJob, index: int) -> None:

@@ -47,7 +47,9 @@ def gather(calls: Mapping[str, Ref], *, deadline_s: float, doing: str) -> dict[s
             raise failure
         if not ready:
             late = ", ".join(pending.values())
-            raise DeadlineExceeded(f"{doing}: no answer from {late} within {deadline_s:g} s")
+            raise DeadlineExceeded(
+                f"{doing}: no answer from {late} within {deadline_s:g} s", tuple(pending.values())
+            )
         for ref in ready:
             name = pending.pop(ref)
             try:

@@ -25,11 +25,13 @@ from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
 from medray.actors.shared import RankRewards, SharedActor
 from medray.actors.wait import Ref, Started, gather
+from medray.actors.watch import Watch
 from medray.actors.weight_sync import WeightSync, make_sync
 from medray.config.ppo import PpoJob
 from medray.config.resources import Role, rl_roles
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
+from medray.errors import DeadlineExceeded
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
 
@@ -91,16 +93,24 @@ class Workers:
         group = reserve(
             roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
         )
-        crew = _Crew(job, roles, group)
+        incidents = Incidents(job.out)
+        watch = Watch(incidents, job.deadlines.frozen_s)
+        crew = _Crew(job, roles, group, watch)
         try:
-            yield cls._assemble(job, crew, checkpoint)
+            workers = cls._assemble(job, crew, incidents, checkpoint)
+            watch.start()
+            yield workers
+        except DeadlineExceeded as error:
+            raise watch.explain(error) from None
         finally:
+            watch.stop()
             crew.dismiss()
             remove_placement_group(group)
 
     @classmethod
-    def _assemble(cls, job: RlJob, crew: _Crew, checkpoint: str | None) -> Workers:
-        incidents = Incidents(job.out)
+    def _assemble(
+        cls, job: RlJob, crew: _Crew, incidents: Incidents, checkpoint: str | None
+    ) -> Workers:
         shared = isinstance(job, PpoJob) and job.is_shared
         learners = LearnerGroup(crew.all("learner", SharedActor if shared else LearnerActor), job)
         critics = None
@@ -119,7 +129,7 @@ class Workers:
         if critics is not None and not shared:
             starting |= _start_ranks("critic", critics.ranks, checkpoint)
         starting |= {m.name: m.handle.start.remote() for m in rollouts.members}
-        starting |= {f"reference-{i}": a.start.remote() for i, a in enumerate(references)}
+        starting |= {actor_name("reference", i): a.start.remote() for i, a in enumerate(references)}
         starting |= graders.start()
         reference: ReferenceScorer | None = None
         if job.algorithm.kl.coef > 0:
@@ -137,11 +147,19 @@ class Workers:
         )
 
 
+def actor_name(role: str, index: int) -> str:
+    """What an actor is called in messages."""
+    return f"{role} rank {index}" if role in ("learner", "critic") else f"{role}-{index}"
+
+
 class _Crew:
     """Starts actors in their places, again where one died, and lets all of them go."""
 
-    def __init__(self, job: RlJob, roles: Sequence[Role], group: PlacementGroup) -> None:
+    def __init__(
+        self, job: RlJob, roles: Sequence[Role], group: PlacementGroup, watch: Watch
+    ) -> None:
         self.job = job
+        self.watch = watch
         self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
         self.actors: list[Any] = []
 
@@ -149,6 +167,7 @@ class _Crew:
         """An actor in place `index` of its role."""
         actor = kind.options(**self.options[role][index]).remote(self.job, index, *settings)
         self.actors.append(actor)
+        self.watch.add(actor_name(role, index), actor)
         return actor
 
     def all(self, role: str, kind: Any) -> list[Any]:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from medray.config.base import Section
 
 JOBS = {
+    "pt": "medray.config.pt:PtJob",
+    "sft": "medray.config.sft:SftJob",
+    "rm": "medray.config.rm:RmJob",
+    "dpo": "medray.config.dpo:DpoJob",
+    "orpo": "medray.config.orpo:OrpoJob",
+    "kto": "medray.config.kto:KtoJob",
     "grpo": "medray.config.grpo:GrpoJob",
     "ppo": "medray.config.ppo:PpoJob",
 }

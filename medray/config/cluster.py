@@ -68,6 +68,8 @@ class DeadlineConfig(Section):
     """One weight sync, the probe included."""
     save_s: float = Field(default=600, gt=0)
     """One checkpoint."""
+    frozen_s: float = Field(default=20, gt=0)
+    """A process that stays stopped so long is taken for dead: named with its stack, killed and replaced."""
 
 
 class SyncConfig(Section):

@@ -7,7 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.optim import OptimConfig
+from medray.config.data import DataConfig
+from medray.config.optim import OptimConfig, Schedule
 from medray.config.supervised import ChatConfig, SupervisedJob, require_reference
 
 Reference = Literal["auto", "adapter_off", "separate", "precomputed"]
@@ -53,14 +54,33 @@ class PreferenceConfig(Section):
         return self.kind != "simpo"
 
 
+class DpoOptim(OptimConfig):
+    """AdamW with the rates usual for this stage."""
+
+    lr: float = Field(default=1e-6, ge=0)
+    """Peak learning rate."""
+    schedule: Schedule = "cosine"
+    """As in every job: constant, linear, cosine or wsd."""
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    """Warm-up as a share of all steps, rounded up."""
+
+
+class DpoData(DataConfig):
+    """As in every job; without a path, rows made from the ICD-10-CM code list."""
+
+    kind: str = "icd10-preference"
+    """Registered schema (`medray data list`); with a path and no kind, auto."""
+
+
 class DpoJob(SupervisedJob):
     """Everything `jobs/dpo.py` does is said here."""
 
     out: str = "runs/dpo"
     """Run folder: config, metrics, checkpoints."""
+    data: DpoData = DpoData()  # pyright: ignore[reportIncompatibleVariableOverride]
     chat: ChatConfig = ChatConfig()
     loss: PreferenceConfig = PreferenceConfig()
-    optim: OptimConfig = OptimConfig(lr=1e-6, schedule="cosine", warmup_ratio=0.1)
+    optim: DpoOptim = DpoOptim()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="after")
     def _reference_is_there(self) -> Self:

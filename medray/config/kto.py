@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
+from medray.config.data import DataConfig
 from medray.config.dpo import Reference
-from medray.config.optim import OptimConfig
+from medray.config.optim import OptimConfig, Schedule
 from medray.config.supervised import ChatConfig, SupervisedJob, require_reference
 
 
@@ -29,15 +30,39 @@ class KtoConfig(Section):
     """adapter_off: the base under the adapter; separate: a frozen copy; precomputed: scored once before training and
     cached. auto: adapter_off for adapters, else precomputed."""
 
+    @property
+    def needs_reference(self) -> bool:
+        """Always: both the reward and the reference point are ratios to it."""
+        return True
+
+
+class KtoOptim(OptimConfig):
+    """AdamW with the rates usual for this stage."""
+
+    lr: float = Field(default=1e-6, ge=0)
+    """Peak learning rate."""
+    schedule: Schedule = "cosine"
+    """As in every job: constant, linear, cosine or wsd."""
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    """Warm-up as a share of all steps, rounded up."""
+
+
+class KtoData(DataConfig):
+    """As in every job; without a path, rows made from the ICD-10-CM code list."""
+
+    kind: str = "icd10-preference"
+    """Registered schema (`medray data list`); with a path and no kind, auto."""
+
 
 class KtoJob(SupervisedJob):
     """Everything `jobs/kto.py` does is said here."""
 
     out: str = "runs/kto"
     """Run folder: config, metrics, checkpoints."""
+    data: KtoData = KtoData()  # pyright: ignore[reportIncompatibleVariableOverride]
     chat: ChatConfig = ChatConfig()
     loss: KtoConfig = KtoConfig()
-    optim: OptimConfig = OptimConfig(lr=1e-6, schedule="cosine", warmup_ratio=0.1)
+    optim: KtoOptim = KtoOptim()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="after")
     def _reference_is_there(self) -> Self:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from medray.config.base import Section
+
+Schedule = Literal["constant", "linear", "cosine", "wsd"]
 
 
 class OptimConfig(Section):
@@ -22,22 +24,14 @@ class OptimConfig(Section):
     """Decoupled decay; not applied to biases and norms."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this L2 norm over all parameters."""
-    schedule: Literal["constant", "linear", "cosine", "wsd"] = "constant"
+    schedule: Schedule = "constant"
     """Shape of the learning rate after warm-up. linear and cosine fall until the last step; wsd (warm-up, stable,
     decay) stays at the peak and falls at the end as 1 - sqrt(progress) (arXiv:2405.18392)."""
-    warmup_steps: int = Field(default=0, ge=0)
-    """Optimizer steps of linear warm-up."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Optimizer steps of linear warm-up; None takes `warmup_ratio`."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
-    """Warm-up as a share of all steps, rounded up, instead of `warmup_steps`."""
+    """Warm-up as a share of all steps, rounded up."""
     decay_ratio: float = Field(default=0.1, gt=0, le=1)
     """Share of all steps, at the end, over which wsd decays."""
     min_lr_ratio: float = Field(default=0.0, ge=0, le=1)
     """Linear, cosine and wsd fall to this share of the peak."""
-
-    @model_validator(mode="after")
-    def _one_warmup(self) -> Self:
-        if self.warmup_steps and self.warmup_ratio:
-            raise ValueError(
-                f"warmup_steps={self.warmup_steps} and warmup_ratio={self.warmup_ratio} are both set: keep one"
-            )
-        return self

@@ -9,6 +9,7 @@ from medray.config.cluster import RoleResources
 from medray.config.ppo import PpoJob
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
+from medray.config.supervised import SupervisedJob
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ def rl_roles(job: RlJob) -> list[Role]:
         roles.append(Role("reward", scale.reward_models, scale.reward))
     roles.append(Role("grader", scale.graders, scale.grader))
     return roles
+
+
+def supervised_roles(job: SupervisedJob) -> list[Role]:
+    """Roles of a supervised job."""
+    return [Role("worker", job.workers.num_workers, job.workers.resources)]
 
 
 def total(roles: list[Role]) -> dict[str, float]:

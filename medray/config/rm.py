@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from medray.config.base import Section
-from medray.config.optim import OptimConfig
+from medray.config.data import DataConfig
+from medray.config.optim import OptimConfig, Schedule
 from medray.config.supervised import ChatConfig, SupervisedJob
 
 
@@ -18,11 +19,30 @@ class BradleyTerryConfig(Section):
     """Factor of the squared sum of both scores, which keeps scores around zero (arXiv:2312.09244: 0.01)."""
 
 
+class RmOptim(OptimConfig):
+    """AdamW with the rates usual for this stage."""
+
+    lr: float = Field(default=1e-5, ge=0)
+    """Peak learning rate."""
+    schedule: Schedule = "cosine"
+    """As in every job: constant, linear, cosine or wsd."""
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
+    """Warm-up as a share of all steps, rounded up."""
+
+
+class RmData(DataConfig):
+    """As in every job; without a path, rows made from the ICD-10-CM code list."""
+
+    kind: str = "icd10-preference"
+    """Registered schema (`medray data list`); with a path and no kind, auto."""
+
+
 class RmJob(SupervisedJob):
     """Everything `jobs/rm.py` does is said here."""
 
     out: str = "runs/rm"
     """Run folder: config, metrics, checkpoints."""
+    data: RmData = RmData()  # pyright: ignore[reportIncompatibleVariableOverride]
     chat: ChatConfig = ChatConfig()
     loss: BradleyTerryConfig = BradleyTerryConfig()
-    optim: OptimConfig = OptimConfig(lr=1e-5, schedule="cosine", warmup_ratio=0.05)
+    optim: RmOptim = RmOptim()  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -23,7 +23,10 @@ class ChatConfig(Section):
     variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of the template, e.g. {enable_thinking: false}."""
     max_tokens: int = Field(default=2048, ge=8)
-    """Longest prompt and continuation together; longer rows are dropped, counted and reported."""
+    """Longest prompt and continuation together."""
+    on_long: Literal["truncate", "drop"] = "truncate"
+    """What becomes of longer dialogues in SFT: the oldest exchanges go first, then the end of the last answer; or the
+    row is dropped. Longer pairs and labelled responses are always dropped. All of it is counted and reported."""
 
 
 class BatchConfig(Section):
@@ -52,6 +55,13 @@ class SelectionConfig(Section):
     """Stop after so many evaluations without improvement; None never stops early."""
     min_change: float = Field(default=0.0, ge=0)
     """An improvement smaller than this does not count."""
+
+
+class SupervisedCheckpoint(CheckpointConfig):
+    """When state is written, and how much of it is kept."""
+
+    every: int = Field(default=100, ge=1)
+    """Steps between checkpoints; the last step always writes one."""
 
 
 class SupervisedEvaluation(Section):
@@ -112,7 +122,7 @@ class SupervisedJob(Section):
     optim: OptimConfig = OptimConfig()
     learner: LearnerConfig = LearnerConfig()
     workers: WorkersConfig = WorkersConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig(every=100)
+    checkpoint: SupervisedCheckpoint = SupervisedCheckpoint()
     evaluation: SupervisedEvaluation = SupervisedEvaluation()
     selection: SelectionConfig = SelectionConfig()
     logging: LoggingConfig = LoggingConfig()
@@ -141,6 +151,15 @@ class SupervisedJob(Section):
                 "selection.patience watches held-out rows: set evaluation.num_rows above 0"
             )
         return self
+
+
+def reference_kind(job: Any) -> Literal["adapter_off", "separate", "precomputed"] | None:
+    """Where a supervised job's reference log-probabilities come from; None for a loss that reads none."""
+    if not getattr(job.loss, "needs_reference", False):
+        return None
+    if job.loss.reference != "auto":
+        return job.loss.reference
+    return "adapter_off" if job.model.lora is not None else "precomputed"
 
 
 def require_reference(reference: str, model: ModelConfig) -> None:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
+from medray.data.templates.registry import Stops
 from medray.engines.base import Generated, NamedArray
 from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
-from medray.models.fetch import resolve_model
+from medray.models.lineage import lineage_of
+from medray.models.tokenizer import named_stops
 from medray.types import GenerateSpec, Probe, Prompt, Response, WeightManifest
 
 MIN_BATCH_TOKENS = 4096  # prompts computed together
@@ -68,6 +70,7 @@ class VllmEngine:
         self._asleep = False
         self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
         self._next_request = 0
+        self._stops = named_stops(model)
         try:
             self._engine = LLMEngine.from_engine_args(
                 _engine_args(model, config, max_model_len, seed, self._backend)
@@ -84,7 +87,7 @@ class VllmEngine:
         place: dict[str, tuple[int, int]] = {}
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             for sample in range(spec.num_samples):
-                params = _sampling_params(spec, seed + sample)
+                params = _sampling_params(spec, seed + sample, self._stops)
                 place[self._submit(prompt.token_ids, params)] = (index, sample)
         open_groups: dict[int, dict[int, Any]] = {}
         for output in self._run(set(place)):
@@ -245,7 +248,7 @@ def _engine_args(
             "enable_sleep_mode": True,
         }
     return EngineArgs(
-        model=str(resolve_model(model.path)),
+        model=str(lineage_of(model.path).weights),  # adapters come merged, with the first weights
         revision=model.revision,
         dtype=model.dtype,
         max_model_len=max_model_len,
@@ -265,7 +268,7 @@ def _engine_args(
     )
 
 
-def _sampling_params(spec: GenerateSpec, seed: int) -> Any:
+def _sampling_params(spec: GenerateSpec, seed: int, stops: Stops) -> Any:
     sampling = spec.sampling
     return _params(
         max_tokens=spec.max_new_tokens,
@@ -273,7 +276,8 @@ def _sampling_params(spec: GenerateSpec, seed: int) -> Any:
         top_p=sampling.top_p,
         top_k=sampling.top_k,
         min_p=sampling.min_p,
-        stop=list(spec.stop) or None,
+        stop=[*spec.stop, *stops.texts] or None,
+        stop_token_ids=list(stops.token_ids) or None,
         seed=seed,
         logprobs=0,
     )

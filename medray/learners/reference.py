@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +13,9 @@ from medray.learners.scorer import Scorer
 from medray.learners.trees import rollout_tree
 from medray.losses.kl import kl_penalty
 from medray.types import Continuation, Floats, PromptTree, RolloutGroup
+
+Reference = Callable[[Sequence[PromptTree]], Sequence[PromptTree]]
+"""Gives trees their column `ref_logp`, where the objective reads one."""
 
 
 def score_reference(

@@ -11,8 +11,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from medray.data.tree_table import Offsets, TreeSource
 from medray.learners.reference import add_reference
 from medray.learners.scorer import Scorer
+from medray.learners.strategies import Strategy
 from medray.models.packed import PackedModel
 from medray.observability.atomic import atomic_file
 from medray.types import Floats, PromptTree
@@ -70,6 +72,36 @@ class ReferenceCache:
                 digest.update(f",{len(c.token_ids)}:".encode() + c.token_ids.tobytes())
                 digest.update(c.trained.tobytes())
         return digest.hexdigest()
+
+
+class ReferencedRows:
+    """Rows with the column `ref_logp`, computed once by all ranks and kept in `cache`."""
+
+    def __init__(self, rows: TreeSource, cache: ReferenceCache, ranks: Strategy) -> None:
+        self._rows = rows
+        size = cache.chunk_trees
+        starts = range(0, len(rows), size)
+        for start in starts[ranks.rank :: ranks.world_size]:
+            for _ in cache.add(rows[i] for i in range(start, min(start + size, len(rows)))):
+                pass
+        ranks.gather(None)  # every chunk is on disk
+        self._logps = [
+            tuple(c.columns["ref_logp"][c.trained] for c in tree.continuations)
+            for tree in cache.add(rows[i] for i in range(len(rows)))
+        ]
+
+    @property
+    def num_tokens(self) -> Offsets:
+        """Tokens of each tree [R]."""
+        return self._rows.num_tokens
+
+    def __len__(self) -> int:
+        """R."""
+        return len(self._rows)
+
+    def __getitem__(self, index: int, /) -> PromptTree:
+        """Tree number `index`, with its reference."""
+        return add_reference(self._rows[index], self._logps[index])
 
 
 def _read(path: Path) -> Floats | None:

@@ -13,7 +13,9 @@ def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
     Warm-up rises linearly from lr / warm-up steps to lr; linear, cosine and wsd then fall to
     lr * min_lr_ratio, which the step after the last one would have.
     """
-    warmup = config.warmup_steps or math.ceil(config.warmup_ratio * num_steps)
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = math.ceil(config.warmup_ratio * num_steps)
     if step < warmup:
         return config.lr * (step + 1) / warmup
     share = 1.0

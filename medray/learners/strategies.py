@@ -7,13 +7,14 @@ different numbers of micro-batches, none included: communication happens once an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 BUCKET_BYTES = 64 * 2**20
+T = TypeVar("T")
 
 
 class Strategy(Protocol):
@@ -30,6 +31,10 @@ class Strategy(Protocol):
         """The sum over ranks of a small float64 vector on the CPU; the same on every rank."""
         ...
 
+    def gather(self, value: T) -> list[T]:
+        """What every rank gave, by rank; the same on every rank. For small picklable values, and as a barrier."""
+        ...
+
 
 class SingleProcess:
     """One rank, nothing to share."""
@@ -43,6 +48,10 @@ class SingleProcess:
     def sum_values(self, values: Tensor) -> Tensor:
         """The values themselves."""
         return values
+
+    def gather(self, value: T) -> list[T]:
+        """The value itself."""
+        return [value]
 
 
 class DataParallel:
@@ -70,6 +79,12 @@ class DataParallel:
         total = values.to(device, copy=True)
         dist.all_reduce(total)
         return total.cpu()
+
+    def gather(self, value: T) -> list[T]:
+        """All-gather of pickled objects between the ranks of this job."""
+        values: list[T | None] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

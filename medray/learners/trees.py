@@ -57,7 +57,7 @@ def value_tree(
 
 
 def sequence_tree(
-    token_ids: Sequence[int], columns: Mapping[str, Floats] | None = None
+    token_ids: Sequence[int] | TokenIds, columns: Mapping[str, Floats] | None = None
 ) -> PromptTree:
     """One text without a prompt, every token trained but the first."""
     ids = np.asarray(token_ids, dtype=np.int32)

@@ -16,14 +16,19 @@ from medray.errors import ModelError
 EMBEDDINGS = "embeddings"
 ROUTERS = {"router", "gate"}
 """Parts of module names that choose experts; a low-rank change of them would reroute frozen experts."""
+MAMBA_TYPES = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+FUSED_IN_MAMBA = {"out_proj", "conv1d"}
+"""Modules whose weights Mamba's kernels read without calling them, so that an adapter would do nothing."""
 
 
 def find_linear_targets(module: nn.Module) -> list[str]:
     """Leaf names of the linear modules that `lora.targets=all` means, sorted.
 
-    All but the output or score head and the routers of expert layers. Experts stored as one tensor are no
-    modules and stay frozen.
+    All but the output or score head, the routers of expert layers and what Mamba's kernels fuse. Experts
+    stored as one tensor are no modules and stay frozen.
     """
+    kind = getattr(getattr(module, "config", None), "model_type", "")
+    skipped = FUSED_IN_MAMBA if kind in MAMBA_TYPES else set()
     heads = [getattr(module, "get_output_embeddings", lambda: None)(), score_head(module)]
     return sorted(
         {
@@ -32,6 +37,7 @@ def find_linear_targets(module: nn.Module) -> list[str]:
             if isinstance(child, nn.Linear | Conv1D)
             and not any(child is head for head in heads)
             and not ROUTERS & set(name.split("."))
+            and name.rsplit(".", 1)[-1] not in skipped
         }
     )
 
@@ -80,8 +86,13 @@ def continue_adapter(module: PreTrainedModel, folder: Path | str) -> Any:
 
 
 def fold_adapter(module: PreTrainedModel, folder: Path | str) -> PreTrainedModel:
-    """The model that `module` and the adapter in `folder` make together, in one piece."""
-    return cast(PreTrainedModel, _attach(module, folder, trainable=False).merge_and_unload())
+    """The model that `module` and the adapter in `folder` make together, in one piece.
+
+    It bears the folder's name, which adapters trained on it save as that of their base.
+    """
+    merged = cast(PreTrainedModel, _attach(module, folder, trainable=False).merge_and_unload())
+    merged.name_or_path = str(folder)
+    return merged
 
 
 def fit_embeddings(module: PreTrainedModel, tokenizer: Any) -> bool:
@@ -112,18 +123,23 @@ def _attach(module: PreTrainedModel, folder: Path | str, *, trainable: bool) -> 
     import peft
 
     try:
-        settings = peft.PeftConfig.from_pretrained(str(folder))
-        settings.task_type = _task(
-            module
-        )  # an adapter of a language model may go on as a reward model's
+        settings: Any = peft.PeftConfig.from_pretrained(str(folder))
+        if trainable and settings.task_type != _task(module):
+            raise ModelError(
+                f"adapter {folder} is of a {settings.task_type} model and has no score head: name its folder in "
+                "model.path, so that it is merged and a new adapter trained"
+            )
+        if not trainable:
+            settings.task_type = None  # a language model's adapter fits a reward model's decoder
+            names = {name.rsplit(".", 1)[-1] for name, _ in module.named_modules()}
+            saved = settings.modules_to_save or ()
+            settings.modules_to_save = [n for n in saved if n.rsplit(".", 1)[-1] in names] or None
         settings.inference_mode = not trainable
-        if _task(module) == "SEQ_CLS":
-            head = {name for name, child in module.named_children() if child is score_head(module)}
-            kept = set(cast(Any, settings).modules_to_save or ()) - {"lm_head", "embed_out"}
-            cast(Any, settings).modules_to_save = sorted(kept | head)
         return peft.PeftModel.from_pretrained(
             module, str(folder), config=settings, is_trainable=trainable
         )
+    except ModelError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"adapter {folder}: {first_line(error)}") from None
 

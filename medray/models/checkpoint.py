@@ -15,14 +15,21 @@ from safetensors.torch import save_file
 
 from medray.errors import CheckpointError
 from medray.models.packed import PackedModel
-from medray.models.run_folder import SCALARS, checkpoints, load_scalars
+from medray.models.quiet import quiet
+from medray.models.run_folder import SCALARS, checkpoints, load_scalars, step_of
 from medray.observability.atomic import explain_full_disk, replace_dir
 
 STATE = "trainer_state.safetensors"
 
 
 def save_checkpoint(
-    out: Path, step: int, policy: PackedModel, state: dict[str, Any], *, keep_last: int
+    out: Path,
+    step: int,
+    policy: PackedModel,
+    state: dict[str, Any],
+    *,
+    keep_last: int,
+    keep_steps: frozenset[int] = frozenset(),
 ) -> Path:
     """Write `out/checkpoints/step_N`; older checkpoints beyond `keep_last` are removed afterwards.
 
@@ -31,6 +38,8 @@ def save_checkpoint(
         step: step the state belongs to.
         policy: full weights, or the adapter alone under LoRA, are written in Hugging Face layout.
         state: `tensors` (name -> tensor) and `scalars` (JSON values).
+        keep_last: how many of the newest checkpoints stay.
+        keep_steps: steps whose checkpoints stay, too.
 
     Raises:
         ResourceError: the disk is full; nothing half-written is left.
@@ -48,12 +57,14 @@ def save_checkpoint(
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     for old in checkpoints(out)[:-keep_last]:
-        shutil.rmtree(old)
+        if step_of(old) not in keep_steps:
+            shutil.rmtree(old)
     return final
 
 
 def _write(folder: Path, policy: PackedModel, state: dict[str, Any]) -> None:
-    (policy.adapter or policy.module).save_pretrained(folder)
+    with quiet():
+        (policy.adapter or policy.module).save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
     save_file({name: t.contiguous() for name, t in state["tensors"].items()}, folder / STATE)
     scalars = json.dumps(state["scalars"], indent=2, sort_keys=True)

@@ -21,8 +21,8 @@ def named_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
     seen: set[str] = set()
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            plain = name.replace(".base_layer.", ".")
-            if ".lora_" in name or plain in seen:
+            plain = _plain_name(name)
+            if plain is None or plain in seen:
                 continue
             seen.add(plain)
             owner, _, leaf = plain.rpartition(".")
@@ -39,10 +39,15 @@ def tied_names(policy: PackedModel) -> dict[str, str]:
     An engine that loads a weight update does not know of the tie and would keep its old output head, so a
     tied head has to be delivered under its own name too.
     """
-    module = policy.module
-    stored = {id(p): n for n, p in module.named_parameters()}
-    every = module.named_parameters(remove_duplicate=False)
-    return {name: stored[id(p)] for name, p in every if stored[id(p)] != name}
+    stored: dict[int, str] = {}
+    aliases: dict[str, str] = {}
+    for name, parameter in policy.module.named_parameters(remove_duplicate=False):
+        plain = _plain_name(name)
+        if plain is not None:
+            first = stored.setdefault(id(parameter), plain)
+            if first != plain:
+                aliases[plain] = first
+    return aliases
 
 
 def delivered_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
@@ -52,6 +57,13 @@ def delivered_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor
         if name in aliases:
             yield aliases[name], tensor
+
+
+def _plain_name(name: str) -> str | None:
+    """The Hugging Face name of a parameter; None for one that is part of an adapter or replaced by it."""
+    if ".lora_" in name or ".original_module." in name:
+        return None
+    return name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
 
 
 def _adapted_layers(module: nn.Module) -> dict[str, Any]:

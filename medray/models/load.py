@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +16,10 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedModel,
 )
-from transformers.utils import logging as hf_logging
 
 from medray.config.model import ModelConfig
 from medray.errors import ModelError, ResourceError
 from medray.models import attention
-from medray.models.adapter_folder import base_of, is_adapter
 from medray.models.adapters import (
     add_adapter,
     continue_adapter,
@@ -31,12 +27,13 @@ from medray.models.adapters import (
     fit_embeddings,
     fold_adapter,
 )
-from medray.models.fetch import resolve_model
+from medray.models.lineage import lineage_of
 from medray.models.packed import PackedModel, PolicyModel
+from medray.models.quiet import quiet
 from medray.models.reward import RewardModel, prepare_scalar_head
 from medray.models.rope import scale_rope
 from medray.models.score_head import require_score_head
-from medray.models.tokenizer import load_tokenizer
+from medray.models.tokenizer import add_stops, load_tokenizer
 from medray.models.trial import check_head, choose_sharing
 
 __all__ = ["PolicyModel", "RewardModel", "load_policy", "load_reward_model"]
@@ -55,7 +52,7 @@ class Sources:
     """Where the weights come from: whole ones, and adapters to merge into them or to train further."""
 
     weights: Path | str
-    merged: Path | None
+    merged: tuple[Path, ...]
     continued: Path | str | None
 
 
@@ -109,9 +106,11 @@ def _load(
     sources = _sources(config, checkpoint)
     tokenizer = load_tokenizer(config)
     module = _build(auto, sources, config, tokenizer, trainable)
+    if config.template is not None:
+        add_stops(module, tokenizer, config.template)
     resized = fit_embeddings(module, tokenizer)
-    if sources.merged is not None:
-        module = fold_adapter(module, sources.merged)
+    for adapter in sources.merged:
+        module = fold_adapter(module, adapter)
     if config.quantisation == "none":
         module.to(torch.device(config.device))  # type: ignore[arg-type]
     _switch_off_dropout(module)
@@ -134,23 +133,21 @@ def _load(
 
 def _sources(config: ModelConfig, checkpoint: str | None) -> Sources:
     if checkpoint is not None and config.lora is None:
-        return Sources(checkpoint, None, None)
-    base, merged = resolve_model(config.path), None
-    if is_adapter(base):
-        if config.quantisation != "none":
-            raise ModelError(
-                f"model.path={config.path} is an adapter, and merging it into a quantised base loses precision: "
-                "run `medray merge` first, or set model.quantisation=none"
-            )
-        base, merged = resolve_model(base_of(base)), Path(base)
-    return Sources(base, merged, checkpoint or config.adapter)
+        return Sources(checkpoint, (), None)
+    lineage = lineage_of(config.path)
+    if lineage.adapters and config.quantisation != "none":
+        raise ModelError(
+            f"model.path={config.path} is an adapter, and merging it into a quantised base loses precision: "
+            "run `medray merge` first, or set model.quantisation=none"
+        )
+    return Sources(lineage.weights, lineage.adapters, checkpoint or config.adapter)
 
 
 def _build(
     auto: Any, sources: Sources, config: ModelConfig, tokenizer: Any, trainable: bool
 ) -> PreTrainedModel:
     common: dict[str, Any] = {
-        "revision": config.revision if sources.merged is None else None,
+        "revision": None if sources.merged else config.revision,
         "trust_remote_code": config.trust_remote_code,
     }
     try:
@@ -165,7 +162,7 @@ def _build(
         text = hf_config.get_text_config()
         # Fused attention kernels leave out the cap on scores; the model's own code does not.
         capped = getattr(text, "attn_logit_softcapping", None) is not None
-        with _quiet():
+        with quiet():  # what is missing is checked below
             module, report = auto.from_pretrained(
                 sources.weights,
                 config=hf_config,
@@ -182,21 +179,6 @@ def _build(
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ModelError(f"model.path={config.path}: {len(missing)} weights are missing ({shown})")
     return module
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no report while weights are read; what is missing is checked instead."""
-    level = hf_logging.get_verbosity()
-    bars = hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
 
 
 def _held_dtype(config: ModelConfig, trainable: bool) -> str:

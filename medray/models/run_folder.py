@@ -16,6 +16,20 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(p for p in (out / "checkpoints").glob("step_*") if (p / SCALARS).is_file())
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step a checkpoint belongs to."""
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def chosen_checkpoint(out: Path) -> Path | None:
+    """The checkpoint a run is used by: the best by its held-out metric, else the newest; None if there is none."""
+    found = checkpoints(out)
+    if not found:
+        return None
+    best = load_scalars(found[-1]).get("selection", {}).get("best_step")
+    return next((p for p in found if step_of(p) == best), found[-1])
+
+
 def load_scalars(checkpoint: Path) -> dict[str, Any]:
     """The JSON part of a checkpoint's state.
 

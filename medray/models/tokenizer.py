@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from medray.config.model import ModelConfig
-from medray.data.templates.registry import apply_template
+from medray.data.templates.registry import Stops, apply_template, get_template, template_stops
 from medray.errors import ModelError
-from medray.models.adapter_folder import base_of, is_adapter
-from medray.models.fetch import resolve_model
+from medray.models.lineage import lineage_of
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
     """The model's tokenizer, with a pad token and the template asked for; an adapter's own, where it has one."""
     from transformers import AutoTokenizer
 
-    source = resolve_model(config.tokenizer or config.path)
-    if is_adapter(source) and not any(Path(source).glob("tokenizer*")):
-        source = resolve_model(base_of(source))
+    lineage = lineage_of(config.tokenizer or config.path)
+    own = (a for a in reversed(lineage.adapters) if any(a.glob("tokenizer*")))
+    source = next(own, lineage.weights)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=config.revision, trust_remote_code=config.trust_remote_code
@@ -38,7 +36,7 @@ def max_positions(config: ModelConfig) -> int | None:
     """Positions the model was built for, or None where its config does not say."""
     from transformers import AutoConfig
 
-    source = resolve_model(config.path)
+    source = lineage_of(config.path).weights
     try:
         found = AutoConfig.from_pretrained(
             source, revision=config.revision, trust_remote_code=config.trust_remote_code
@@ -46,3 +44,21 @@ def max_positions(config: ModelConfig) -> int | None:
     except (OSError, ValueError):
         return None  # whoever loads the model explains
     return getattr(found.get_text_config(), "max_position_embeddings", None)
+
+
+def named_stops(config: ModelConfig) -> Stops:
+    """What ends a response besides the model's own stop token: the stops of the named template, if there is one."""
+    if config.template is None:
+        return Stops((), ())
+    return template_stops(load_tokenizer(config), get_template(config.template))
+
+
+def add_stops(module: Any, tokenizer: Any, template: str) -> None:
+    """Have the model's generation settings stop at the template's stop tokens, so that its checkpoints do."""
+    generation = getattr(module, "generation_config", None)
+    if generation is None:
+        return
+    known = generation.eos_token_id
+    known = [] if known is None else known if isinstance(known, list) else [known]
+    ids = template_stops(tokenizer, get_template(template)).token_ids
+    generation.eos_token_id = [*known, *(i for i in ids if i not in known)] or None

@@ -15,6 +15,12 @@ from medray.observability.svg import Series, line_chart, stacked_bars
 MAX_POINTS = 240
 _NOT_PARTS = ("mean", "sem", "std", "min", "max")
 _LINES: tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...] = (
+    ("Training loss", ("loss/total",), number),
+    (
+        "Share of tokens, or of pairs, told right",
+        ("lm/token_accuracy", "reward/accuracy", "preference/accuracy"),
+        percent,
+    ),
     ("KL divergence, nats", ("policy/kl_ref", "policy/kl_behaviour"), number),
     ("Shares of responses and tokens", ("rollout/stop_share", "policy/clip_share"), percent),
     ("Response length, tokens", ("rollout/length_mean",), number),
@@ -43,9 +49,9 @@ def run_figures(rows: Sequence[MetricRow]) -> list[Figure]:
     note = "" if bin_size == 1 else f"Each point is the mean of {bin_size} steps."
     evaluations = [row for row in rows if row.kind == "eval"]
     figures = [_reward(points, note), _held_out(evaluations), _parts(points, note)]
-    figures += [_lines(points, title, names, show, note) for title, names, show in _LINES[:2]]
+    figures += [_lines(points, title, names, show, note) for title, names, show in _LINES[:4]]
     figures.append(_step_time(points, note))
-    figures += [_lines(points, title, names, show, note) for title, names, show in _LINES[2:]]
+    figures += [_lines(points, title, names, show, note) for title, names, show in _LINES[4:]]
     return [figure for figure in figures if figure is not None]
 
 

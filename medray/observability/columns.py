@@ -52,7 +52,19 @@ def _seconds(value: float) -> str:
     return f"{value:.1f}"
 
 
+def _accuracy(metrics: Metrics) -> str | None:
+    names = ("reward/accuracy", "preference/accuracy", "lm/token_accuracy")
+    name = next((n for n in names if n in metrics), None)
+    return None if name is None else percent(metrics[name])
+
+
+def _loss(metrics: Metrics) -> str | None:
+    return None if "reward/mean" in metrics else _of("loss/total", number)(metrics)
+
+
 COLUMNS = (
+    Column("loss", 6, _loss),
+    Column("right", 4, _accuracy),
     Column("reward", 11, _reward),
     Column("stop", 4, _of("rollout/stop_share", percent)),
     Column("length", 5, _of("rollout/length_mean", number)),
@@ -61,6 +73,7 @@ COLUMNS = (
     Column("kl_old", 7, _drift),
     Column("grad", 6, _of("optim/grad_norm", number)),
     Column("tok/s", 6, _of("rollout/tokens_per_s", lambda value: f"{value:,.0f}"), unit_last=True),
+    Column("tok/s", 6, _of("data/tokens_per_s", lambda value: f"{value:,.0f}"), unit_last=True),
     Column("s", 5, _of("time/step_s", _seconds), unit_last=True),
 )
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 from medray.observability.intervals import Interval
 
-_PREFIX = "eval/"
+PREFIX = "eval/"
+"""What every held-out metric's name begins with."""
+_HEADLINE = ("reward", "stop_share", "loss/total", "lm/perplexity")
+_OF_TRAINING = ("lm/", "reward/", "preference/")
 _RIGHT = ("right", "correct", "exact")
 
 
@@ -16,7 +19,7 @@ def held_out(metrics: Mapping[str, float]) -> dict[str, Interval]:
 
     Left out: counts (`num_...`), and the score of a single reward, which is the reward once more.
     """
-    named = {key.removeprefix(_PREFIX): v for key, v in metrics.items() if key.startswith(_PREFIX)}
+    named = {key.removeprefix(PREFIX): v for key, v in metrics.items() if key.startswith(PREFIX)}
     ends = {f"{name}_{end}" for name in named for end in ("low", "high")}
     return {
         name: Interval(
@@ -30,17 +33,20 @@ def held_out(metrics: Mapping[str, float]) -> dict[str, Interval]:
 def is_accuracy(name: str) -> bool:
     """True of metrics that count right answers, the only ones that speak of skill.
 
-    These are names that contain "accuracy", and reward parts called right, correct or exact.
+    These are names that contain "accuracy", and reward parts called right, correct or exact. How often a next
+    token or the better of a pair is told says nothing of skill.
     """
+    if name.startswith(_OF_TRAINING):
+        return False
     return "accuracy" in name.lower() or name.rpartition("/")[2] in _RIGHT
 
 
 def headline(values: Mapping[str, Interval]) -> dict[str, Interval]:
-    """What fits on one line: reward, accuracies and stop share; everything if none is there."""
+    """What fits on one line: reward, loss, accuracies and stop share; everything if none is there."""
     chosen = {
         name: interval
         for name, interval in values.items()
-        if name in ("reward", "stop_share") or is_accuracy(name)
+        if name in _HEADLINE or "accuracy" in name or is_accuracy(name)
     }
     return chosen or dict(values)
 

@@ -15,7 +15,7 @@ from medray.observability.metrics_file import METRICS_FILE, MetricRow, read_metr
 
 @dataclass(frozen=True, slots=True)
 class RewardChange:
-    """Mean training reward of the first and of the last quarter of the steps."""
+    """Mean training reward, or loss, of the first and of the last quarter of the steps."""
 
     first: float
     last: float
@@ -61,6 +61,7 @@ class RunSummary:
     num_steps: int
     wall_s: float
     reward: RewardChange | None
+    loss: RewardChange | None  # of a supervised run; the difference is a fall when negative
     evaluated_steps: tuple[int, ...]
     held_out: tuple[HeldOutChange, ...]
     step_s: float  # median seconds of a step; NaN when not measured
@@ -89,6 +90,7 @@ def run_summary(folder: str | Path) -> RunSummary:
         num_steps=train[-1].step if train else 0,
         wall_s=rows[-1].wall_s if rows else 0.0,
         reward=reward_change(train),
+        loss=reward_change(train, "loss/total"),
         evaluated_steps=tuple(row.step for row in evaluations),
         held_out=_held_out_changes(evaluations),
         step_s=median(seconds) if seconds else math.nan,
@@ -98,20 +100,20 @@ def run_summary(folder: str | Path) -> RunSummary:
     )
 
 
-def reward_change(train: Sequence[MetricRow]) -> RewardChange | None:
-    """First against last quarter of the steps; None with fewer than two steps that have a reward.
+def reward_change(train: Sequence[MetricRow], name: str = "reward/mean") -> RewardChange | None:
+    """First against last quarter of the steps; None with fewer than two steps that have a metric `name`.
 
     The standard error comes from the spread of the step means within each quarter, or, where a
     quarter is a single step, from the `reward/sem` of the two steps. It takes steps as independent
     and leaves out the choice of seed: one run says little about another.
     """
-    graded = [row for row in train if math.isfinite(row.metrics.get("reward/mean", math.nan))]
+    graded = [row for row in train if math.isfinite(row.metrics.get(name, math.nan))]
     if len(graded) < 2:
         return None
     size = max(1, len(graded) // 4)
     first, last = graded[:size], graded[-size:]
-    errors = [_squared_error(first), _squared_error(last)]
-    means = [fmean(row.metrics["reward/mean"] for row in rows) for rows in (first, last)]
+    errors = [_squared_error(first, name), _squared_error(last, name)]
+    means = [fmean(row.metrics[name] for row in rows) for rows in (first, last)]
     return RewardChange(means[0], means[1], math.sqrt(sum(errors)), size)
 
 
@@ -129,10 +131,10 @@ def phase_shares(train: Sequence[MetricRow]) -> dict[str, float]:
     return {name: totals[name] / whole for name in sorted(totals, key=lambda n: -totals[n])}
 
 
-def _squared_error(rows: Sequence[MetricRow]) -> float:
+def _squared_error(rows: Sequence[MetricRow], name: str) -> float:
     if len(rows) == 1:
-        return rows[0].metrics.get("reward/sem", math.nan) ** 2
-    return variance(row.metrics["reward/mean"] for row in rows) / len(rows)
+        return rows[0].metrics.get(name.removesuffix("mean") + "sem", math.nan) ** 2
+    return variance(row.metrics[name] for row in rows) / len(rows)
 
 
 def _held_out_changes(evaluations: Sequence[MetricRow]) -> tuple[HeldOutChange, ...]:

@@ -13,7 +13,7 @@ from medray.observability.manifest import CONFIG_FILE, read_provenance
 from medray.observability.metrics_file import read_metrics
 from medray.observability.outcome import RunSummary, run_summary
 from medray.observability.report_style import STYLE
-from medray.observability.summary import held_out_rows, phase_words, reward_words, skill_words
+from medray.observability.summary import held_out_rows, phase_words, skill_words, trend_words
 
 REPORT_FILE = "report.html"
 
@@ -48,9 +48,10 @@ def report_page(summary: RunSummary, figures: Sequence[Figure], provenance: str 
 
 
 def _facts(summary: RunSummary) -> str:
+    name, words = trend_words(summary)
     facts = [
         ("Steps", f"{summary.num_steps}, {duration(summary.wall_s)} in all"),
-        ("Training reward", "; ".join(reward_words(summary))),
+        (f"Training {name}", "; ".join(words)),
         ("Medical skill", skill_words(summary)),
     ]
     if summary.phases:

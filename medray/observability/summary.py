@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from medray.observability.formatting import duration, estimate, number, percent, signed
 from medray.observability.outcome import HeldOutChange, RunSummary, run_summary
 
@@ -14,8 +16,8 @@ def format_summary(summary: RunSummary) -> str:
     """Plain text of 12 to 20 lines for a usual run, without a trailing newline."""
     steps = f"{summary.num_steps}, {duration(summary.wall_s)} in all"
     lines = [_line("run", summary.folder), _line("steps", steps)]
-    first, *others = reward_words(summary)
-    lines += [_line("reward", first), *(_INDENT + text for text in others)]
+    name, (first, *others) = trend_words(summary)
+    lines += [_line(name, first), *(_INDENT + text for text in others)]
     lines += _held_out_lines(summary)
     lines.append(_line("skill", skill_words(summary)))
     lines += _time_lines(summary)
@@ -28,20 +30,26 @@ def format_summary(summary: RunSummary) -> str:
     return "\n".join(lines)
 
 
-def reward_words(summary: RunSummary) -> list[str]:
-    """One or two sentences on the training reward, early against late."""
-    change = summary.reward
+def trend_words(summary: RunSummary) -> tuple[str, list[str]]:
+    """What is followed, the training reward or else the loss, and one or two sentences on it, early against late."""
+    name = "loss" if summary.reward is None and summary.loss is not None else "reward"
+    change = summary.loss if name == "loss" else summary.reward
     if change is None:
-        return ["fewer than two steps were graded: nothing to compare"]
+        return name, ["fewer than two steps were graded: nothing to compare"]
     quarter = "step" if change.num_steps == 1 else f"{change.num_steps} steps"
+    error = (
+        ""
+        if math.isnan(change.standard_error)
+        else f", standard error {number(change.standard_error)}"
+    )
     first = (
         f"{number(change.first)} in the first {quarter}, {number(change.last)} in the last: "
-        f"{signed(change.difference)}, standard error {number(change.standard_error)}"
+        f"{signed(change.difference)}{error}"
     )
     if change.is_clear:
         way = "rose" if change.difference > 0 else "fell"
-        return [first, f"{way} by more than two standard errors"]
-    return [first, "no change beyond two standard errors"]
+        return name, [first, f"{way} by more than two standard errors"]
+    return name, [first, "no change beyond two standard errors"] if error else [first]
 
 
 def skill_words(summary: RunSummary) -> str:

@@ -20,7 +20,8 @@ from medray.actors.wait import gather
 from medray.config.grpo import GrpoJob
 from medray.config.resources import rl_roles
 from medray.errors import DeadlineExceeded, GraderError, ResourceError, WorkerLost
-from medray.types import GroupMeta, Prompt, Record, Response, RolloutGroup
+from medray.types import GroupMeta, RolloutGroup
+from tests.support.groups import random_groups
 from tests.support.jobs import tiny_job
 
 
@@ -30,26 +31,6 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     yield
     ray.shutdown()
-
-
-def _groups(count: int) -> list[RolloutGroup]:
-    rng = np.random.default_rng(0)
-
-    def response() -> Response:
-        size = int(rng.integers(1, 12))
-        ids = rng.integers(3, 300, size).astype(np.int32)
-        return Response(ids, rng.normal(-5.5, 0.2, size).astype(np.float32), "", "length")
-
-    return [
-        RolloutGroup(
-            Prompt(
-                Record(str(i), ()), rng.integers(3, 300, int(rng.integers(4, 30))).astype(np.int32)
-            ),
-            tuple(response() for _ in range(4)),
-            0,
-        )
-        for i in range(count)
-    ]
 
 
 def _meta(group: RolloutGroup) -> GroupMeta:
@@ -67,7 +48,7 @@ def _update_with(job: GrpoJob, ranks: int) -> dict[str, float]:
         doing="start",
     )
     learners = LearnerGroup(actors, job)
-    groups = _groups(6)
+    groups = random_groups(6)
     advantages = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
     refs = [ray.put(group) for group in groups]
     needs_old = job.algorithm.needs_old_pass
@@ -112,7 +93,9 @@ def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
         DeadlineExceeded, match=r"grade: no answer from grader of prompt 0 within 2 s"
     ):
         gather(
-            {"grader of prompt 0": grader.score.remote(_groups(1)[0])}, deadline_s=2, doing="grade"
+            {"grader of prompt 0": grader.score.remote(random_groups(1)[0])},
+            deadline_s=2,
+            doing="grade",
         )
     ray.kill(grader)
 
@@ -130,7 +113,7 @@ def _graders(job: GrpoJob, folder: Path) -> GraderPool:
 def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
     pool = _graders(job, tmp_path)
-    pool.submit(0, "p0", ray.put(_groups(1)[0]))
+    pool.submit(0, "p0", ray.put(random_groups(1)[0]))
     with pytest.raises(GraderError, match="judge unreachable"):
         pool.results()
     assert pool.incidents.drain() == {"incidents/retry": 2.0}
@@ -145,7 +128,7 @@ def test_a_group_that_cannot_be_judged_is_dropped_and_counted_where_asked(
         grading={"retries": 1, "on_failure": "drop"},
     )  # fmt: skip
     pool = _graders(job, tmp_path)
-    for i, group in enumerate(_groups(4)):
+    for i, group in enumerate(random_groups(4)):
         pool.submit(i, f"p{i}", ray.put(group))
     assert [i for i, score in sorted(pool.results().items()) if score is not None] == [1, 3]
     assert pool.incidents.drain() == {"incidents/drop": 2.0, "incidents/retry": 2.0}
@@ -157,7 +140,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
 ) -> None:
     job = tiny_job(tiny_model, tmp_path)
     pool = _graders(job, tmp_path)
-    groups = _groups(6)
+    groups = random_groups(6)
     ray.kill(pool.graders[1])
     for i, group in enumerate(groups):
         pool.submit(i, f"p{i}", ray.put(group))
@@ -173,7 +156,7 @@ def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
     ray.kill(grader)
     with pytest.raises(WorkerLost, match="grade: grader-0 died"):
-        gather({"grader-0": grader.score.remote(_groups(1)[0])}, deadline_s=60, doing="grade")
+        gather({"grader-0": grader.score.remote(random_groups(1)[0])}, deadline_s=60, doing="grade")
 
 
 @pytest.mark.usefixtures("cluster")

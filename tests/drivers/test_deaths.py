@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +10,7 @@ import psutil
 from medray.observability.metrics_file import read_metrics
 from medray.observability.rollouts import read_rollouts
 from tests.support.jobs import start_job, tiny_settings
+from tests.support.running import actor_processes, wait_for_step
 
 SCALE = {
     "learner_ranks": 2, "rollout_workers": 2, "graders": 2,
@@ -18,33 +18,11 @@ SCALE = {
 }  # fmt: skip
 
 
-def _wait_for_step(out: Path, step: int, process: psutil.Popen, deadline_s: float = 200) -> None:
-    end = time.monotonic() + deadline_s
-    while True:
-        rows = read_metrics(out) if (out / "metrics.jsonl").is_file() else []
-        if any(row.kind == "train" and row.step >= step for row in rows):
-            return
-        assert process.poll() is None, "the job ended early"
-        assert time.monotonic() < end, f"step {step} did not come"
-        time.sleep(0.05)
-
-
 def _kill(job: psutil.Process, actor: str) -> None:
     """SIGKILL the first process of the job that runs `actor`."""
-    found = [
-        p
-        for p in job.children(recursive=True)
-        if p.name().startswith(f"ray::{actor}") or actor in _line(p)
-    ]
+    found = actor_processes(job, actor)
     assert found, f"no {actor} runs"
     found[0].kill()
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def test_every_prompt_is_trained_once_whoever_dies(tiny_model: Path, tmp_path: Path) -> None:
@@ -54,11 +32,11 @@ def test_every_prompt_is_trained_once_whoever_dies(tiny_model: Path, tmp_path: P
     out = Path(settings["out"])
     process = start_job(settings)
     job = psutil.Process(process.pid)
-    _wait_for_step(out, 2, process)
+    wait_for_step(out, 2, process)
     _kill(job, "RolloutActor")
-    _wait_for_step(out, 4, process)
+    wait_for_step(out, 4, process)
     _kill(job, "GraderActor")
-    _wait_for_step(out, 6, process)
+    wait_for_step(out, 6, process)
     _kill(job, "LearnerActor")
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output

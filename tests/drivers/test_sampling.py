@@ -15,7 +15,7 @@ from medray.config.algorithm import AlgorithmConfig
 from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
 from medray.drivers.advantages import ESTIMATORS
-from medray.drivers.batch import Batch, minibatches, batch_metrics
+from medray.drivers.batch import Batch, batch_metrics, minibatches
 from medray.drivers.grpo import train_grpo
 from medray.drivers.sampling import BatchSource, train_spec
 from medray.drivers.steps import PromptSets, Run

@@ -1,0 +1,27 @@
+"""`medray merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.errors import ConfigError
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def merge_command(
+    adapter: Annotated[Path, typer.Argument(help="Folder of an adapter, e.g. a LoRA checkpoint.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    dtype: Annotated[
+        str | None, typer.Option(help=f"{', '.join(DTYPES)}; the base's own by default.")
+    ] = None,
+) -> None:
+    """Write an adapter and its base as one model; reward models too."""
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError(f"--dtype {dtype}: one of {', '.join(DTYPES)}")
+    from medray.models.merge import merge_adapter
+
+    typer.echo(f"merged into {merge_adapter(adapter, out, dtype=dtype)}")

@@ -1,0 +1,191 @@
+"""Processor, memory, GPUs and disks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from medray.doctor.finding import Finding, error, note, ok, warning
+from medray.observability.machine import describe_machine
+
+GIB = 2**30
+MIN_SHM_GIB = 2.0
+MIN_DISK_GIB = 5.0
+MIN_MEMORY_GIB = 6.0
+BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16", "sve")  # x86 with fast kernels, then Arm
+MIN_DRIVER = {12: 525, 13: 580}
+"""Oldest NVIDIA driver for each major CUDA version (NVIDIA's table of minor-version compatibility)."""
+
+
+def check_cpu(
+    dtype: str = "float32", device: str = "cpu", flags: set[str] | None = None
+) -> Iterator[Finding]:
+    """Instruction sets, and what they mean for the dtype."""
+    flags = cpu_flags() if flags is None else flags
+    cores = int(describe_machine()["cores"])
+    fast = [f for f in BF16_FLAGS if f in flags]
+    widest = next((f for f in ("avx512f", "avx2", "asimd") if f in flags), "no vector unit known")
+    if flags and "avx2" not in flags and "asimd" not in flags:
+        yield error(
+            "cpu", "the processor has neither AVX2 nor NEON", "vLLM's CPU build has no kernels for it",
+            "use a newer machine, or a GPU with model.device=cuda",
+        )  # fmt: skip
+        return
+    if device == "cpu" and dtype in ("bfloat16", "float16") and not fast:
+        yield warning(
+            "dtype", f"model.dtype={dtype} on a processor with {widest} and no bf16 unit",
+            "without one, matrix products in 16 bits are emulated and 4-10 times slower than in 32",
+            "set model.dtype=float32",
+        )  # fmt: skip
+    elif device == "cpu":
+        advice = "has bfloat16 instructions" if fast else "float32 is the fast dtype here"
+        yield ok("cpu", f"{cores} cores, {fast[0] if fast else widest}: {advice}")
+    if cores < 2:
+        yield warning(
+            "cores", "one core", "Ray's own processes and the job share it",
+            "use two or more; containers: raise the CPU limit",
+        )  # fmt: skip
+
+
+def cpu_flags() -> set[str]:
+    """Instruction-set flags of the first processor; empty where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return set(value.split())
+    return set()
+
+
+def check_memory(available_gib: float | None = None) -> Iterator[Finding]:
+    """Host memory that is free now."""
+    free = _available_gib() if available_gib is None else available_gib
+    if free < MIN_MEMORY_GIB:
+        yield warning(
+            "memory", f"{free:.1f} GiB of memory available",
+            "the smallest job (135M parameters, full fine-tuning) takes about 6 GiB with its engine",
+            "stop other programs, or see `medray plan CONFIG` for what yours takes",
+        )  # fmt: skip
+    else:
+        yield ok("memory", f"{free:.1f} GiB of memory available")
+
+
+def check_shm(path: str = "/dev/shm") -> Iterator[Finding]:
+    """Ray's object store lives there."""
+    try:
+        free = shutil.disk_usage(path).free / GIB
+    except OSError:
+        yield error(
+            "shm", f"{path} is not there", "Ray's object store lives in shared memory",
+            "mount a tmpfs there; Docker: --shm-size=8g",
+        )  # fmt: skip
+        return
+    if free < MIN_SHM_GIB:
+        yield error(
+            "shm", f"{path} has {free:.2f} GiB free",
+            "rollouts and weights travel through Ray's object store in shared memory; without room Ray falls back to "
+            "the disk, ten times slower, or dies of SIGBUS",
+            "Docker: --shm-size=8g; Kubernetes: an emptyDir with medium Memory at /dev/shm (deploy/ has one)",
+        )  # fmt: skip
+    else:
+        yield ok("shm", f"{path} has {free:.1f} GiB free")
+
+
+def check_disk(folders: dict[str, Path]) -> Iterator[Finding]:
+    """Room for checkpoints, models and Ray's session."""
+    for use, folder in folders.items():
+        place = next(
+            (p for p in [folder.absolute(), *folder.absolute().parents] if p.exists()), Path("/")
+        )
+        free = shutil.disk_usage(place).free / GIB
+        if not os.access(place, os.W_OK):
+            yield error(
+                f"disk:{use}", f"{place} ({use}) cannot be written", "the job stops at its first file",
+                "choose another folder, or change its owner",
+            )  # fmt: skip
+        elif free < MIN_DISK_GIB:
+            yield error(
+                f"disk:{use}", f"{place} ({use}) has {free:.1f} GiB free",
+                "a full fine-tuning checkpoint takes three times the model in float32, and two are kept",
+                "free some disk, or choose another folder",
+            )  # fmt: skip
+        else:
+            yield ok(f"disk:{use}", f"{place} ({use}) has {free:.0f} GiB free")
+
+
+def check_gpu(device: str = "cpu") -> Iterator[Finding]:
+    """GPUs, their driver, and NCCL."""
+    gpus: list[str] = describe_machine()["gpus"]
+    if not gpus:
+        if device == "cuda":
+            yield error(
+                "gpu", "model.device=cuda, and nvidia-smi shows no GPU", "the learner cannot start",
+                "set model.device=cpu, install the NVIDIA driver, or run with `--gpus all` in Docker",
+            )  # fmt: skip
+        else:
+            yield note("gpu", "no GPU: jobs run on the CPU")
+        return
+    for gpu in gpus:
+        yield ok("gpu", gpu)
+    if device == "cpu":
+        yield note(
+            "gpu", "the job asks for no GPU though there is one", "it will run on the CPU",
+            "set model.device=cuda and scale.*.gpus, see jobs/configs/grpo_lora_gpu.yaml",
+        )  # fmt: skip
+    yield from _driver(gpus)
+    yield from _nccl()
+
+
+def _driver(gpus: list[str]) -> Iterator[Finding]:
+    driver = gpus[0].rsplit(",", 1)[-1].strip()
+    build = metadata.version("torch").partition("+")[2]
+    if build == "cpu":
+        yield error(
+            "cuda", "torch is a CPU build on a machine with a GPU", "it cannot use the GPU",
+            "make setup EXTRA=gpu",
+        )  # fmt: skip
+        return
+    major = next((d.metadata["Name"].rsplit("cu", 1)[-1] for d in metadata.distributions()
+                  if str(d.metadata["Name"]).startswith("nvidia-nccl-cu")), "13")  # fmt: skip
+    wanted = MIN_DRIVER.get(int(major), 0)
+    if driver.partition(".")[0].isdigit() and int(driver.partition(".")[0]) < wanted:
+        yield error(
+            "driver", f"NVIDIA driver {driver}", f"torch's CUDA {major} needs driver {wanted} or newer",
+            f"install driver {wanted} or newer",
+        )  # fmt: skip
+    else:
+        yield ok("driver", f"NVIDIA driver {driver} for CUDA {major}")
+
+
+def _nccl() -> Iterator[Finding]:
+    run = subprocess.run(["nvidia-smi", "topo", "-m"], capture_output=True, text=True)
+    if run.returncode == 0 and "NV" not in run.stdout and run.stdout.count("GPU") > 2:
+        yield note(
+            "nccl",
+            "the GPUs have no NVLink",
+            "NCCL goes over PCIe: weight sync and gradients are slower",
+        )
+
+
+def _available_gib() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return float("inf")
+    values = {
+        line.partition(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1
+    }
+    free = values.get("MemAvailable", 0) * 1024
+    for limit, used in (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),):
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):
+            continue  # no limit, which reads "max"
+    return free / GIB

@@ -1,0 +1,38 @@
+"""Looking into a job that runs as a process of its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+
+from medray.observability.metrics_file import read_metrics
+
+
+def wait_for_step(out: Path, step: int, process: psutil.Popen, deadline_s: float = 200) -> None:
+    """Return once the job at `out` has recorded training step `step`."""
+    end = time.monotonic() + deadline_s
+    while True:
+        rows = read_metrics(out) if (out / "metrics.jsonl").is_file() else []
+        if any(row.kind == "train" and row.step >= step for row in rows):
+            return
+        assert process.poll() is None, "the job ended early"
+        assert time.monotonic() < end, f"step {step} did not come"
+        time.sleep(0.05)
+
+
+def actor_processes(job: psutil.Process, actor: str) -> list[psutil.Process]:
+    """The processes of a job that run actors of the class `actor`."""
+    return [
+        p
+        for p in job.children(recursive=True)
+        if p.name().startswith(f"ray::{actor}") or actor in _line(p)
+    ]
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
