@@ -13,7 +13,7 @@ from medray.types import Continuation, Floats, PromptTree, RolloutGroup, StepTot
 
 def rollout_tree(
     group: RolloutGroup,
-    advantages: Sequence[float] | Floats | None = None,
+    advantages: Sequence[float] | Sequence[Floats] | Floats | None = None,
     reference: Sequence[Floats] | None = None,
     old: Sequence[Floats] | None = None,
 ) -> PromptTree:
@@ -21,7 +21,7 @@ def rollout_tree(
 
     Args:
         group: prompt and its G responses.
-        advantages: [G]; each is spread over its response's tokens. None leaves the column out.
+        advantages: [G], each spread over its response's tokens, or [G][T]. None leaves the column out.
         reference: per response the reference model's log-probabilities [T].
         old: per response the learner's own [T] from before the batch's first update.
     """
@@ -39,6 +39,21 @@ def rollout_tree(
             Continuation(response.token_ids, np.ones(size, dtype=np.bool_), columns)
         )
     return PromptTree(group.prompt.token_ids, tuple(continuations))
+
+
+def value_tree(
+    group: RolloutGroup, returns: Sequence[Floats], values: Sequence[Floats]
+) -> PromptTree:
+    """A group as one tree for the critic, with the columns `return` and `old_value` from [G][T] of each."""
+    continuations = tuple(
+        Continuation(
+            response.token_ids,
+            np.ones(len(response.token_ids), dtype=np.bool_),
+            {"return": returns[g], "old_value": values[g]},
+        )
+        for g, response in enumerate(group.responses)
+    )
+    return PromptTree(group.prompt.token_ids, continuations)
 
 
 def sequence_tree(

@@ -131,10 +131,14 @@ class Mirror:
             raise ResourceError(f"mirror={self.url}: cannot {doing}: {reason}") from error
 
 
-def mirror_of(job: Any) -> Mirror | None:
-    """The mirror that a job's settings ask for."""
+def mirror_of(job: Any, part: str = "") -> Mirror | None:
+    """The mirror that a job's settings ask for, of the run folder or of the folder `part` inside."""
     url: str | None = getattr(job, "mirror", None)
-    return Mirror(url, job.out) if url else None
+    if not url:
+        return None
+    return (
+        Mirror(f"{url.rstrip('/')}/{part}", Path(job.out, part)) if part else Mirror(url, job.out)
+    )
 
 
 def _protocols(files: Any) -> tuple[str, ...]:
