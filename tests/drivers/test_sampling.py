@@ -98,7 +98,7 @@ def test_refill_neither_loses_nor_repeats_a_prompt(tying: set[int], max_rounds: 
     workers = FakeWorkers(script)
     source = _source(_job(dynamic_sampling={"max_rounds": max_rounds}), workers, prompts=20)
     batch = source.next_batch()
-    assert source.stream.position == len(workers.seen) == len(batch.sampled)
+    assert source.source.stream.position == len(workers.seen) == len(batch.sampled)
     assert sorted(_ids(batch.sampled)) == sorted(int(i[1:]) for i in workers.seen)
     signals = [i not in tying for i in _ids(batch.groups)]
     assert len(signals) == 4
@@ -184,7 +184,9 @@ class Ungraded(FakeWorkers):
 
 def test_groups_without_a_verdict_are_refilled_too() -> None:
     workers = Ungraded(_even_prompts_tie)
-    first = [p.record.id for p in _source(_job(), FakeWorkers(_even_prompts_tie)).stream.take(12)]
+    first = [
+        p.record.id for p in _source(_job(), FakeWorkers(_even_prompts_tie)).source.stream.take(12)
+    ]
     workers.given_up = frozenset(first[:12:2])
     batch = _source(_job(dynamic_sampling={"max_rounds": 20}), workers).next_batch()
     assert len(batch.groups) == 4
@@ -194,7 +196,7 @@ def test_groups_without_a_verdict_are_refilled_too() -> None:
 
 def test_the_cap_with_groups_without_a_verdict_leaves_a_smaller_batch() -> None:
     workers = Ungraded(lambda call, prompt: (0.0, 0.0))
-    prompts = _source(_job(), FakeWorkers(_split)).stream.take(4)
+    prompts = _source(_job(), FakeWorkers(_split)).source.stream.take(4)
     workers.given_up = frozenset(p.record.id for p in prompts[:3])
     batch = _source(_job(dynamic_sampling={"max_rounds": 1}), workers).next_batch()
     assert _ids(batch.groups) == [int(prompts[3].record.id[1:])]
