@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -119,9 +121,38 @@ def test_four_roles_on_one_base_and_a_resumed_run(tiny_model: Path, tmp_path: Pa
             metrics["reward/EvenBytes/score"] + metrics["reward/model/score"], abs=1e-6
         )
         assert metrics["critic/grad_norm"] > 0
+        assert metrics["optim/grad_norm"] > 0, "both models of a rank report"
     last = checkpoints(out)[-1]
     assert AutoModelForCausalLM.from_pretrained(last).config.vocab_size == 320
     assert (out / "critic" / "checkpoints" / last.name / "adapter_model.safetensors").is_file()
+
+
+def test_models_split_over_ranks_sample_ahead_and_go_on_from_a_mirror(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    settings = _settings(
+        tiny_model, tmp_path, algorithm={"kl": {"coef": 0.1}}, learner={"strategy": "fsdp2"},
+        deterministic=False, mirror=f"file://{tmp_path / 'copy'}",
+    )  # fmt: skip
+    settings["rollout"] |= {"max_lag": 1}
+    settings["scale"] |= {"learner_ranks": 2, "critic_ranks": 2}
+    code, output = run_job(settings, "num_steps=2", job="ppo")
+    assert code == 0, output
+    out = Path(settings["out"])
+    assert "critic rank 1" in json.loads((out / "memory.json").read_text())["measured"]
+    shutil.rmtree(out)
+    code, output = run_job(settings, "num_steps=4", job="ppo")
+    assert code == 0, output
+    assert "continued from step 2" in output
+    steps = [row.metrics for row in read_metrics(out) if row.kind == "train"]
+    assert len(steps) == 4
+    for metrics in steps:
+        assert metrics["async/lag_max"] <= 1
+        assert metrics["critic/grad_norm"] > 0
+        assert metrics["optim/grad_norm"] > 0
+        assert metrics["sync/max_logprob_gap"] < 1e-3
+    for folder in (out / "critic", tmp_path / "copy" / "critic"):
+        assert [p.name for p in checkpoints(folder)][-1] == "step_000004"
 
 
 def test_killed_run_ends_with_what_an_undisturbed_one_has(tiny_model: Path, tmp_path: Path) -> None:
@@ -179,6 +210,8 @@ def _rows(out: Path) -> list[Any]:
         (["critic.model.path=./nowhere"], 2, "nowhere"),
         (["scale.critic_ranks=5"], 2, "scale.critic_ranks"),
         (["roles.layout=shared"], 2, "model.lora"),
+        (["roles.layout=shared", "model.lora={}", "learner.strategy=fsdp2"], 2, "learner.strategy"),
+        (["rollout.max_lag=1"], 2, "deterministic=false"),
         (["rewards.0.kind=model", "rewards.0.options.model.path=MODEL"], 2, "score head"),
     ],
 )
