@@ -6,8 +6,6 @@ transformers at module level, so that `medray --help` stays under a second.
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from medray.commands import (
@@ -25,9 +23,7 @@ from medray.commands import (
     tokenizer,
     version,
 )
-from medray.errors import MedrayError
-
-INTERRUPTED = 130
+from medray.commands.run_app import run_app
 
 app = typer.Typer(
     name="medray",
@@ -61,15 +57,7 @@ app.command("version")(version.version_command)
 
 def main() -> None:
     """Run one command; an error medray knows is one line on stderr and an exit code of its own."""
-    try:
-        app()
-    except MedrayError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from medray.commands.run_app import run_app
 from medray.config.base import Section
 from medray.config.loader import dump_config, load_config
-from medray.errors import MedrayError
 
 S = TypeVar("S", bound=Section)
-INTERRUPTED = 130
 
 
 def run_job(
@@ -50,15 +48,9 @@ def run_job(
         run(job)
 
     signal.signal(signal.SIGTERM, _interrupt)  # what `medray job stop` and Kubernetes send
-    try:
-        app()
-    except MedrayError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    run_app(
+        app, when_interrupted="interrupted: the same command continues from the last checkpoint"
+    )
 
 
 def in_runs_folder(job: S) -> S:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medray.commands.run_app import INTERRUPTED
 from medray.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from medray.actors.submission import Cluster
 
-INTERRUPTED = 130
 Address = Annotated[
     str | None,
     typer.Option(help="Job server; default $RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265."),

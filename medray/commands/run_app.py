@@ -1,0 +1,24 @@
+"""How every command line of medray ends: an error it knows is one line on stderr and an exit code of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from medray.errors import MedrayError
+
+INTERRUPTED = 130
+
+
+def run_app(app: typer.Typer, *, when_interrupted: str = "interrupted") -> None:
+    """Parse the command line and run what it names; ends the process unless all went well."""
+    try:
+        app()
+    except MedrayError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print(when_interrupted, file=sys.stderr)
+        sys.exit(INTERRUPTED)
