@@ -68,10 +68,7 @@ def build_critic(
         ModelError: the model cannot be loaded.
         CheckpointError: the critic's checkpoint is not there.
     """
-    if checkpoint is not None and not Path(checkpoint).is_dir():
-        raise CheckpointError(
-            f"{checkpoint}: the critic that belongs to the policy's checkpoint is missing: choose another out="
-        )
+    require_critic(checkpoint)
     model = load_reward_model(
         job.critic_model,
         seed=job.seed,
@@ -90,6 +87,18 @@ def build_critic(
     if checkpoint is not None:
         learner.restore(load_state(Path(checkpoint)))
     return learner
+
+
+def require_critic(checkpoint: str | None) -> None:
+    """Refuse to go on without the critic's `checkpoint`, where one is given.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    if checkpoint is not None and not Path(checkpoint).is_dir():
+        raise CheckpointError(
+            f"{checkpoint}: the critic that belongs to the policy's checkpoint is missing: choose another out="
+        )
 
 
 def _join(

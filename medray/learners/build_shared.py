@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medray.config.ppo import PpoJob
-from medray.learners.build import build_learner
+from medray.learners.build import build_learner, require_critic
 from medray.learners.learner import Learner
 from medray.learners.strategies import make_strategy
 from medray.models.checkpoint import load_state
@@ -24,8 +24,9 @@ def build_shared(
 
     Raises:
         ModelError: the model cannot be loaded, or has no classifier.
-        CheckpointError: a checkpoint's state cannot be read.
+        CheckpointError: a checkpoint is missing, or its state cannot be read.
     """
+    require_critic(critic_checkpoint)
     learner = build_learner(job, rank, address, checkpoint)
     policy = learner.policy
     assert isinstance(policy, PolicyModel)

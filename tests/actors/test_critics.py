@@ -14,6 +14,7 @@ from medray.actors.critic import CriticActor, CriticItem
 from medray.actors.critics import CriticGroup
 from medray.actors.learners import merged_meters
 from medray.actors.wait import gather
+from medray.config.learner import LearnerConfig, StrategyName
 from medray.config.ppo import PpoJob
 from medray.types import GroupMeta, GroupScore, Prompt, Record, Response, RolloutGroup
 from tests.support.jobs import tiny_settings
@@ -70,10 +71,12 @@ def _metrics(job: PpoJob, num_ranks: int) -> dict[str, float]:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["auto", "fsdp2"])
+def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path, strategy: StrategyName) -> None:
     settings = tiny_settings(tiny_model, tmp_path, critic={"optim": {"lr": 1e-2}})
     job = PpoJob.model_validate(settings | {"algorithm": {"kl": {"coef": 0.0}}})
-    one, two = _metrics(job, 1), _metrics(job, 2)
+    spread = job.model_copy(update={"learner": LearnerConfig(strategy=strategy)})
+    one, two = _metrics(job, 1), _metrics(spread, 2)
     assert one.keys() == two.keys()
     assert one["value/squared_error#1"] < one["value/squared_error#0"]
     assert one["critic/grad_norm#0"] > 0
