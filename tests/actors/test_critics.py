@@ -72,7 +72,9 @@ def _metrics(job: PpoJob, num_ranks: int) -> dict[str, float]:
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("strategy", ["auto", "fsdp2"])
-def test_two_ranks_take_the_step_of_one(tiny_model: Path, tmp_path: Path, strategy: StrategyName) -> None:
+def test_two_ranks_take_the_step_of_one(
+    tiny_model: Path, tmp_path: Path, strategy: StrategyName
+) -> None:
     settings = tiny_settings(tiny_model, tmp_path, critic={"optim": {"lr": 1e-2}})
     job = PpoJob.model_validate(settings | {"algorithm": {"kl": {"coef": 0.0}}})
     spread = job.model_copy(update={"learner": LearnerConfig(strategy=strategy)})
