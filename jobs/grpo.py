@@ -2,15 +2,16 @@
 
 from medray.commands.job import run_job
 from medray.config.grpo import GrpoJob
-from medray.config.resources import describe, grpo_roles
+from medray.config.resources import describe, rl_roles
 
 
 def main(job: GrpoJob) -> None:
     """Train; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.launch import run_grpo
+    from medray.drivers.grpo import train_grpo
+    from medray.drivers.launch import run_rl
 
-    run_grpo(job)
+    run_rl(job, train_grpo)
 
 
 if __name__ == "__main__":
-    run_job(GrpoJob, main, lambda job: describe(grpo_roles(job)), __doc__ or "")
+    run_job(GrpoJob, main, lambda job: describe(rl_roles(job)), __doc__ or "")

@@ -115,6 +115,11 @@ class Response:
         """Tokens that the policy chose: the ones that are trained."""
         return len(self.token_ids) if self.sampled is None else int(self.sampled.sum())
 
+    @property
+    def sampled_logp(self) -> Floats:
+        """`logp` [N] of those tokens."""
+        return self.logp if self.sampled is None else self.logp[self.sampled]
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:

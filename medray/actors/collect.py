@@ -1,9 +1,8 @@
-"""From prompts to scored groups: grading and reference passes start as each group completes."""
+"""From prompts to scored groups: grading, reference and critic passes start as each group completes."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from typing import Protocol
 
 from medray.actors.graders import GraderPool
 from medray.actors.member import Sampled
+from medray.actors.pending import Pending
+from medray.actors.reward_pools import RewardPools
 from medray.actors.rollouts import RolloutPool
-from medray.actors.wait import Ref, fetch, ready_of
+from medray.actors.wait import Ref, ready_of
 from medray.config.cluster import DeadlineConfig
-from medray.errors import DeadlineExceeded, GraderError
+from medray.errors import GraderError
 from medray.types import GenerateSpec, GroupMeta, GroupScore, Prompt
 
 
@@ -27,6 +28,7 @@ class ScoredGroup:
     group: Ref
     reference: Ref | None = None  # the reference model's log-probabilities
     reference_kl: tuple[float, ...] = ()  # [G] nats
+    values: Ref | None = None  # the critic's, per response
 
 
 Inbox = deque[tuple[int, ScoredGroup | None]]
@@ -44,17 +46,26 @@ class ReferenceScorer(Protocol):
         ...
 
 
+class ValueScorer(Protocol):
+    """Whoever says what the states of a group are worth."""
+
+    def values(self, index: int, group: Ref) -> Ref:
+        """Start valuing; returns a ref to the values."""
+        ...
+
+
 @dataclass
 class _Open:
     """A group on its way: sampled, judged, scored by the reference."""
 
     inbox: Inbox
-    needs_reference: bool
+    is_trained_on: bool
     sampled: Sampled | None = None
     is_judged: bool = False
     score: GroupScore | None = None
     logprobs: Ref | None = None
     kl: tuple[float, ...] | None = None
+    values: Ref | None = None
 
     def result(self) -> ScoredGroup | None:
         """The scored group, once it is complete; None where it was given up."""
@@ -62,17 +73,22 @@ class _Open:
         if self.score is None:
             return None
         return ScoredGroup(
-            self.sampled.meta, self.score, self.sampled.group, self.logprobs, self.kl or ()
+            self.sampled.meta,
+            self.score,
+            self.sampled.group,
+            self.logprobs,
+            self.kl or (),
+            self.values,
         )
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is missing."""
-        return self.is_judged and (self.kl is not None or not self.needs_reference)
+        return self.is_judged and (self.kl is not None or self.logprobs is None)
 
 
 class Collector:
-    """Samples prompts and has each group graded, and scored by the reference, as soon as it is whole.
+    """Samples prompts; each group is graded, scored by the reference and valued as soon as it is whole.
 
     Several threads may use it: whoever waits for something moves everything on with `poll`.
     """
@@ -80,16 +96,17 @@ class Collector:
     def __init__(
         self,
         rollouts: RolloutPool,
-        graders: GraderPool,
+        graders: GraderPool | RewardPools,
         reference: ReferenceScorer | None,
         deadlines: DeadlineConfig,
+        critic: ValueScorer | None = None,
     ) -> None:
         self.rollouts = rollouts
         self.graders = graders
         self.reference = reference
-        self.deadlines = deadlines
+        self.critic = critic
         self._open: dict[int, _Open] = {}
-        self._kls: dict[Ref, tuple[int, float]] = {}  # ref -> (ticket, when asked for)
+        self._kls = Pending("reference", deadlines.update_s)
         self._lock = threading.RLock()
         self._polling = threading.Lock()
 
@@ -109,12 +126,11 @@ class Collector:
             seeds: one a prompt.
             spec: how to sample.
             inbox: where complete groups go.
-            reference: False skips the reference model (evaluation).
+            reference: False skips the reference model and the critic (evaluation).
         """
-        needed = reference and self.reference is not None
         with self._lock:
             tickets = self.rollouts.submit(prompts, seeds, spec)
-            self._open |= {ticket: _Open(inbox, needed) for ticket in tickets}
+            self._open |= {ticket: _Open(inbox, reference) for ticket in tickets}
             return tickets
 
     def oldest_version(self, ticket: int) -> int | None:
@@ -129,7 +145,7 @@ class Collector:
         """
         with self._polling:  # one thread at a time takes from the streams
             with self._lock:
-                refs = [*self.rollouts.refs(), *self.graders.refs(), *self._kls]
+                refs = [*self.rollouts.refs(), *self.graders.refs(), *self._kls.refs()]
             ready = ready_of(refs, timeout_s)
             with self._lock:
                 for sampled in self.rollouts.take(ready):
@@ -138,7 +154,9 @@ class Collector:
                     group = self._open[ticket]
                     group.is_judged, group.score = True, score
                     self._close(ticket)
-                self._take_reference(ready)
+                for ticket, kl in self._kls.take(ready).items():
+                    self._open[ticket].kl = kl
+                    self._close(ticket)
 
     def collect(
         self,
@@ -155,7 +173,7 @@ class Collector:
             prompts: what to answer.
             seeds: one a prompt.
             spec: how to sample.
-            reference: False skips the reference model (evaluation).
+            reference: False skips the reference model and the critic (evaluation).
             may_be_empty: whether the caller can do without any group, as when it refills a batch.
         """
         inbox: Inbox = deque()
@@ -169,24 +187,17 @@ class Collector:
         return found
 
     def _on_sampled(self, sampled: Sampled) -> None:
-        group = self._open[sampled.ticket]
+        ticket, prompt_id = sampled.ticket, sampled.meta.prompt_id
+        group = self._open[ticket]
         group.sampled = sampled
-        self.graders.submit(sampled.ticket, sampled.meta.prompt_id, sampled.group)
-        if group.needs_reference:
-            assert self.reference is not None
-            kl, group.logprobs = self.reference.reference_logprobs(sampled.ticket, sampled.group)
-            self._kls[kl] = sampled.ticket, time.monotonic()
-
-    def _take_reference(self, ready: Sequence[Ref]) -> None:
-        for ref in [r for r in ready if r in self._kls]:
-            ticket, _ = self._kls.pop(ref)
-            self._open[ticket].kl = fetch(ref, name="the reference model", doing="reference")
-            self._close(ticket)
-        limit, now = self.deadlines.update_s, time.monotonic()
-        if any(now - asked > limit for _, asked in self._kls.values()):
-            raise DeadlineExceeded(
-                f"reference: no answer from the reference model within {limit:g} s"
-            )
+        self.graders.submit(ticket, prompt_id, sampled.group)
+        if not group.is_trained_on:
+            return
+        if self.reference is not None:
+            kl, group.logprobs = self.reference.reference_logprobs(ticket, sampled.group)
+            self._kls.add(kl, ticket, f"the reference model (prompt {prompt_id})")
+        if self.critic is not None:
+            group.values = self.critic.values(ticket, sampled.group)
 
     def _close(self, ticket: int) -> None:
         if (group := self._open[ticket]).is_complete:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import ray
 
 from medray.actors.lookout import Placed
+from medray.actors.rank import use_threads
 from medray.actors.wait import Ref, Started
-from medray.config.grpo import GrpoJob
+from medray.config.reward import by_role
+from medray.config.rl import RlJob
 from medray.observability.mirror import mirror_of
 from medray.observability.rollouts import write_rollouts
-from medray.rewards.mixture import build_rewards
+from medray.rewards.mixture import RewardMixture, build_rewards
 from medray.types import Floats, GroupScore, RolloutGroup
 
 
@@ -20,15 +22,20 @@ from medray.types import Floats, GroupScore, RolloutGroup
 class GraderActor(Placed):
     """Scores groups with the job's reward mixture."""
 
-    def __init__(self, job: GrpoJob, index: int) -> None:
+    def __init__(self, job: RlJob, index: int, role: str = "grader") -> None:
         self.job = job
         self.index = index
+        self.role = role
 
     def start(self) -> Started:
-        """Build the rewards."""
+        """Build the role's rewards and load their models."""
         began = time.monotonic()
-        self.rewards = build_rewards(self.job.rewards)
-        return Started("grader", time.monotonic() - began)
+        if self.role == "reward":
+            use_threads(self.job.scale.reward.num_threads)
+        own = by_role(self.job.rewards)[self.role]
+        self.rewards = build_rewards(own) if own else RewardMixture(())
+        self.rewards.load()
+        return Started(self.role, time.monotonic() - began)
 
     def alive(self) -> bool:
         """True, from a process that lives."""

@@ -12,7 +12,7 @@ import ray
 
 from medray.actors.incidents import Incidents
 from medray.actors.wait import Ref, fetch, gather, ready_of
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, GraderError, WorkerLost
 from medray.types import Floats, GroupScore
 
@@ -40,9 +40,16 @@ class GraderPool:
     """All graders. A dead one is replaced and its groups are graded again."""
 
     def __init__(
-        self, spawn: Callable[[int], Any], num_graders: int, job: GrpoJob, incidents: Incidents
+        self,
+        spawn: Callable[[int], Any],
+        num_graders: int,
+        job: RlJob,
+        incidents: Incidents,
+        *,
+        name: str = "grader",
     ) -> None:
         self._spawn = spawn
+        self.name = name
         self.graders = [spawn(i) for i in range(num_graders)]
         self.job = job
         self.deadlines = job.deadlines
@@ -54,6 +61,15 @@ class GraderPool:
         self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
         self._record: tuple[_Rows, Ref] | None = None
         self._lock = threading.RLock()
+
+    @property
+    def workers(self) -> dict[str, Any]:
+        """Handles of the processes, by name."""
+        return {f"{self.name}-{i}": grader for i, grader in enumerate(self.graders)}
+
+    def start(self) -> dict[str, Ref]:
+        """Have every process build its rewards; refs to what each says of itself, by name."""
+        return {name: grader.start.remote() for name, grader in self.workers.items()}
 
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
         """Start grading a group, by the grader with the fewest to judge."""
@@ -108,8 +124,8 @@ class GraderPool:
         late = [t for t in self._tickets.values() if now - self._since[t.grader] > limit]
         if late:
             self._tickets.clear()
-            texts = ", ".join(f"grader-{t.grader} (prompt {t.prompt_id})" for t in late)
-            names = tuple(sorted({f"grader-{t.grader}" for t in late}))
+            texts = ", ".join(f"{self.name}-{t.grader} (prompt {t.prompt_id})" for t in late)
+            names = tuple(sorted({f"{self.name}-{t.grader}" for t in late}))
             raise DeadlineExceeded(f"grade: no answer from {texts} within {limit:g} s", names)
 
     def _send(self, ticket: _Ticket) -> None:
@@ -128,7 +144,7 @@ class GraderPool:
         while self._record is not None:
             rows, ref = self._record
             doing = f"write the rollouts of step {rows[0]}"
-            name = f"grader-{rows[0] % len(self.graders)}"
+            name = f"{self.name}-{rows[0] % len(self.graders)}"
             try:
                 gather({name: ref}, deadline_s=self.deadlines.save_s, doing=doing)
                 self._record = None
@@ -142,7 +158,7 @@ class GraderPool:
         return self.graders[rows[0] % len(self.graders)].record.remote(*rows)
 
     def _verdict(self, ticket: _Ticket, ref: Ref) -> GroupScore | None:
-        name = f"grader-{ticket.grader}"
+        name = f"{self.name}-{ticket.grader}"
         try:
             return fetch(ref, name=name, doing="grade")
         except WorkerLost as loss:
@@ -170,7 +186,7 @@ class GraderPool:
     def _answers(self, index: int) -> bool:
         try:
             return bool(
-                fetch(self.graders[index].alive.remote(), name=f"grader-{index}", doing="ask")
+                fetch(self.graders[index].alive.remote(), name=f"{self.name}-{index}", doing="ask")
             )
         except WorkerLost:
             return False

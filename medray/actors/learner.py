@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from medray.actors.engine_calls import EngineCalls, free_address
-from medray.actors.lookout import Placed
 from medray.actors.published import PublishedWeights, publish
+from medray.actors.rank import Rank, use_threads
 from medray.actors.wait import Ref, Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.observability.meters import Meters
 from medray.observability.mirror import mirror_of
 from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
 
+if TYPE_CHECKING:
+    from medray.learners.learner import Learner
+    from medray.learners.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class TokenAdvantages:
+    """Advantages of single tokens, kept where a critic's rank computed them: (A - mean) / std is trained on."""
+
+    estimates: Ref  # Estimates
+    mean: float
+    std: float
+
 
 @dataclass(frozen=True)
 class TrainItem:
-    """One group to train on: where its tokens are, and the advantages the driver gave it."""
+    """One group to train on: where its tokens are, and their advantages."""
 
     group: Ref  # RolloutGroup
-    advantages: Floats  # [G]
+    advantages: Floats | TokenAdvantages  # [G], or [G][T]
     reference: Ref | None = None  # per response, the reference model's log-probabilities
     old: Ref | None = None  # per response, the learner's own from before the batch's first update
 
 
-@ray.remote
-class LearnerActor(Placed):
-    """Holds a `Learner`; fetches the tensors it trains on by itself."""
+class LearnerDuties:
+    """What a rank with the policy does; `learner` is there once the actor has started."""
 
-    def __init__(self, job: GrpoJob, rank: int) -> None:
-        self.job = job
-        self.rank = rank
-
-    def rendezvous(self) -> tuple[str, int]:
-        """An address of this node at which rank 0 can gather its peers."""
-        return free_address()
-
-    def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
-        """Join the other ranks and load the model."""
-        began = time.monotonic()
-        os.environ["OMP_NUM_THREADS"] = str(self.job.scale.learner.num_threads)
-        import torch
-
-        from medray.learners.build import build_learner, build_rl_objective
-
-        torch.set_num_threads(self.job.scale.learner.num_threads)
-        if checkpoint is not None and (mirror := mirror_of(self.job)):
-            mirror.fetch_checkpoint(Path(checkpoint).name)  # the driver's node may be another
-        self.learner = build_learner(self.job, self.rank, address, checkpoint)
-        self.objective = build_rl_objective(self.job, self.learner)
-        return Started(self.learner.policy.describe(), time.monotonic() - began)
+    job: RlJob
+    rank: int
+    learner: Learner
+    objective: Objective
 
     def update(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
         """One optimizer step over this rank's share; every rank must be called."""
@@ -68,7 +61,7 @@ class LearnerActor(Placed):
         references = [_fetched(i.reference, deadline) for i in items]
         olds = [_fetched(i.old, deadline) for i in items]
         trees = [
-            rollout_tree(group, item.advantages, reference, old)
+            rollout_tree(group, _advantages(item.advantages, deadline), reference, old)
             for group, item, reference, old in zip(groups, items, references, olds, strict=True)
         ]
         meters = self.learner.forward_backward(trees, self.objective, totals)
@@ -159,6 +152,29 @@ class LearnerActor(Placed):
         if self.rank == 0 and (mirror := mirror_of(self.job)):
             mirror.push_checkpoint(folder, keep_last=keep)
         return str(folder)
+
+
+@ray.remote
+class LearnerActor(Rank, LearnerDuties):
+    """Holds the policy's `Learner`; fetches the tensors it trains on by itself."""
+
+    def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
+        """Join the other ranks and load the model."""
+        began = time.monotonic()
+        use_threads(self.job.scale.learner.num_threads)
+        from medray.learners.build import build_learner, build_rl_objective
+
+        self.bring(checkpoint)
+        self.learner = build_learner(self.job, self.rank, address, checkpoint)
+        self.objective = build_rl_objective(self.job, self.learner)
+        return Started(self.learner.policy.describe(), time.monotonic() - began)
+
+
+def _advantages(known: Floats | TokenAdvantages, deadline_s: float) -> Floats | list[Floats]:
+    if not isinstance(known, TokenAdvantages):
+        return known
+    estimates: Any = ray.get(known.estimates, timeout=deadline_s)
+    return [(a - known.mean) / known.std for a in estimates.advantages]
 
 
 def _fetched(ref: Ref | None, deadline_s: float) -> Any:

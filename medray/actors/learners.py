@@ -8,16 +8,52 @@ from typing import Any
 from medray.actors.learner import TrainItem
 from medray.actors.published import PublishedWeights
 from medray.actors.wait import Ref, gather
-from medray.config.grpo import GrpoJob
+from medray.config.cluster import DeadlineConfig
+from medray.config.rl import RlJob
 from medray.data.packing import balance
 from medray.observability.meters import Meters
 from medray.types import GroupMeta, Probe, StepTotals, WeightManifest
 
 
+def step_calls(
+    ranks: Sequence[Any],
+    method: str,
+    name: str,
+    items: Sequence[Any],
+    metas: Sequence[GroupMeta],
+) -> dict[str, Ref]:
+    """Call `method` on every rank with its share of `items` and the step's denominators.
+
+    Shares are such that ranks have about the same number of tokens.
+
+    Args:
+        ranks: actors of one model.
+        method: what takes (items, totals).
+        name: what the ranks are called in messages.
+        items: one a group.
+        metas: sizes of the groups, in the same order.
+    """
+    totals = StepTotals(
+        num_tokens=sum(m.num_sampled_tokens for m in metas),
+        num_sequences=sum(len(m.num_response_tokens) for m in metas),
+        num_groups=len(items),
+    )
+    shares = balance([m.num_tokens for m in metas], len(ranks))
+    return {
+        f"{name} rank {r}": getattr(rank, method).remote([items[i] for i in share], totals)
+        for r, (rank, share) in enumerate(zip(ranks, shares, strict=True))
+    }
+
+
+def merged_meters(calls: Mapping[str, Ref], deadlines: DeadlineConfig) -> Meters:
+    """Wait for the steps of all ranks; their metrics together."""
+    return Meters.merged(gather(calls, deadline_s=deadlines.update_s, doing="update").values())
+
+
 class LearnerGroup:
     """All ranks of the policy. Every method waits at most the job's deadline for it."""
 
-    def __init__(self, ranks: Sequence[Any], job: GrpoJob) -> None:
+    def __init__(self, ranks: Sequence[Any], job: RlJob) -> None:
         self.ranks = list(ranks)
         self.deadlines = job.deadlines
         # Who must take part when the whole model is needed.
@@ -25,20 +61,13 @@ class LearnerGroup:
 
     def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         """One optimizer step over `items`, spread so that ranks have about the same number of tokens."""
-        totals = StepTotals(
-            num_tokens=sum(m.num_sampled_tokens for m in metas),
-            num_sequences=sum(len(m.num_response_tokens) for m in metas),
-            num_groups=len(items),
-        )
-        shares = balance([m.num_tokens for m in metas], len(self.ranks))
-        calls = {
-            f"learner rank {r}": rank.update.remote([items[i] for i in share], totals)
-            for r, (rank, share) in enumerate(zip(self.ranks, shares, strict=True))
-        }
-        merged = Meters()
-        for meters in gather(calls, deadline_s=self.deadlines.update_s, doing="update").values():
-            merged.merge(meters)
-        return merged
+        return merged_meters(self.update_calls(items, metas), self.deadlines)
+
+    def update_calls(
+        self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]
+    ) -> dict[str, Ref]:
+        """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
+        return step_calls(self.ranks, "update", "learner", items, metas)
 
     def publish(self, version: int) -> PublishedWeights:
         """Put the weights into the object store under `version`."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import ray
 
 from medray.actors.lookout import Placed
+from medray.actors.rank import use_threads
 from medray.actors.wait import Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.types import Floats, RolloutGroup
 
 
@@ -17,20 +17,17 @@ from medray.types import Floats, RolloutGroup
 class ReferenceActor(Placed):
     """Scores groups under the model that training started from."""
 
-    def __init__(self, job: GrpoJob, index: int) -> None:
+    def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
         self.index = index
 
     def start(self) -> Started:
         """Load the model, frozen."""
         began = time.monotonic()
-        os.environ["OMP_NUM_THREADS"] = str(self.job.scale.reference.num_threads)
-        import torch
-
+        use_threads(self.job.scale.reference.num_threads)
         from medray.learners.scorer import Scorer
         from medray.models.load import load_policy
 
-        torch.set_num_threads(self.job.scale.reference.num_threads)
         policy = load_policy(self.job.model, seed=self.job.seed, trainable=False)
         self.scorer = Scorer(
             policy, temperature=self.job.rollout.temperature, config=self.job.learner

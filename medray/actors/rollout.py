@@ -18,7 +18,7 @@ from medray.actors.lookout import Placed
 from medray.actors.mailbox import Mailbox
 from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.engines.base import Generated
 from medray.errors import ModelError, WeightSyncError
 from medray.models.tokenizer import max_positions
@@ -41,7 +41,7 @@ class Ask:
 class RolloutActor(Placed):
     """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
 
-    def __init__(self, job: GrpoJob, index: int) -> None:
+    def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
         self.name = f"rollout-{index}"
         self.mail = Mailbox()

@@ -20,7 +20,7 @@ from medray.actors.published import PublishedWeights
 from medray.actors.rollout import Ask
 from medray.actors.scaling import Scaler
 from medray.actors.wait import Ref, fetch, gather, ready_of
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
@@ -37,7 +37,7 @@ class RolloutPool:
     """
 
     def __init__(
-        self, spawn: Callable[[int], Any], num_workers: int, job: GrpoJob, incidents: Incidents
+        self, spawn: Callable[[int], Any], num_workers: int, job: RlJob, incidents: Incidents
     ) -> None:
         self._spawn = spawn
         self.members = [Member(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]

@@ -85,7 +85,7 @@ class Watch:
         self._settle()
         stands = []
         for name in error.late:
-            place = self._places.get(name)
+            place = self._places.get(name.partition(" (")[0])  # what it was asked may follow
             if place is None:
                 continue
             state, stack = self._inspect(place)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from medray.actors.learners import LearnerGroup
 from medray.actors.rollouts import RolloutPool
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 
 
 class WeightSync(Protocol):
@@ -46,7 +46,7 @@ class DirectSync:
         return self.rollouts.end_sync(self.learners.send(version))
 
 
-def make_sync(job: GrpoJob, learners: LearnerGroup, rollouts: RolloutPool) -> WeightSync:
+def make_sync(job: RlJob, learners: LearnerGroup, rollouts: RolloutPool) -> WeightSync:
     """The sync that `sync.backend` names."""
     if job.sync.backend == "object_store":
         return ObjectStoreSync(learners, rollouts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,20 +11,26 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from medray.actors.collect import Collector, ReferenceScorer
+from medray.actors.critic import CriticActor, CriticItem
+from medray.actors.critics import CriticGroup
 from medray.actors.grader import GraderActor
 from medray.actors.graders import GraderPool
 from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
-from medray.actors.learners import LearnerGroup
+from medray.actors.learners import LearnerGroup, merged_meters
 from medray.actors.placement import actor_options, outside, reserve
 from medray.actors.reference import ReferenceActor
+from medray.actors.reward_pools import RewardPools
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
+from medray.actors.shared import RankRewards, SharedActor
 from medray.actors.wait import Ref, Started, gather
 from medray.actors.watch import Watch
 from medray.actors.weight_sync import WeightSync, make_sync
-from medray.config.grpo import GrpoJob
-from medray.config.resources import Role, grpo_roles
+from medray.config.ppo import PpoJob
+from medray.config.resources import Role, rl_roles
+from medray.config.reward import by_role
+from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
@@ -34,24 +40,46 @@ from medray.types import GroupMeta
 class Workers:
     """The job's actors, grouped by role."""
 
-    job: GrpoJob
+    job: RlJob
     learners: LearnerGroup
     rollouts: RolloutPool
-    graders: GraderPool
+    graders: GraderPool | RewardPools
     collector: Collector
     weight_sync: WeightSync
     incidents: Incidents
+    critics: CriticGroup | None = None
+    references: Sequence[Any] = ()
     starting: dict[str, Ref] = field(default_factory=dict)
 
     def wait_ready(self) -> dict[str, Started]:
         """Wait until every model is loaded; returns what each actor said of itself."""
         return gather(self.starting, deadline_s=self.job.deadlines.start_s, doing="start")
 
-    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
-        """One optimizer step; engines that share the learner's accelerators sleep meanwhile."""
+    def update(
+        self,
+        items: Sequence[TrainItem],
+        metas: Sequence[GroupMeta],
+        critic_items: Sequence[CriticItem] = (),
+    ) -> Meters:
+        """One optimizer step of the policy, of the critic, or of both at once, over the same groups.
+
+        Engines that share the learner's accelerators sleep meanwhile. Whose items are empty takes no step.
+        """
         if self.job.scale.colocate:
             self.rollouts.sleep()
-        return self.learners.update(items, metas)
+        calls: dict[str, Ref] = {}
+        if items:
+            calls |= self.learners.update_calls(items, metas)
+        if critic_items:
+            assert self.critics is not None
+            calls |= self.critics.fit_calls(critic_items, metas)
+        return merged_meters(calls, self.job.deadlines)
+
+    def save(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Write checkpoint `step`: the critic's first, for the policy's is what a run continues from."""
+        if self.critics is not None:
+            self.critics.save(step)
+        self.learners.save(step, scalars)
 
     def sync(self, version: int) -> float:
         """Have every engine take and prove the learner's weights; the largest gap in nats."""
@@ -60,15 +88,17 @@ class Workers:
 
     def actors(self) -> dict[str, Any]:
         """Handles of every actor that is up, by name."""
-        ranks = {f"learner rank {r}": a for r, a in enumerate(self.learners.ranks)}
-        graders = {f"grader-{i}": a for i, a in enumerate(self.graders.graders)}
-        return ranks | self.rollouts.workers | graders
+        ranks = {actor_name("learner", r): a for r, a in enumerate(self.learners.ranks)}
+        if self.critics is not None:
+            ranks |= {actor_name(self.critics.name, r): a for r, a in enumerate(self.critics.ranks)}
+        ranks |= {actor_name("reference", i): a for i, a in enumerate(self.references)}
+        return ranks | self.rollouts.workers | self.graders.workers
 
     @classmethod
     @contextmanager
-    def launch(cls, job: GrpoJob, *, checkpoint: str | None = None) -> Iterator[Workers]:
+    def launch(cls, job: RlJob, *, checkpoint: str | None = None) -> Iterator[Workers]:
         """Start every actor without waiting for its model; they are killed when the block ends."""
-        roles = grpo_roles(job)
+        roles = rl_roles(job)
         group = reserve(
             roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
         )
@@ -88,9 +118,14 @@ class Workers:
 
     @classmethod
     def _assemble(
-        cls, job: GrpoJob, crew: _Crew, incidents: Incidents, checkpoint: str | None
+        cls, job: RlJob, crew: _Crew, incidents: Incidents, checkpoint: str | None
     ) -> Workers:
-        learners = LearnerGroup(crew.all("learner", LearnerActor), job)
+        shared = isinstance(job, PpoJob) and job.is_shared
+        learners = LearnerGroup(crew.all("learner", SharedActor if shared else LearnerActor), job)
+        critics = None
+        if isinstance(job, PpoJob):
+            ranks = learners.ranks if shared else crew.all("critic", CriticActor)
+            critics = CriticGroup(ranks, job, name="learner" if shared else "critic")
         references = crew.all("reference", ReferenceActor)
         rollouts = RolloutPool(
             lambda i: crew.one("rollout", RolloutActor, i),
@@ -98,19 +133,13 @@ class Workers:
             job,
             incidents,
         )
-        graders = GraderPool(
-            lambda i: crew.one("grader", GraderActor, i), job.scale.graders, job, incidents
-        )
-        address = learners.ranks[0].rendezvous.remote()
-        starting = {
-            actor_name("learner", r): a.start.remote(address, checkpoint)
-            for r, a in enumerate(learners.ranks)
-        }
+        graders = _graders(job, crew, learners, incidents)
+        starting = _start_ranks("learner", learners.ranks, checkpoint)
+        if critics is not None and not shared:
+            starting |= _start_ranks("critic", critics.ranks, checkpoint)
         starting |= rollouts.start()
         starting |= {actor_name("reference", i): a.start.remote() for i, a in enumerate(references)}
-        starting |= {
-            actor_name("grader", i): a.start.remote() for i, a in enumerate(graders.graders)
-        }
+        starting |= graders.start()
         reference: ReferenceScorer | None = None
         if job.algorithm.kl.coef > 0:
             reference = _ReferencePool(references) if references else learners
@@ -119,34 +148,36 @@ class Workers:
             learners,
             rollouts,
             graders,
-            Collector(rollouts, graders, reference, job.deadlines),
+            Collector(rollouts, graders, reference, job.deadlines, critics),
             make_sync(job, learners, rollouts),
             incidents,
+            critics,
+            references,
             starting,
         )
 
 
 def actor_name(role: str, index: int) -> str:
     """What an actor is called in messages."""
-    return f"learner rank {index}" if role == "learner" else f"{role}-{index}"
+    return f"{role} rank {index}" if role in ("learner", "critic") else f"{role}-{index}"
 
 
 class _Crew:
     """Starts actors in their places, again where one died, and lets all of them go."""
 
     def __init__(
-        self, job: GrpoJob, roles: Sequence[Role], group: PlacementGroup, watch: Watch
+        self, job: RlJob, roles: Sequence[Role], group: PlacementGroup, watch: Watch
     ) -> None:
         self.job = job
         self.watch = watch
         self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
         self.actors: list[Any] = []
 
-    def one(self, role: str, kind: Any, index: int) -> Any:
+    def one(self, role: str, kind: Any, index: int, *settings: Any) -> Any:
         """An actor in place `index` of its role; beyond its places, wherever the cluster has room."""
         places = self.options[role]
         options = places[index] if index < len(places) else outside(places[0])
-        actor = kind.options(**options).remote(self.job, index)
+        actor = kind.options(**options).remote(self.job, index, *settings)
         self.actors.append(actor)
         self.watch.add(actor_name(role, index), actor)
         return actor
@@ -159,6 +190,28 @@ class _Crew:
         """Kill every actor that was started."""
         for actor in self.actors:
             ray.kill(actor)
+
+
+def _start_ranks(name: str, ranks: Sequence[Any], checkpoint: str | None) -> dict[str, Ref]:
+    address = ranks[0].rendezvous.remote()
+    return {f"{name} rank {r}": a.start.remote(address, checkpoint) for r, a in enumerate(ranks)}
+
+
+def _graders(
+    job: RlJob, crew: _Crew, learners: LearnerGroup, incidents: Incidents
+) -> GraderPool | RewardPools:
+    def pool(role: str, size: int) -> GraderPool:
+        def spawn(i: int) -> Any:
+            return crew.one(role, GraderActor, i, role)
+
+        return GraderPool(spawn, size, job, incidents, name=role)
+
+    graders = pool("grader", job.scale.graders)
+    if not by_role(job.rewards)["reward"]:
+        return graders
+    if isinstance(job, PpoJob) and job.is_shared:
+        return RewardPools(graders, RankRewards(learners.ranks, job))
+    return RewardPools(graders, pool("reward", job.scale.reward_models))
 
 
 class _ReferencePool:

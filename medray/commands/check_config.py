@@ -23,6 +23,7 @@ JOBS = {
     "kto": "medray.config.kto:KtoJob",
     "prepare": "medray.config.prepare:PrepareJob",
     "grpo": "medray.config.grpo:GrpoJob",
+    "ppo": "medray.config.ppo:PpoJob",
     "generate": "medray.config.generate:GenerateJob",
     "evaluate": "medray.config.evaluate:EvaluateJob",
 }

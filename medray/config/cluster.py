@@ -34,11 +34,16 @@ class ScaleConfig(Section):
     """Ranks of the policy; each computes a share of the batch, and `learner.strategy` says what it holds."""
     rollout_workers: int = Field(default=1, ge=1)
     """vLLM engines."""
+    references: int = Field(default=1, ge=1)
+    """Copies of the frozen reference, where there is one beside the learner."""
+    reward_models: int = Field(default=1, ge=1)
+    """Processes that run the reward models (`rewards` of kind model); each holds all of them."""
     graders: int = Field(default=1, ge=1)
-    """Processes that compute rewards."""
+    """Processes that compute the other rewards and write rollouts."""
     learner: RoleResources = RoleResources(cpus=1.0)
     rollout: RoleResources = RoleResources(cpus=1.0)
     reference: RoleResources = RoleResources(cpus=1.0)
+    reward: RoleResources = RoleResources(cpus=1.0)
     grader: RoleResources = RoleResources(cpus=0.1)
     placement: Literal["pack", "spread"] = "pack"
     """Keep the actors on few nodes, or spread them."""

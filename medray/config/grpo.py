@@ -1,4 +1,4 @@
-"""The GRPO job."""
+"""The GRPO job: every algorithm without a critic."""
 
 from __future__ import annotations
 
@@ -7,109 +7,23 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from medray.config.algorithm import AlgorithmConfig
-from medray.config.base import Section
-from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
-from medray.config.data import DataConfig
-from medray.config.learner import LearnerConfig, check_strategy
-from medray.config.model import ModelConfig
-from medray.config.optim import OptimConfig
-from medray.config.reward import GradingConfig, RewardConfig
-from medray.config.rollout import RolloutConfig
-from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
+from medray.config.rl import RlJob
 
 
-class GrpoJob(Section):
+class GrpoJob(RlJob):
     """Everything `jobs/grpo.py` does is said here."""
 
     out: str = "runs/grpo"
     """Run folder: config, metrics, rollouts, checkpoints."""
-    mirror: str | None = None
-    """URL (s3://, gs://, file://) that checkpoints, rollouts and metrics are copied to once they are whole, and that a
-    run whose folder is gone continues from; every node must reach it."""
-    num_steps: int = Field(default=30, ge=1)
-    """Rollout batches to train on."""
-    seed: int = 17
-    """Seeds sampling, prompt order and initialisation."""
-    deterministic: bool = False
-    """Fixed submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
     no_signal_patience: int = Field(default=5, ge=1)
     """Say that there is no learning signal, and what to change, after so many steps of nothing but ties."""
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    rewards: tuple[RewardConfig, ...] = (RewardConfig(),)
-    grading: GradingConfig = GradingConfig()
-    rollout: RolloutConfig = RolloutConfig()
-    algorithm: AlgorithmConfig = AlgorithmConfig()
-    optim: OptimConfig = OptimConfig()
-    learner: LearnerConfig = LearnerConfig()
-    scale: ScaleConfig = ScaleConfig()
-    sync: SyncConfig = SyncConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    logging: LoggingConfig = LoggingConfig()
-    deadlines: DeadlineConfig = DeadlineConfig()
-
-    @property
-    def tolerance(self) -> float:
-        """Largest probe gap a weight sync accepts, nats."""
-        return self.sync.tolerance or (1e-3 if self.model.dtype == "float32" else 0.15)
+    algorithm: AlgorithmConfig = AlgorithmConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="after")
-    def _keys_agree(self) -> Self:
-        rollout, algorithm, scale = self.rollout, self.algorithm, self.scale
-        if rollout.samples_per_prompt < algorithm.min_samples:
+    def _enough_to_compare(self) -> Self:
+        if self.rollout.samples_per_prompt < self.algorithm.min_samples:
             raise ValueError(
-                f"rollout.samples_per_prompt={rollout.samples_per_prompt} leaves nothing to compare a response with: "
-                f"set it to {algorithm.min_samples} or more"
+                f"rollout.samples_per_prompt={self.rollout.samples_per_prompt} leaves nothing to compare a response "
+                f"with: set it to {self.algorithm.min_samples} or more"
             )
-        if rollout.prompts_per_step % algorithm.minibatches:
-            raise ValueError(
-                f"rollout.prompts_per_step={rollout.prompts_per_step} is not divisible by "
-                f"algorithm.minibatches={algorithm.minibatches}: make one a multiple of the other"
-            )
-        if rollout.prompts_per_step // algorithm.minibatches < scale.learner_ranks:
-            raise ValueError(
-                f"a minibatch of {rollout.prompts_per_step // algorithm.minibatches} prompts cannot feed "
-                f"scale.learner_ranks={scale.learner_ranks}: raise rollout.prompts_per_step or lower the ranks"
-            )
-        check_strategy(self.learner, self.model, scale.learner_ranks, "scale.learner_ranks")
-        if self.data.num_train is not None and self.data.num_train < rollout.prompts_per_step:
-            raise ValueError(
-                f"data.num_train={self.data.num_train} is below rollout.prompts_per_step={rollout.prompts_per_step}"
-            )
-        if self.sync.backend != "object_store" and self.model.device != "cuda":
-            raise ValueError(
-                f"sync.backend={self.sync.backend} moves GPU memory: set model.device=cuda or sync.backend=object_store"
-            )
-        if self.sync.backend != "object_store" and self.learner.shards_weights:
-            raise ValueError(
-                f"sync.backend={self.sync.backend} sends from one rank, which learner.strategy={self.learner.strategy} "
-                "leaves with a part of the weights: set sync.backend=object_store"
-            )
-        if scale.colocate and self.model.device != "cuda":
-            raise ValueError(
-                "scale.colocate shares GPUs: set model.device=cuda or scale.colocate=false"
-            )
-        if self.model.device == "cuda" and scale.learner.gpus == 0:
-            raise ValueError("model.device=cuda needs scale.learner.gpus > 0")
-        if self.evaluation.num_items > self.data.num_eval:
-            raise ValueError(
-                f"evaluation.num_items={self.evaluation.num_items} exceeds data.num_eval={self.data.num_eval}"
-            )
-        if rollout.max_lag:
-            if self.deterministic:
-                raise ValueError(
-                    f"rollout.max_lag={rollout.max_lag} lets weights change in mid-response, which no second "
-                    "run repeats: set deterministic=false, or rollout.max_lag=0"
-                )
-            if scale.colocate:
-                raise ValueError(
-                    f"rollout.max_lag={rollout.max_lag} overlaps what scale.colocate lets take turns: unset one of them"
-                )
-        if self.model.lora is not None and self.model.lora.dropout > 0:
-            raise ValueError(
-                "model.lora.dropout > 0 would make the learner score another policy than is sampled: set it to 0"
-            )
-        if not self.rewards:
-            raise ValueError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
         return self

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from medray.config.cluster import RoleResources
-from medray.config.grpo import GrpoJob
+from medray.config.ppo import PpoJob
+from medray.config.reward import by_role
+from medray.config.rl import RlJob
 from medray.config.supervised import SupervisedJob
 
 
@@ -25,15 +27,20 @@ class Role:
         return {name: amount for name, amount in wanted.items() if amount > 0}
 
 
-def grpo_roles(job: GrpoJob) -> list[Role]:
-    """Roles of a GRPO job, in placement order."""
+def rl_roles(job: RlJob) -> list[Role]:
+    """Roles of an RL job, in placement order."""
     scale = job.scale
+    shared = isinstance(job, PpoJob) and job.is_shared
     roles = [
         Role("learner", scale.learner_ranks, scale.learner),
         Role("rollout", scale.rollout_workers, scale.rollout),
     ]
+    if isinstance(job, PpoJob) and not shared:
+        roles.append(Role("critic", job.scale.critic_ranks, job.scale.critic))
     if job.algorithm.kl.coef > 0 and (job.model.lora is None or job.learner.shards_weights):
-        roles.append(Role("reference", 1, scale.reference))
+        roles.append(Role("reference", scale.references, scale.reference))
+    if by_role(job.rewards)["reward"] and not shared:
+        roles.append(Role("reward", scale.reward_models, scale.reward))
     roles.append(Role("grader", scale.graders, scale.grader))
     return roles
 

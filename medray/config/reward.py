@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
 from medray.config.base import Section
+
+MODEL = "model"
+"""Kind of the rewards that run a model, and so have actors of their own."""
 
 
 class RewardConfig(Section):
@@ -18,6 +22,12 @@ class RewardConfig(Section):
     """Factor of this reward in the mixture."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The reward's own settings; checked by the reward before anything starts."""
+
+
+def by_role(rewards: Sequence[RewardConfig]) -> dict[str, tuple[RewardConfig, ...]]:
+    """Who computes which rewards: `reward` those that run a model, `grader` the others."""
+    models = tuple(r for r in rewards if r.kind == MODEL)
+    return {"reward": models, "grader": tuple(r for r in rewards if r.kind != MODEL)}
 
 
 class GradingConfig(Section):

@@ -1,12 +1,14 @@
-"""Generation that runs ahead of training: a source of batches whose groups come from a stream that never stops.
+"""Generation that runs ahead of training: a source whose groups come from a stream that never stops.
 
-    prompts -> [asked for] -> engines -> graders, reference -> [ready] -> batch -> learner
-                  ^                                                          |
-                  +----------- one more for each that was trained on --------+
+    prompts -> [asked for] -> engines -> graders, reference, critic -> [ready] -> batch -> learner
+                  ^                                                                  |
+                  +--------------- one more for each that was trained on ------------+
 
-The loop of drivers/grpo.py is the same; its source differs. A thread keeps up to `prompts_per_step * (max_lag + 1)`
-groups on their way, whatever the loop is doing. Engines take new weights between two tokens and go on, so a response
-may hold tokens of several versions; each keeps the log-probability it was drawn with. `staleness.choose` makes batches.
+The loops of drivers/grpo.py and drivers/ppo.py are the same; their source differs. A thread keeps up to
+`prompts_per_step * (max_lag + 1)` groups on their way, whatever the loop is doing. Engines take new weights between two
+tokens and go on, so a response may hold tokens of several versions; each keeps the log-probability it was drawn with.
+A critic values a group once it is sampled, so its values, as the tokens, are of weights up to `max_lag` versions old.
+`staleness.choose` makes batches.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from typing import Any, Self
 import numpy as np
 
 from medray.actors.collect import NOTHING_JUDGED, POLL_S, Collector, Inbox, ScoredGroup
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.data.stream import PromptStream
-from medray.drivers.sampling import Asked, BatchSource
+from medray.drivers.sampling import Groups, PromptSource
 from medray.drivers.staleness import Waiting, choose
 from medray.drivers.steps import Run
 from medray.engines.base import prompt_seed
@@ -44,8 +46,8 @@ class _Entry:
     ties: bool = False  # it fills a batch, for want of rounds
 
 
-class AsynchronousSource(BatchSource):
-    """A `BatchSource` that samples ahead, in a thread of its own between `__enter__` and `__exit__`.
+class AsynchronousSource(PromptSource):
+    """A `PromptSource` that samples ahead, in a thread of its own between `__enter__` and `__exit__`.
 
     Every prompt of the stream is trained on once, or dropped and counted; which ones were used out of their order is
     part of a checkpoint, so that holds across a restart.
@@ -53,7 +55,7 @@ class AsynchronousSource(BatchSource):
 
     def __init__(
         self,
-        job: GrpoJob,
+        job: RlJob,
         collector: Collector,
         stream: PromptStream,
         *,
@@ -63,7 +65,6 @@ class AsynchronousSource(BatchSource):
         super().__init__(job, collector, stream)
         assert job.rollout.max_lag is not None
         self.max_lag = job.rollout.max_lag
-        self.size = job.rollout.prompts_per_step
         self.version = -1
         self.batches_left = job.num_steps - first_step
         self.ahead = set(ahead)  # positions from the stream's on that were trained on before
@@ -105,7 +106,8 @@ class AsynchronousSource(BatchSource):
 
     # A batch --------------------------------------------------------------------------------
 
-    def _sample_groups(self) -> tuple[list[Asked], list[Asked], dict[str, float]]:
+    def next_groups(self) -> Groups:
+        """The groups of the next batch, once enough of them are there."""
         with self._changed:
             self._fill()
             while (tickets := self._choose()) is None:
@@ -128,9 +130,7 @@ class AsynchronousSource(BatchSource):
         chosen = choose(waiting, min(self.size, len(waiting)), self.version, self.max_lag)
         return None if chosen is None else [tickets[i] for i in chosen]
 
-    def _as_batch(
-        self, chosen: list[_Entry], dropped: list[_Entry]
-    ) -> tuple[list[Asked], list[Asked], dict[str, float]]:
+    def _as_batch(self, chosen: list[_Entry], dropped: list[_Entry]) -> Groups:
         chosen.sort(key=lambda entry: (entry.ties, entry.position))
         kept = [(e.prompt, e.scored) for e in chosen if e.scored is not None]
         if not kept:
@@ -145,10 +145,11 @@ class AsynchronousSource(BatchSource):
             "async/groups_waiting": float(len(self._entries)),
             "async/groups_ready": float(self._num_ready),
         }
-        if self.config.dynamic_sampling is not None:
+        if self.refills is not None:
             counts["groups/dropped"] = float(len(dropped))
             counts["groups/rounds"] = float(max(e.round for e in [*chosen, *dropped]))
-        return kept, [(e.prompt, e.scored) for e in dropped if e.scored is not None], counts
+        rest = [(e.prompt, e.scored) for e in dropped if e.scored is not None]
+        return Groups(kept, rest, counts)
 
     @property
     def _may_do(self) -> bool:
@@ -192,7 +193,7 @@ class AsynchronousSource(BatchSource):
                 taken.append((position, prompt))
         if not taken:
             return
-        seeds = [prompt_seed(self.job.seed, position) for position, _ in taken]
+        seeds = [prompt_seed(self.seed, position) for position, _ in taken]
         prompts = [prompt for _, prompt in taken]
         tickets = self.collector.submit(prompts, seeds, self.spec, self._inbox)
         for ticket, (position, prompt), round_ in zip(tickets, taken, rounds, strict=True):
@@ -208,8 +209,8 @@ class AsynchronousSource(BatchSource):
             entry.ready, entry.scored = True, scored
             if scored is not None:
                 entry.version = scored.meta.policy_version
-        if came and self.config.dynamic_sampling is not None:
-            self._replace_ties(self.config.dynamic_sampling.max_rounds)
+        if came and self.refills is not None:
+            self._replace_ties(self.refills.max_rounds)
         return bool(came)
 
     def _replace_ties(self, max_rounds: int) -> None:
@@ -236,13 +237,11 @@ class AsynchronousSource(BatchSource):
         self._ask_for(rounds)
 
 
-def open_source(
-    job: GrpoJob, collector: Collector, run: Run
-) -> AbstractContextManager[BatchSource]:
-    """The source of batches that `rollout.max_lag` asks for, from where the run stands."""
+def open_source(job: RlJob, collector: Collector, run: Run) -> AbstractContextManager[PromptSource]:
+    """The source that `rollout.max_lag` asks for, from where the run stands."""
     stream = PromptStream(run.prompts.train, job.seed, position=run.prompt_position)
     if job.rollout.max_lag is None:
-        return nullcontext(BatchSource(job, collector, stream))
+        return nullcontext(PromptSource(job, collector, stream))
     return AsynchronousSource(
         job, collector, stream, first_step=run.first_step, ahead=run.prompts_ahead
     )

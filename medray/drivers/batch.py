@@ -49,17 +49,16 @@ def minibatches(
 ) -> Iterator[tuple[list[TrainItem], list[GroupMeta]]]:
     """The optimizer steps of a batch, tied groups left out; a minibatch with nothing to learn is skipped.
 
-    Tied groups stay in where they have a gradient of their own, from a KL term or a teacher, and under
-    `zero_advantages`: the control experiment takes every step.
+    Tied groups stay in where they have a gradient of their own, from a KL term, an entropy bonus or a teacher, and
+    under `zero_advantages`: the control experiment takes every step.
 
     Args:
         batch: what to train on.
         config: how it is cut.
         score_old: asked once for all groups that are trained on, before the first step, if the loss needs it.
     """
-    has_other_terms = config.distill is not None or (
-        config.kl.coef > 0 and config.kl.place == "loss"
-    )
+    has_kl = config.kl.coef > 0 and config.kl.place == "loss"
+    has_other_terms = has_kl or config.entropy_coef > 0 or config.distill is not None
     keep_tied = config.zero_advantages or has_other_terms
     chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
     old: dict[int, Ref] = {}
@@ -80,9 +79,15 @@ def minibatches(
                 yield [items[i] for i in part], [batch.groups[i].meta for i in part]
 
 
-def rollout_metrics(batch: Batch) -> dict[str, float]:
-    """Rewards and lengths of everything that was sampled, and how many groups have a signal."""
-    sampled = list(batch.sampled)
+def batch_metrics(batch: Batch) -> dict[str, float]:
+    """Figures of everything that was sampled, how the batch was made, and how many groups have a signal."""
+    tied = float(sum(is_tied(a) for a in batch.advantages))
+    counts = {"groups/tied": tied, "groups/total": float(len(batch.groups))}
+    return rollout_metrics(batch.sampled) | counts | dict(batch.counts)
+
+
+def rollout_metrics(sampled: Sequence[ScoredGroup]) -> dict[str, float]:
+    """Rewards and lengths of sampled groups."""
     rewards = np.array([r for s in sampled for r in s.score.rewards])
     group_means = np.array([np.mean(s.score.rewards) for s in sampled])
     lengths = np.array([n for s in sampled for n in s.meta.num_response_tokens])
@@ -99,8 +104,6 @@ def rollout_metrics(batch: Batch) -> dict[str, float]:
         "rollout/tokens": float(lengths.sum()),
         "rollout/prompt_tokens": float(prompt_tokens),
         "rollout/cache_hit_share": sum(s.meta.num_cached_tokens for s in sampled) / max(1, samples),
-        "groups/tied": float(sum(is_tied(a) for a in batch.advantages)),
-        "groups/total": float(len(batch.groups)),
     }
     for part in sampled[0].score.parts:
         metrics[f"reward/{part}"] = float(
@@ -110,4 +113,4 @@ def rollout_metrics(batch: Batch) -> dict[str, float]:
         metrics["policy/kl_ref_sequence"] = float(
             np.mean([k for s in sampled for k in s.reference_kl])
         )
-    return metrics | dict(batch.counts)
+    return metrics

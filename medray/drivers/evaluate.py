@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medray.actors.collect import Collector
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.observability.intervals import Interval, mean_interval, wilson
 from medray.types import GenerateSpec, Prompt, SamplingContract
 
@@ -13,7 +13,7 @@ from medray.types import GenerateSpec, Prompt, SamplingContract
 class Evaluator:
     """Answers the held-out prompts under the engines' present weights."""
 
-    def __init__(self, job: GrpoJob, collector: Collector, held_out: Sequence[Prompt]) -> None:
+    def __init__(self, job: RlJob, collector: Collector, held_out: Sequence[Prompt]) -> None:
         self.prompts = tuple(held_out)[: job.evaluation.num_items]
         self.collector = collector
         longest = job.evaluation.max_new_tokens or job.rollout.max_new_tokens

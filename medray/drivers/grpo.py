@@ -5,8 +5,9 @@ from __future__ import annotations
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
 from medray.drivers.asynchronous import open_source
-from medray.drivers.batch import minibatches, rollout_metrics
+from medray.drivers.batch import batch_metrics, minibatches
 from medray.drivers.evaluate import Evaluator
+from medray.drivers.sampling import BatchSource
 from medray.drivers.signal import SignalWatch
 from medray.drivers.steps import Run, due
 from medray.observability.meters import Meters
@@ -15,7 +16,7 @@ from medray.observability.meters import Meters
 def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
     """Training without a critic; one policy version a step, sampled in turn or ahead (`rollout.max_lag`).
 
-    Everything slow happens behind `workers`; this function says in which order. Continues from `run.resume`.
+    Everything slow happens behind `workers`; this function says in which order. Continues from `run`'s checkpoint.
 
     Raises:
         DivergedError: a gradient is not finite; the last checkpoint is untouched.
@@ -29,8 +30,9 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
         run.sink.evaluation(0, evaluator())
         run.startup.mark("evaluation")
 
-    with open_source(job, workers.collector, run) as source:
-        source.weights_are(run.first_step)
+    with open_source(job, workers.collector, run) as prompts:
+        source = BatchSource(job, prompts)
+        prompts.weights_are(run.first_step)
         timer.start_step()
         for step in range(run.first_step + 1, job.num_steps + 1):
             with timer("rollout"):
@@ -45,18 +47,18 @@ def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
                     meters.merge(workers.update(items, metas))
             with timer("sync"):
                 gap = workers.sync(step)
-                source.weights_are(step)
+                prompts.weights_are(step)
             with timer("record"):
                 if job.logging.rollouts:
                     workers.graders.record(step, batch.sampled, batch.sampled_advantages)
             if due(step, job.evaluation.every, job.num_steps):
                 with timer("evaluate"):
                     run.sink.evaluation(step, evaluator())
-            metrics = meters.values() | rollout_metrics(batch) | workers.incidents.drain()
+            metrics = meters.values() | batch_metrics(batch) | workers.incidents.drain()
             run.record(step, metrics | {"sync/max_logprob_gap": gap})
             if due(step, job.checkpoint.every, job.num_steps):
                 # The next step's: a checkpoint must not be ahead of its metrics.
                 with timer("save"):
                     workers.graders.finish_records()
                     run.copy_files()
-                    workers.learners.save(step, source.position)
+                    workers.save(step, prompts.position)

@@ -1,22 +1,23 @@
-"""Opening and closing a GRPO run: checkpoint to continue from, data, actors, sinks, summary."""
+"""Opening and closing an RL run: checkpoint to continue from, data, actors, sinks, summary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from medray.actors.cluster import connected
 from medray.actors.incidents import Incidents
 from medray.actors.memory import peak_memory
 from medray.actors.wait import Started
 from medray.actors.workers import Workers
-from medray.config.grpo import GrpoJob
 from medray.config.loader import dump_config
-from medray.config.resources import grpo_roles
+from medray.config.ppo import PpoJob
+from medray.config.resources import rl_roles
+from medray.config.rl import RlJob
 from medray.data.chat import render_prompts
 from medray.data.load import Dataset, load_dataset
-from medray.drivers.grpo import train_grpo
 from medray.drivers.resume import Resume, find_resume
 from medray.drivers.steps import PromptSets, Run
 from medray.environments.registry import build_environment
@@ -35,9 +36,18 @@ from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
 from medray.rewards.mixture import build_rewards
 
+J = TypeVar("J", bound=RlJob)
+Loop = Callable[[J, Workers, Run], None]
+"""A method's training loop, from drivers/."""
 
-def run_grpo(job: GrpoJob) -> None:
-    """Train from start, or from the newest checkpoint under `job.out`, to the last step; then sum up."""
+
+def run_rl(job: J, train: Loop[J]) -> None:
+    """Train from start, or from the newest checkpoint under `job.out`, to the last step; then sum up.
+
+    Args:
+        job: what is trained, and how.
+        train: the method's loop.
+    """
     startup = Startup()
     startup.mark("driver")
     if mirror := mirror_of(job):
@@ -46,13 +56,14 @@ def run_grpo(job: GrpoJob) -> None:
     build_rewards(job.rewards)
     if job.rollout.environment is not None:
         build_environment(job.rollout.environment)
-    resolve_model(job.model.path)
+    for path in model_paths(job):
+        resolve_model(path)
     console = open_console(job.logging.console, job.num_steps)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
         with connected():
             startup.mark("ray")
-            _train_to_the_end(job, loading.result(), console, startup)
+            _train_to_the_end(job, train, loading.result(), console, startup)
     write_report(job.out)
     if mirror:
         mirror.push_run_files()
@@ -60,12 +71,14 @@ def run_grpo(job: GrpoJob) -> None:
         print(format_summary(run_summary(job.out)))
 
 
-def _train_to_the_end(job: GrpoJob, dataset: Dataset, console: Console, startup: Startup) -> None:
+def _train_to_the_end(
+    job: J, train: Loop[J], dataset: Dataset, console: Console, startup: Startup
+) -> None:
     """Train; where an actor is lost for good (a learner rank), start again from the newest checkpoint."""
     for restarts_left in reversed(range(job.scale.max_restarts + 1)):
         resume = find_resume(job)
         try:
-            return _train(job, resume, dataset, console, startup)
+            return _train(job, train, resume, dataset, console, startup)
         except WorkerLost as loss:
             if not restarts_left:
                 raise
@@ -74,7 +87,12 @@ def _train_to_the_end(job: GrpoJob, dataset: Dataset, console: Console, startup:
 
 
 def _train(
-    job: GrpoJob, resume: Resume | None, dataset: Dataset, console: Console, startup: Startup
+    job: J,
+    train: Loop[J],
+    resume: Resume | None,
+    dataset: Dataset,
+    console: Console,
+    startup: Startup,
 ) -> None:
     resume_step = resume.step if resume else None
     with (
@@ -98,7 +116,7 @@ def _train(
         if resume:
             drop_rollouts_after(job.out, resume.step)
             run.first_step, run.prompt_position = resume.step, resume.prompt_position
-            run.prompts_ahead = resume.prompts_ahead
+            run.prompts_ahead, run.scalars = resume.prompts_ahead, resume.scalars
         started = workers.wait_ready()
         startup.mark("actors")
         startup.note_actors({name: actor.seconds for name, actor in started.items()})
@@ -110,24 +128,34 @@ def _train(
                 "actors": describe_start(job, started, startup.total_s),
             }
         )
-        train_grpo(job, workers, run)
+        train(job, workers, run)
         workers.graders.finish_records()
         longest = max(len(prompt.token_ids) for prompt in run.prompts.train)
         measured = peak_memory(workers.actors())
         console.note("memory: " + record_memory(job.out, job, measured, longest))
 
 
-def describe_start(job: GrpoJob, started: Mapping[str, Started], total_s: float) -> str:
+def model_paths(job: RlJob) -> set[str]:
+    """Every model that an actor of the job will load."""
+    paths = {job.model.path}
+    if isinstance(job, PpoJob):
+        paths.add(job.critic_model.path)
+    if job.algorithm.distill is not None:
+        paths.add(job.algorithm.distill.teacher.path)
+    return paths
+
+
+def describe_start(job: RlJob, started: Mapping[str, Started], total_s: float) -> str:
     """Who runs, on what, and how long starting took."""
     slowest = max(started, key=lambda name: started[name].seconds)
-    counts = ", ".join(f"{role.count} {role.name}" for role in grpo_roles(job))
+    counts = ", ".join(f"{role.count} {role.name}" for role in rl_roles(job))
     return (
         f"{counts}; ready after {total_s:.0f} s, the slowest ({slowest}) loaded in "
         f"{started[slowest].seconds:.0f} s"
     )
 
 
-def prepare_prompts(job: GrpoJob, dataset: Dataset) -> PromptSets:
+def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
     """Render both sides of the split with the model's chat template."""
     from medray.models.tokenizer import load_tokenizer
 

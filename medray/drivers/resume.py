@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from medray.config.base import Section
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.config.run import CheckpointConfig
 from medray.config.supervised import SupervisedJob
 from medray.errors import CheckpointError
 from medray.models.run_folder import checkpoints, load_scalars
 
 MAY_CHANGE = ("out", "scale", "learner", "logging", "checkpoint", "evaluation", "deadlines", "sync")
-GRPO_MAY_CHANGE = (*MAY_CHANGE, "mirror", "num_steps", "no_signal_patience")
+RL_MAY_CHANGE = (*MAY_CHANGE, "mirror", "num_steps", "no_signal_patience")
 SUPERVISED_MAY_CHANGE = (*MAY_CHANGE, "workers", "merge", "batch.num_steps", "batch.num_epochs")
 
 
@@ -28,17 +28,26 @@ class Resume:
 
     checkpoint: Path
     step: int
-    prompt_position: int
-    prompts_ahead: tuple[int, ...] = ()
+    scalars: Mapping[str, Any]  # everything the driver saved
+
+    @property
+    def prompt_position(self) -> int:
+        """The first prompt of the stream that is not done with."""
+        return int(self.scalars["prompt_position"])
+
+    @property
+    def prompts_ahead(self) -> tuple[int, ...]:
+        """Positions after that one which were trained on before it."""
+        return tuple(self.scalars.get("prompts_ahead", ()))
 
 
-def find_resume(job: GrpoJob) -> Resume | None:
+def find_resume(job: RlJob) -> Resume | None:
     """The checkpoint to continue from, or None for a fresh run.
 
     Raises:
         CheckpointError: the folder holds a run with other settings, a finished one, or one that must not be resumed.
     """
-    newest = newest_checkpoint(job, job.out, job.checkpoint, GRPO_MAY_CHANGE)
+    newest = newest_checkpoint(job, job.out, job.checkpoint, RL_MAY_CHANGE)
     if newest is None:
         return None
     scalars = load_scalars(newest)
@@ -46,8 +55,7 @@ def find_resume(job: GrpoJob) -> Resume | None:
         raise CheckpointError(
             f"{job.out} is finished at step {scalars['step']}: raise num_steps to go on, or choose another out="
         )
-    ahead = tuple(scalars.get("prompts_ahead", ()))
-    return Resume(newest, scalars["step"], scalars["prompt_position"], ahead)
+    return Resume(newest, scalars["step"], scalars)
 
 
 def require_unfinished(job: SupervisedJob, num_steps: int | None = None) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from medray.actors.collect import Collector, ScoredGroup
+from medray.config.algorithm import DynamicSamplingConfig
 from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.data.stream import PromptStream
 from medray.drivers.advantages import ESTIMATORS, advantages_of, overlong_penalty
 from medray.drivers.batch import Batch
@@ -17,7 +20,21 @@ from medray.types import GenerateSpec, Prompt, SamplingContract
 Asked = tuple[Prompt, ScoredGroup]
 
 
-def train_spec(job: GrpoJob) -> GenerateSpec:
+@dataclass(frozen=True)
+class Groups:
+    """A step's groups, each with its prompt: those to train on, those without a signal, and figures of both."""
+
+    kept: list[Asked]
+    dropped: list[Asked] = field(default_factory=list[Asked])
+    counts: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def groups(self) -> list[ScoredGroup]:
+        """Those to train on."""
+        return [scored for _, scored in self.kept]
+
+
+def train_spec(job: RlJob) -> GenerateSpec:
     """How training rollouts are sampled."""
     r = job.rollout
     sampling = SamplingContract(r.temperature, r.top_p, r.top_k, r.min_p)
@@ -30,16 +47,22 @@ def greedy_spec(job: GrpoJob) -> GenerateSpec:
     return GenerateSpec(greedy, 1, job.rollout.max_new_tokens, job.rollout.stop)
 
 
-class BatchSource:
-    """Takes prompts from the stream and makes batches of them.
+def refills(job: RlJob) -> DynamicSamplingConfig | None:
+    """How groups without a signal are replaced, by algorithms that compare a group's samples; None does not."""
+    return job.algorithm.dynamic_sampling if isinstance(job, GrpoJob) else None
 
-    What is taken depends on the stream's position and the rewards alone, so a run that continues from a checkpoint
-    of the position makes the batches an undisturbed one would have made.
+
+class PromptSource:
+    """Takes prompts from the stream and has them answered.
+
+    A prompt's seed comes from its place in the stream, and what is taken depends on the stream's position and the
+    rewards alone, so a run that continues from a checkpoint of the position samples what an undisturbed one would have.
     """
 
-    def __init__(self, job: GrpoJob, collector: Collector, stream: PromptStream) -> None:
-        self.job = job
-        self.config = job.algorithm
+    def __init__(self, job: RlJob, collector: Collector, stream: PromptStream) -> None:
+        self.seed = job.seed
+        self.size = job.rollout.prompts_per_step
+        self.refills = refills(job)
         self.collector = collector
         self.stream = stream
         self.spec = train_spec(job)
@@ -52,9 +75,43 @@ class BatchSource:
         """Where the stream of prompts stands, for a checkpoint."""
         return {"prompt_position": self.stream.position}
 
+    def next_groups(self) -> Groups:
+        """`rollout.prompts_per_step` groups; fewer where graders gave some of them up."""
+        if self.refills is None:
+            return Groups(self._ask(self.size))
+        kept: list[Asked] = []
+        tying: list[Asked] = []
+        rounds = 0
+        while len(kept) < self.size and rounds < self.refills.max_rounds:
+            # No more prompts than groups are missing, so no group with a signal is wasted.
+            for asked in self._ask(self.size - len(kept), may_be_empty=rounds > 0):
+                (tying if tied(asked[1].score.rewards) else kept).append(asked)
+            rounds += 1
+        filling, dropped = tying[: self.size - len(kept)], tying[self.size - len(kept) :]
+        counts = {"groups/dropped": float(len(dropped)), "groups/rounds": float(rounds)}
+        return Groups(kept + filling, dropped, counts)
+
+    def _ask(self, count: int, *, may_be_empty: bool = False) -> list[Asked]:
+        start = self.stream.position
+        prompts = self.stream.take(count)
+        seeds = [prompt_seed(self.seed, start + i) for i in range(count)]
+        asked = {prompt.record.id: prompt for prompt in prompts}
+        scored = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
+        return [(asked[s.meta.prompt_id], s) for s in scored]
+
+
+class BatchSource:
+    """Makes batches of groups for algorithms without a critic, from a source that samples in turn or ahead."""
+
+    def __init__(self, job: GrpoJob, source: PromptSource) -> None:
+        self.job = job
+        self.config = job.algorithm
+        self.source = source
+
     def next_batch(self) -> Batch:
-        """`rollout.prompts_per_step` groups with their advantages; fewer where graders gave some of them up."""
-        kept, dropped, counts = self._sample_groups()
+        """A step's groups with their advantages."""
+        sampled = self.source.next_groups()
+        kept, counts = sampled.kept, dict(sampled.counts)
         limit = self.job.rollout.max_new_tokens
         greedy: list[float] = []
         if ESTIMATORS[self.config.advantage].needs_greedy:
@@ -65,37 +122,14 @@ class BatchSource:
             lost = [float(p) for s in groups for p in overlong_penalty(s, self.config, limit)]
             counts["reward/overlong_penalty"] = sum(lost) / len(lost)
         advantages = advantages_of(groups, self.config, limit, greedy)
-        return Batch(groups, tuple(advantages), tuple(scored for _, scored in dropped), counts)
-
-    def _sample_groups(self) -> tuple[list[Asked], list[Asked], dict[str, float]]:
-        wanted = self.job.rollout.prompts_per_step
-        if self.config.dynamic_sampling is None:
-            return self._ask(wanted), [], {}
-        kept: list[Asked] = []
-        tying: list[Asked] = []
-        rounds = 0
-        while len(kept) < wanted and rounds < self.config.dynamic_sampling.max_rounds:
-            # No more prompts than groups are missing, so no group with a signal is wasted.
-            for asked in self._ask(wanted - len(kept), may_be_empty=rounds > 0):
-                (tying if tied(asked[1].score.rewards) else kept).append(asked)
-            rounds += 1
-        filling, dropped = tying[: wanted - len(kept)], tying[wanted - len(kept) :]
-        counts = {"groups/dropped": float(len(dropped)), "groups/rounds": float(rounds)}
-        return kept + filling, dropped, counts
-
-    def _ask(self, count: int, *, may_be_empty: bool = False) -> list[Asked]:
-        start = self.stream.position
-        prompts = self.stream.take(count)
-        seeds = [prompt_seed(self.job.seed, start + i) for i in range(count)]
-        asked = {prompt.record.id: prompt for prompt in prompts}
-        scored = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
-        return [(asked[s.meta.prompt_id], s) for s in scored]
+        dropped = tuple(scored for _, scored in sampled.dropped)
+        return Batch(groups, tuple(advantages), dropped, counts)
 
     def _greedy_rewards(
         self, asked: list[Asked]
     ) -> tuple[list[Asked], list[float], dict[str, float]]:
         prompts = [prompt for prompt, _ in asked]
-        answered = self.collector.collect(
+        answered = self.source.collector.collect(
             prompts, [0] * len(prompts), greedy_spec(self.job), reference=False
         )
         reward_of = {s.meta.prompt_id: s.score.rewards[0] for s in answered}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medray.observability.console import Console
 from medray.observability.mirror import Mirror
@@ -30,6 +32,7 @@ class Run:
     first_step: int = 0  # step of the checkpoint the run continues from; 0 on a fresh run
     prompt_position: int = 0
     prompts_ahead: tuple[int, ...] = ()  # positions after that which were trained on before
+    scalars: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of that checkpoint
     timer: StepTimer = field(default_factory=StepTimer)
     startup: Startup = field(default_factory=Startup)
     out: str | None = None  # run folder, for what is written beside the metrics

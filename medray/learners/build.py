@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from medray.config.grpo import GrpoJob
+from medray.config.ppo import PpoJob
+from medray.config.rl import RlJob
+from medray.errors import CheckpointError
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.distill import Distill
+from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy, connect_ranks, make_strategy
 from medray.models.checkpoint import load_state
-from medray.models.load import load_policy
+from medray.models.load import load_policy, load_reward_model
+from medray.models.reward import start_at_zero
+from medray.models.score_head import has_score_head
 
 
 def build_learner(
-    job: GrpoJob, rank: int, address: tuple[str, int], checkpoint: str | None
+    job: RlJob, rank: int, address: tuple[str, int], checkpoint: str | None
 ) -> Learner:
     """Load the model, from `checkpoint` where given, and take its optimizer state back."""
     policy = load_policy(
         job.model, seed=job.seed, checkpoint=checkpoint, on_host=job.learner.shards_weights
     )
-    algorithm = job.algorithm
     learner = Learner(
         policy,
         job.optim,
-        num_optim_steps=job.num_steps * algorithm.minibatches * algorithm.epochs,
+        num_optim_steps=job.num_optim_steps,
         temperature=job.rollout.temperature,
         config=job.learner,
-        strategy=_join(rank, job, address),
+        strategy=_join(rank, job.scale.learner_ranks, job.model.device, job, address),
     )
     if checkpoint is not None:
         state = load_state(Path(checkpoint))
@@ -38,13 +43,14 @@ def build_learner(
     return learner
 
 
-def build_rl_objective(job: GrpoJob, learner: Learner) -> Objective:
+def build_rl_objective(job: RlJob, learner: Learner) -> Objective:
     """What the job's algorithm minimises; loads the teacher if there is one.
 
     Raises:
         ModelError: the teacher cannot be loaded, or does not fit the student.
     """
-    policy_gradient = PolicyGradient(job.algorithm, job.rollout.max_new_tokens)
+    kind = EntropyBonus if job.algorithm.entropy_coef > 0 else PolicyGradient
+    policy_gradient = kind(job.algorithm, job.rollout.max_new_tokens)
     distill = job.algorithm.distill
     if distill is None:
         return policy_gradient
@@ -53,10 +59,55 @@ def build_rl_objective(job: GrpoJob, learner: Learner) -> Objective:
     return Distill(policy_gradient, distill, learner.scorer, scorer)
 
 
-def _join(rank: int, job: GrpoJob, address: tuple[str, int]) -> Strategy:
-    ranks = job.scale.learner_ranks
-    if job.learner.resolved(ranks) != "single":
-        connect_ranks(
-            rank, ranks, address, device=job.model.device, timeout_s=job.deadlines.update_s
+def build_critic(
+    job: PpoJob, rank: int, address: tuple[str, int], checkpoint: str | None
+) -> Learner:
+    """Load the critic, from its own `checkpoint` where given, and take its optimizer state back.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        CheckpointError: the critic's checkpoint is not there.
+    """
+    require_critic(checkpoint)
+    model = load_reward_model(
+        job.critic_model,
+        seed=job.seed,
+        checkpoint=checkpoint,
+        on_host=job.learner.shards_weights,
+    )
+    if checkpoint is None and not has_score_head(job.critic_model.path):
+        start_at_zero(model)
+    learner = Learner(
+        model,
+        job.critic.optim,
+        num_optim_steps=job.num_optim_steps,
+        config=job.learner,
+        strategy=_join(rank, job.scale.critic_ranks, job.critic_model.device, job, address),
+    )
+    if checkpoint is not None:
+        learner.restore(load_state(Path(checkpoint)))
+    return learner
+
+
+def require_critic(checkpoint: str | None) -> None:
+    """Refuse to go on without the critic's `checkpoint`, where one is given.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    if checkpoint is not None and not Path(checkpoint).is_dir():
+        raise CheckpointError(
+            f"{checkpoint}: the critic that belongs to the policy's checkpoint is missing: choose another out="
         )
-    return make_strategy(job.learner, ranks)
+
+
+def _join(
+    rank: int,
+    num_ranks: int,
+    device: Literal["cpu", "cuda"],
+    job: RlJob,
+    address: tuple[str, int],
+) -> Strategy:
+    if job.learner.resolved(num_ranks) != "single":
+        connect_ranks(rank, num_ranks, address, device=device, timeout_s=job.deadlines.update_s)
+    return make_strategy(job.learner, num_ranks)

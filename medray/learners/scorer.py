@@ -40,27 +40,14 @@ class Scorer:
         """What an objective reads of a row, and the columns that come with it."""
         if what == "score":
             return self.sequence_scores(row, noise), {}
-        if what == "hidden":
-            return self.predicting_states(row, noise), {}
-        hits = None
-        if what == "logp+hit":
-            hits = torch.empty(len(row.targets), dtype=torch.bool, device=self.policy.device)
-        logp = self.token_logp(row, noise=noise, hits=hits)
-        return logp, {} if hits is None else {"hit": hits}
+        if what == "value":
+            return self.token_values(row, noise), {}
+        hidden = self.predicting_states(row, noise)
+        return (hidden, {}) if what == "hidden" else self.read(hidden, row, what)
 
-    def token_logp(
-        self,
-        row: PackedRow,
-        temperature: float | None = None,
-        *,
-        noise: EmbeddingNoise | None = None,
-        hits: Tensor | None = None,
-    ) -> Tensor:
-        """Log-probability (nats) [N] of the row's trained tokens; carries grad where enabled.
-
-        `hits` [N], where given, is filled with whether each token is the most likely one.
-        """
-        return self.logp_of(self.predicting_states(row, noise), row, temperature, hits=hits)
+    def token_logp(self, row: PackedRow, temperature: float | None = None) -> Tensor:
+        """Log-probability (nats) [N] of the row's trained tokens; carries grad where enabled."""
+        return self.read(self.predicting_states(row), row, temperature=temperature)[0]
 
     def predicting_states(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
         """Last hidden states [N, D] of the tokens that precede the row's trained ones."""
@@ -68,18 +55,21 @@ class Scorer:
             hidden = self.policy.hidden_states(row, noise)
         return hidden.index_select(0, torch.as_tensor(row.predictors, device=hidden.device))
 
-    def logp_of(
+    def read(
         self,
         hidden: Tensor,
         row: PackedRow,
-        temperature: float | None = None,
+        what: Output = "logp",
         *,
-        hits: Tensor | None = None,
-    ) -> Tensor:
-        """Log-probability (nats) [N] of the row's trained tokens from `predicting_states`."""
+        temperature: float | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Log-probability (nats) [N] of the row's trained tokens from `predicting_states`, and columns beside it."""
         head = cast(PolicyModel, self.policy).head()
+        extra: dict[str, Tensor] = {}
+        if what == "logp+hit":
+            extra["hit"] = torch.empty(len(row.targets), dtype=torch.bool, device=hidden.device)
         with self._autocast():
-            logp, _ = token_logprobs(
+            logp, entropy = token_logprobs(
                 hidden,
                 head.weight,
                 torch.as_tensor(row.targets, device=hidden.device),
@@ -88,9 +78,15 @@ class Scorer:
                 softcap=head.softcap,
                 scale=head.scale,
                 chunk=self.config.head_chunk,
-                hits=hits,
+                with_entropy=what == "logp+entropy",
+                hits=extra.get("hit"),
             )
-        return logp
+        return logp, extra if entropy is None else {"entropy": entropy}
+
+    def token_values(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """A critic's value [N] of the state before each trained token; carries grad where enabled."""
+        with self._autocast():
+            return cast(RewardModel, self.policy).values(row, noise)
 
     def sequence_scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
         """A reward model's score of each continuation [S]; carries grad where enabled."""
@@ -111,10 +107,16 @@ class Scorer:
         """
 
         def score(row: PackedRow) -> list[Floats]:
-            logp = self.token_logp(row, temperature).float().cpu().numpy()
-            return np.split(logp, np.cumsum(row.sequence_lengths)[:-1])
+            return _by_continuation(self.token_logp(row, temperature), row)
 
         return self._per_tree(trees, score, adapter)
+
+    def values(self, trees: Sequence[PromptTree]) -> list[tuple[Floats, ...]]:
+        """A critic's value of the state before every trained token, per tree and continuation; ranks call it as they do
+        `logprobs`."""
+        return self._per_tree(
+            trees, lambda row: _by_continuation(self.token_values(row), row), True
+        )
 
     def scores(self, trees: Sequence[PromptTree]) -> list[tuple[float, ...]]:
         """A reward model's score of every continuation, per tree; ranks call it as they do `logprobs`."""
@@ -168,6 +170,10 @@ class Scorer:
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = getattr(torch, self.policy.config.dtype)
         return torch.autocast(self.policy.device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def _by_continuation(per_token: Tensor, row: PackedRow) -> list[Floats]:
+    return np.split(per_token.float().cpu().numpy(), np.cumsum(row.sequence_lengths)[:-1])
 
 
 def _neighbours(trees: Sequence[PromptTree], row_tokens: int) -> Iterator[list[PromptTree]]:

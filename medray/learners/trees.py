@@ -21,7 +21,7 @@ from medray.types import (
 
 def rollout_tree(
     group: RolloutGroup,
-    advantages: Sequence[float] | Floats | None = None,
+    advantages: Sequence[float] | Sequence[Floats] | Floats | None = None,
     reference: Sequence[Floats] | None = None,
     old: Sequence[Floats] | None = None,
 ) -> PromptTree:
@@ -29,33 +29,45 @@ def rollout_tree(
 
     Args:
         group: prompt and its G responses.
-        advantages: [G]; each is spread over its response's tokens. None leaves the column out.
+        advantages: [G], each spread over its response's tokens, or [G][N]. None leaves the column out.
         reference: per response the reference model's log-probabilities [N] of the trained tokens.
         old: per response the learner's own [N] from before the batch's first update.
     """
     continuations = []
     for g, response in enumerate(group.responses):
-        size = len(response.token_ids)
-        columns: dict[str, Floats] = {"behaviour_logp": response.logp}
+        columns: dict[str, Floats] = {}
         if advantages is not None:
-            columns["advantage"] = np.full(size, advantages[g], dtype=np.float32)
+            columns["advantage"] = np.broadcast_to(advantages[g], response.num_sampled)
         if reference is not None:
-            columns["ref_logp"] = _at_sampled(reference[g], response)
+            columns["ref_logp"] = reference[g]
         if old is not None:
-            columns["old_logp"] = _at_sampled(old[g], response)
-        trained = np.ones(size, dtype=np.bool_) if response.sampled is None else response.sampled
-        continuations.append(Continuation(response.token_ids, trained, columns))
+            columns["old_logp"] = old[g]
+        continuations.append(_continuation(response, columns, behaviour_logp=response.logp))
     return PromptTree(group.prompt.token_ids, tuple(continuations))
 
 
-def _at_sampled(values: Sequence[float] | Floats, response: Response) -> Floats:
-    """Values [N] of the tokens that the policy sampled as a column [T], 0 elsewhere."""
-    given = np.asarray(values, dtype=np.float32)
-    if response.sampled is None:
-        return given
-    column = np.zeros(len(response.token_ids), dtype=np.float32)
-    column[response.sampled] = given
-    return column
+def value_tree(
+    group: RolloutGroup, returns: Sequence[Floats], values: Sequence[Floats]
+) -> PromptTree:
+    """A group as one tree for the critic, with the columns `return` and `old_value` from [G][N] of each."""
+    continuations = tuple(
+        _continuation(response, {"return": returns[g], "old_value": values[g]})
+        for g, response in enumerate(group.responses)
+    )
+    return PromptTree(group.prompt.token_ids, continuations)
+
+
+def _continuation(
+    response: Response, of_sampled: Mapping[str, Sequence[float] | Floats], **whole: Floats
+) -> Continuation:
+    """A response with columns that have a value for each sampled token [N], or for every token [T]."""
+    size = len(response.token_ids)
+    sampled = np.ones(size, dtype=np.bool_) if response.sampled is None else response.sampled
+    columns = dict(whole)
+    for name, values in of_sampled.items():
+        columns[name] = np.zeros(size, dtype=np.float32)
+        columns[name][sampled] = values
+    return Continuation(response.token_ids, sampled, columns)
 
 
 def sequence_tree(

@@ -32,6 +32,7 @@ from medray.models.packed import PackedModel, PolicyModel
 from medray.models.quiet import quiet
 from medray.models.reward import RewardModel, prepare_scalar_head
 from medray.models.rope import scale_rope
+from medray.models.score_head import require_score_head
 from medray.models.tokenizer import add_stops, load_tokenizer
 from medray.models.trial import check_head, choose_sharing
 
@@ -81,15 +82,18 @@ def load_reward_model(
     trainable: bool = True,
     checkpoint: str | None = None,
     on_host: bool = False,
+    new_head: bool = True,
 ) -> RewardModel:
-    """Load a model with a scalar head; a language model gets a new head, drawn from `seed`.
+    """Load a model with a scalar head; a language model gets a new head, drawn from `seed`, where `new_head`.
 
     The other arguments are those of `load_policy`.
 
     Raises:
-        ModelError: as `load_policy`, or transformers has no classifier for the architecture.
+        ModelError: as `load_policy`, transformers has no classifier for the architecture, or a head is missing.
         ResourceError: a GPU is asked for and there is none.
     """
+    if not new_head:
+        require_score_head(config.path)
     return _load(
         RewardModel,
         AutoModelForSequenceClassification,

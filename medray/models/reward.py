@@ -13,7 +13,10 @@ from medray.models.packed import PackedModel
 
 
 class RewardModel(PackedModel):
-    """A sequence-classification model with one label; `AutoModelForSequenceClassification` loads what it saves."""
+    """A sequence-classification model with one label; `AutoModelForSequenceClassification` loads what it saves.
+
+    Read at the last token of a text it is a reward model, read before every token a critic.
+    """
 
     @property
     def trunk(self) -> Any:
@@ -26,8 +29,22 @@ class RewardModel(PackedModel):
         last = torch.as_tensor(last_tokens(row, self._pad_id()), device=hidden.device)
         return cast(Any, self.module).score(hidden.index_select(0, last))[:, 0].float()
 
+    def values(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """The value [N] of the state in which each trained token was chosen; carries grad where enabled."""
+        hidden = self.hidden_states(row, noise)
+        before = torch.as_tensor(row.predictors, device=hidden.device)
+        return cast(Any, self.module).score(hidden.index_select(0, before))[:, 0].float()
+
     def _pad_id(self) -> int | None:
         return self.module.config.get_text_config().pad_token_id
+
+
+def start_at_zero(model: RewardModel) -> None:
+    """Let a new head say 0 of everything: random values would be noise that a critic has to unlearn."""
+    with torch.no_grad():
+        for name, parameter in model.trainable():
+            if "score" in name.split("."):
+                parameter.zero_()
 
 
 def last_tokens(row: PackedRow, pad_id: int | None) -> list[int]:

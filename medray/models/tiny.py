@@ -11,7 +11,7 @@ CHATML = (
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
+def save_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True, num_layers: int = 2) -> Path:
     """Write the model and tokenizer; head size 32 because vLLM's CPU attention has no smaller kernel."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -34,7 +34,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
     tokenizer.chat_template = CHATML
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=num_layers, num_attention_heads=2,
         num_key_value_heads=1, max_position_embeddings=2048, tie_word_embeddings=tied, initializer_range=0.2,
         eos_token_id=2, pad_token_id=0, bos_token_id=None,
     )  # fmt: skip

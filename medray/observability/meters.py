@@ -7,7 +7,7 @@ result does not depend on how a batch was cut, nor on the order in which ranks a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, Self
@@ -95,6 +95,12 @@ class Meters:
         for name, entry in other._entries.items():
             self._add(name, entry)
         return self
+
+    def renamed(self, names: Mapping[str, str]) -> Meters:
+        """The same metrics, those in `names` under other names."""
+        result = Meters()
+        result._entries = {names.get(name, name): entry for name, entry in self._entries.items()}
+        return result
 
     @classmethod
     def merged(cls, parts: Iterable[Meters]) -> Self:

@@ -6,13 +6,14 @@ that have it count. So a run whose machines are gone continues from the copy.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medray.errors import CheckpointError, ConfigError, ResourceError
-from medray.observability.atomic import replace_dir
+from medray.observability.atomic import replace_dir, temporary_beside
 
 MARKER = "trainer_state.json"  # the last file of a whole checkpoint
 RUN_FILES = (
@@ -91,11 +92,14 @@ class Mirror:
             return final
         if name not in self.checkpoints():
             raise CheckpointError(f"{self.url} has no whole checkpoint {name}")
-        partial = final.with_name(f".{name}.fetched")
+        partial = temporary_beside(final)  # ranks of one node may fetch it at the same time
         final.parent.mkdir(parents=True, exist_ok=True)
         with self._explained(f"fetch {name}"):
             self._files.get(f"{self._root / 'checkpoints' / name}/", f"{partial}/", recursive=True)
-        replace_dir(partial, final)
+        if (final / MARKER).is_file():
+            shutil.rmtree(partial)
+        else:
+            replace_dir(partial, final)
         return final
 
     def fetch_run(self) -> str | None:
@@ -131,10 +135,14 @@ class Mirror:
             raise ResourceError(f"mirror={self.url}: cannot {doing}: {reason}") from error
 
 
-def mirror_of(job: Any) -> Mirror | None:
-    """The mirror that a job's settings ask for."""
+def mirror_of(job: Any, part: str = "") -> Mirror | None:
+    """The mirror that a job's settings ask for, of the run folder or of the folder `part` inside."""
     url: str | None = getattr(job, "mirror", None)
-    return Mirror(url, job.out) if url else None
+    if not url:
+        return None
+    return (
+        Mirror(f"{url.rstrip('/')}/{part}", Path(job.out, part)) if part else Mirror(url, job.out)
+    )
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.planning.memory import GIB, MIB, RUNTIME_MIB, ProcessMemory
 from medray.planning.shape import BYTES, ModelShape
 
@@ -25,7 +25,7 @@ class EngineMemory:
         return self.kv_bytes // max(1, self.sequence_bytes)
 
 
-def engine_memory(job: GrpoJob, shape: ModelShape, gpu_bytes: int | None) -> EngineMemory:
+def engine_memory(job: RlJob, shape: ModelShape, gpu_bytes: int | None) -> EngineMemory:
     """One vLLM engine of the job.
 
     Args:

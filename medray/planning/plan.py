@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from medray.config.base import Section
 from medray.config.cluster import RoleResources
-from medray.config.grpo import GrpoJob
-from medray.config.resources import grpo_roles
+from medray.config.learner import LearnerConfig
+from medray.config.model import ModelConfig
+from medray.config.ppo import PpoJob
+from medray.config.resources import rl_roles
+from medray.config.reward import by_role
+from medray.config.rl import RlJob
 from medray.config.supervised import SupervisedJob
 from medray.planning.engine import engine_memory
 from medray.planning.memory import (
@@ -19,7 +22,7 @@ from medray.planning.memory import (
     forward_memory,
     learner_memory,
 )
-from medray.planning.shape import BYTES, activation_bytes, hf_config, model_shape
+from medray.planning.shape import BYTES, ModelShape, activation_bytes, hf_config, model_shape
 from medray.planning.tokens import Row, largest_row
 
 RAY_BYTES = 700 * MIB  # Ray's own processes and the driver, on the head node
@@ -65,44 +68,112 @@ def plan_job(job: Section, gpu_bytes: int | None = None) -> Plan:
     """Predict the memory of every process of a job.
 
     Args:
-        job: a grpo or a supervised job.
+        job: an RL or a supervised job.
         gpu_bytes: memory of one GPU, which an engine fills up; None takes what it needs.
 
     Raises:
         ModelError: the model's configuration cannot be read.
     """
+    if isinstance(job, RlJob):
+        return _plan_rl(job, gpu_bytes)
+    assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
     model: Any = job.model  # type: ignore[attr-defined]
-    own, row = hf_config(model), largest_row(job)
-    shape = model_shape(own, model)
-    kept = activation_bytes(own, model, row, model.dtype)
-    if isinstance(job, SupervisedJob):
-        workers = job.workers
-        memory = learner_memory(
-            shape, kept, row, model, job.learner,
-            strategy=job.learner.resolved(workers.num_workers), ranks=workers.num_workers,
-            offload=job.learner.offload_optimizer,
-        )  # fmt: skip
-        roles = (RolePlan("learner", workers.num_workers, workers.resources, memory),)
-        return Plan(roles, row, model.device, 0)
-    assert isinstance(job, GrpoJob), f"no plan for a {type(job).__name__}"
-    learner = learner_memory(shape, kept, row, model, job.learner, ranks=job.scale.learner_ranks)
+    workers, row = job.workers, largest_row(job)
+    memory = _trained(model, row, job.learner, workers.num_workers)
+    roles = (RolePlan("learner", workers.num_workers, workers.resources, memory),)
+    return Plan(roles, row, model.device, 0)
+
+
+def _plan_rl(job: RlJob, gpu_bytes: int | None) -> Plan:
+    model, row = job.model, largest_row(job)
+    shape = model_shape(hf_config(model), model)
     engine = engine_memory(job, shape, gpu_bytes)
-
-    def rl_roles() -> Iterator[RolePlan]:
-        for role in grpo_roles(job):
-            memory, note = ProcessMemory({"runtime": RUNTIME_MIB["grader"] * MIB}), ""
-            if role.name == "learner":
-                memory = learner
-            elif role.name == "rollout":
-                memory = engine.process
-                note = f"KV cache for {engine.num_sequences} sequences of the greatest length"
-            elif role.name == "reference":
-                memory = forward_memory(shape, row, model, job.learner)
-            elif model.device == "cuda":  # graders compute on the CPU
-                memory = ProcessMemory({}, memory.parts)
-            yield RolePlan(role.name, role.count, role.resources, memory, note)
-
+    learner = _trained(model, row, job.learner, job.scale.learner_ranks)
+    notes = {"rollout": f"KV cache for {engine.num_sequences} sequences of the greatest length"}
+    if isinstance(job, PpoJob) and job.is_shared:
+        learner = _with_adapters(learner, shape, job)
+        notes["learner"] = "policy, critic, reward models and reference on one base"
+    plans: list[RolePlan] = []
+    for role in rl_roles(job):
+        if role.name == "learner":
+            memory = learner
+        elif role.name == "rollout":
+            memory = engine.process
+        elif role.name == "critic":
+            assert isinstance(job, PpoJob)
+            own = largest_row(job, job.scale.critic_ranks)
+            memory = _trained(
+                job.critic_model, own, job.learner, job.scale.critic_ranks, scores=True
+            )
+        elif role.name == "reference":
+            memory = forward_memory(shape, row, model, job.learner)
+        elif role.name == "reward":
+            memory = _reward_models(job, row)
+        else:  # graders compute on the CPU
+            runtime = {"runtime": RUNTIME_MIB["grader"] * MIB}
+            memory = (
+                ProcessMemory({}, runtime) if model.device == "cuda" else ProcessMemory(runtime)
+            )
+        note = notes.get(role.name, "")
+        plans.append(RolePlan(role.name, role.count, role.resources, memory, note))
     store = 0
     if job.sync.backend == "object_store":
         store = 2 * shape.num_params * BYTES[model.dtype]  # the version served, and the next
-    return Plan(tuple(rl_roles()), row, model.device, store)
+    return Plan(tuple(plans), row, model.device, store)
+
+
+def _trained(
+    model: ModelConfig, row: Row, learner: LearnerConfig, num_ranks: int, *, scores: bool = False
+) -> ProcessMemory:
+    """One rank of a model in training; `scores`: its output head is a scalar one."""
+    own = hf_config(model)
+    shape = model_shape(own, model)
+    return learner_memory(
+        _with_scalar_head(shape) if scores else shape,
+        activation_bytes(own, model, row, model.dtype),
+        row,
+        model,
+        learner,
+        strategy=learner.resolved(num_ranks),
+        ranks=num_ranks,
+        offload=learner.offload_optimizer,
+    )
+
+
+def _with_scalar_head(shape: ModelShape) -> ModelShape:
+    lost = 0 if shape.tied else shape.num_head
+    full = shape.num_trained == shape.num_params
+    return replace(
+        shape,
+        num_params=shape.num_params - lost + shape.hidden,
+        num_trained=shape.num_trained - (lost if full else 0) + shape.hidden,
+        num_head=shape.hidden,
+        vocabulary=1,
+    )
+
+
+def _with_adapters(learner: ProcessMemory, shape: ModelShape, job: PpoJob) -> ProcessMemory:
+    """A rank that holds a second adapter in training, and one more for each reward model."""
+    adapter = shape.num_trained * 4
+    parts = {"critic": 4 * adapter}  # the adapter, its gradient and the optimizer's state
+    if rewards := by_role(job.rewards)["reward"]:
+        parts["reward adapters"] = len(rewards) * adapter
+    return replace(learner, parts={**learner.parts, **parts})
+
+
+def _reward_models(job: RlJob, row: Row) -> ProcessMemory:
+    """A process that holds every reward model and scores a group at a time."""
+    parts: dict[str, int] = {}
+    scored = replace(row, num_groups=1)
+    for reward in by_role(job.rewards)["reward"]:
+        model = ModelConfig.model_validate(reward.options.get("model", {}))
+        shape = _with_scalar_head(model_shape(hf_config(model), model))
+        memory = forward_memory(shape, scored, model, job.learner)
+        both = parts.keys() | memory.parts.keys()
+        # Models stay; what a pass takes, and the runtime, they have in common.
+        parts = {
+            part: sum(values) if part == "weights" else max(values)
+            for part in sorted(both)
+            if (values := (parts.get(part, 0), memory.parts.get(part, 0)))
+        }
+    return ProcessMemory(parts)

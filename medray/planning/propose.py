@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medray.config.base import Section
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.errors import MedrayError
 from medray.planning.machine import Machine
 from medray.planning.memory import GIB
@@ -39,7 +39,7 @@ def judge(job: Section, plan: Plan, machine: Machine) -> Verdict:
 
 def layout(job: Section, plan: Plan, machine: Machine) -> str:
     """Where the roles of a job go: separate or colocated GPUs, turns on a CPU."""
-    if not isinstance(job, GrpoJob):
+    if not isinstance(job, RlJob):
         return "one group of learner ranks"
     if plan.device == "cpu":
         wanted = job.scale.learner.num_threads + job.scale.rollout.num_threads
@@ -51,11 +51,10 @@ def layout(job: Section, plan: Plan, machine: Machine) -> str:
     if machine.gpu_bytes is None:
         return "none: the machine has no GPU"
     both = plan.gpu_bytes["learner"] + _least_engine(job, plan)
-    wanted_gpus = (
-        job.scale.learner_ranks + job.scale.rollout_workers * job.rollout.engine.tensor_parallel
-    )
+    engines = job.scale.rollout_workers * job.rollout.engine.tensor_parallel
+    wanted_gpus = engines + sum(r.count for r in plan.roles if r.name not in ("rollout", "grader"))
     if machine.num_gpus * machine.num_nodes >= wanted_gpus:
-        return "separate: learner ranks and engines on GPUs of their own"
+        return "separate: every rank and engine on a GPU of its own"
     if both <= machine.gpu_bytes * HEADROOM:
         share = _least_engine(job, plan) / machine.gpu_bytes
         return (
@@ -151,6 +150,6 @@ def _shown(value: Any) -> str:
     )
 
 
-def _least_engine(job: GrpoJob, plan: Plan) -> int:
+def _least_engine(job: RlJob, plan: Plan) -> int:
     parts = next(r.memory.parts for r in plan.roles if r.name == "rollout")
     return sum(size for name, size in parts.items() if name != "KV cache") + 2 * GIB

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medray.config.base import Section
-from medray.config.grpo import GrpoJob
+from medray.config.rl import RlJob
 from medray.config.supervised import SupervisedJob
 
 PAIRS = ("DpoJob", "OrpoJob", "RmJob")  # jobs whose rows are pairs
@@ -34,10 +34,15 @@ class Row:
         return self.num_groups * self.branches * self.branch
 
 
-def largest_row(job: Section) -> Row:
-    """The row of the longest sequences that the settings allow."""
-    if isinstance(job, GrpoJob):
-        return _rl_row(job)
+def largest_row(job: Section, num_ranks: int | None = None) -> Row:
+    """The row of the longest sequences that the settings allow.
+
+    Args:
+        job: an RL or a supervised job.
+        num_ranks: how many share an RL job's batch; None takes the learner's.
+    """
+    if isinstance(job, RlJob):
+        return _rl_row(job, num_ranks or job.scale.learner_ranks)
     assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
     longest = _longest(job)
     branches = 2 if type(job).__name__ in PAIRS else 1
@@ -57,10 +62,10 @@ def with_longest(job: Section, num_tokens: int) -> Section:
     """The job with its limit lowered to what its data has.
 
     Args:
-        job: a grpo or a supervised job.
-        num_tokens: of the longest prompt (grpo), or of the longest row with all its branches.
+        job: an RL or a supervised job.
+        num_tokens: of the longest prompt (RL), or of the longest row with all its branches.
     """
-    if isinstance(job, GrpoJob):
+    if isinstance(job, RlJob):
         data = job.data.model_copy(update={"max_prompt_tokens": num_tokens})
         return job.model_copy(update={"data": data})
     chat = getattr(job, "chat", None)
@@ -78,13 +83,11 @@ def _longest(job: SupervisedJob) -> int:
     return int(getattr(job, "block_tokens", 0) or job.learner.row_tokens)
 
 
-def _rl_row(job: GrpoJob) -> Row:
+def _rl_row(job: RlJob, num_ranks: int) -> Row:
     prompt, branch = job.data.max_prompt_tokens, job.rollout.max_new_tokens
     group = prompt + job.rollout.samples_per_prompt * branch
     budget = job.learner.row_tokens
-    per_rank = -(
-        -job.rollout.prompts_per_step // (job.scale.learner_ranks * job.algorithm.minibatches)
-    )
+    per_rank = -(-job.rollout.prompts_per_step // (num_ranks * job.algorithm.minibatches))
     if group > budget:  # a group is cut between its responses
         branches = max(1, (budget - prompt) // branch)
         return Row(1, prompt, branches, branch, True)

@@ -41,6 +41,12 @@ class RewardMixture:
         """The greatest reward a response can get."""
         return sum(max(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.members)
 
+    def load(self) -> None:
+        """Load the models that members hold, so that the first group does not wait for them."""
+        for member in self.members:
+            if callable(load := getattr(member.reward, "load", None)):
+                load()
+
     def score(self, group: RolloutGroup) -> GroupScore:
         """Grade one group.
 

@@ -15,6 +15,7 @@ from medray.rewards.base import Reward
 
 REWARDS: dict[str, str] = {
     "choice": "medray.rewards.choice:ChoiceReward",
+    "model": "medray.rewards.model:ModelReward",
     "text": "medray.rewards.text:TextReward",
 }
 

@@ -20,7 +20,7 @@ from medray.actors.placement import reserve
 from medray.actors.published import arrays
 from medray.actors.wait import gather
 from medray.config.grpo import GrpoJob
-from medray.config.resources import grpo_roles
+from medray.config.resources import rl_roles
 from medray.errors import DeadlineExceeded, GraderError, ResourceError, WorkerLost
 from medray.types import GroupMeta, RolloutGroup
 from tests.support.groups import random_groups
@@ -192,4 +192,4 @@ def test_a_job_too_large_for_the_cluster_says_what_is_lacking(
         tiny_model, tmp_path, scale={"learner_ranks": 4, "learner": {"cpus": 2, "gpus": 1}}
     )
     with pytest.raises(ResourceError, match=r"CPU \(needs 9.1, has 2\), GPU \(needs 4, has 0\)"):
-        reserve(grpo_roles(job), spread=False, deadline_s=5)
+        reserve(rl_roles(job), spread=False, deadline_s=5)

@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 import pytest
 
-from medray.config.algorithm import AlgorithmConfig, CorrectionConfig, KlConfig
+from medray.config.algorithm import AlgorithmConfig
 from medray.config.algorithms.registry import PRESETS
 from medray.config.grpo import GrpoJob
 from medray.config.loader import dump_config, load_config
+from medray.config.policy import CorrectionConfig, KlConfig
 from medray.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from medray.config.grpo import GrpoJob
 from medray.config.learner import LearnerConfig
-from medray.config.resources import grpo_roles
+from medray.config.resources import rl_roles
 from medray.config.sft import SftJob
 
 QUANTISED = {"quantisation": "4bit", "lora": {}}
@@ -61,4 +61,4 @@ def test_an_adapters_base_serves_as_reference_only_where_a_rank_holds_it_whole(
             "algorithm": {"kl": {"coef": 0.1}},
         }
     )
-    assert ("reference" in [role.name for role in grpo_roles(job)]) is separate
+    assert ("reference" in [role.name for role in rl_roles(job)]) is separate

@@ -14,7 +14,7 @@ from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
 from medray.drivers.asynchronous import AsynchronousSource
 from medray.drivers.batch import Batch
-from medray.drivers.sampling import BatchSource
+from medray.drivers.sampling import BatchSource, PromptSource
 from medray.errors import GraderError, WorkerLost
 from medray.types import Prompt, Record
 from tests.support.fake_collector import FakeCollector, Script
@@ -40,12 +40,12 @@ def _run(
     source = AsynchronousSource(
         job, cast(Collector, collector), stream, first_step=first_step, ahead=ahead
     )
-    batches = []
+    batches, made = [], BatchSource(job, source)
     collector.version = first_step
     with source:
         source.weights_are(first_step)
         for step in range(first_step + 1, (until or job.num_steps) + 1):
-            batches.append(source.next_batch())
+            batches.append(made.next_batch())
             collector.version = step
             source.weights_are(step)
         return batches, dict(source.position)
@@ -88,7 +88,8 @@ def test_at_lag_zero_the_batches_are_those_of_taking_turns(algorithm: dict[str, 
 
     in_turn = _job(None, algorithm=algorithm)
     stream = PromptStream(PROMPTS, in_turn.seed)
-    source = BatchSource(in_turn, cast(Collector, FakeCollector(script)), stream)
+    in_turns = PromptSource(in_turn, cast(Collector, FakeCollector(script)), stream)
+    source = BatchSource(in_turn, in_turns)
     expected = [source.next_batch() for _ in range(8)]
     got, position = _run(_job(0, algorithm=algorithm), FakeCollector(script, random.Random(3)))
     assert position["prompt_position"] == stream.position
@@ -153,10 +154,10 @@ def test_generation_goes_on_while_the_loop_is_busy() -> None:
     stream = PromptStream(PROMPTS, job.seed)
     with AsynchronousSource(job, cast(Collector, collector), stream) as source:
         source.weights_are(0)
-        source.next_batch()
+        source.next_groups()
         source.weights_are(1)
         time.sleep(1.0)  # an update
         began = time.monotonic()
-        batch = source.next_batch()
+        sampled = source.next_groups()
         assert time.monotonic() - began < 0.3
-        assert batch.counts["async/groups_ready"] == 4, "and so is the batch after it"
+        assert sampled.counts["async/groups_ready"] == 4, "and so is the batch after it"

@@ -15,9 +15,9 @@ from medray.config.algorithm import AlgorithmConfig
 from medray.config.grpo import GrpoJob
 from medray.data.stream import PromptStream
 from medray.drivers.advantages import ESTIMATORS
-from medray.drivers.batch import Batch, minibatches, rollout_metrics
+from medray.drivers.batch import Batch, batch_metrics, minibatches
 from medray.drivers.grpo import train_grpo
-from medray.drivers.sampling import BatchSource, train_spec
+from medray.drivers.sampling import BatchSource, PromptSource, train_spec
 from medray.drivers.steps import PromptSets, Run
 from medray.observability.console import PlainConsole
 from medray.types import Prompt, Record
@@ -42,7 +42,7 @@ def _job(**algorithm: Any) -> GrpoJob:
 
 def _source(job: GrpoJob, workers: FakeWorkers, *, prompts: int = 20, position: int = 0) -> BatchSource:  # fmt: skip
     stream = PromptStream(_prompts(prompts), job.seed, position=position)
-    return BatchSource(job, cast(Any, workers.collector), stream)
+    return BatchSource(job, PromptSource(job, cast(Any, workers.collector), stream))
 
 
 def _train(job: GrpoJob, workers: FakeWorkers, **run: Any) -> ListSink:
@@ -67,7 +67,7 @@ def test_refill_gives_exactly_the_groups_with_a_signal_in_order() -> None:
     assert _ids(batch.groups) == [i for i in asked if i % 2][:4]
     assert _ids(batch.dropped) == [i for i in asked if i % 2 == 0]
     assert asked[-1] % 2 == 1, "the last prompt asked for filled the batch"
-    metrics = rollout_metrics(batch)
+    metrics = batch_metrics(batch)
     assert metrics["groups/dropped"] == len(asked) - 4
     assert metrics["groups/rounds"] == workers.calls
     assert metrics["groups/tied"] == 0
@@ -84,7 +84,7 @@ def test_rounds_end_at_the_cap_and_the_batch_is_completed_with_ties() -> None:
     assert workers.calls == 3
     assert len(batch.groups) == 4
     assert len(batch.dropped) == 8
-    metrics = rollout_metrics(batch)
+    metrics = batch_metrics(batch)
     assert (metrics["groups/tied"], metrics["groups/dropped"]) == (4, 8)
     assert _ids(batch.sampled) == [int(i[1:]) for i in workers.seen]
 
@@ -98,7 +98,7 @@ def test_refill_neither_loses_nor_repeats_a_prompt(tying: set[int], max_rounds: 
     workers = FakeWorkers(script)
     source = _source(_job(dynamic_sampling={"max_rounds": max_rounds}), workers, prompts=20)
     batch = source.next_batch()
-    assert source.stream.position == len(workers.seen) == len(batch.sampled)
+    assert source.source.stream.position == len(workers.seen) == len(batch.sampled)
     assert sorted(_ids(batch.sampled)) == sorted(int(i[1:]) for i in workers.seen)
     signals = [i not in tying for i in _ids(batch.groups)]
     assert len(signals) == 4
@@ -150,7 +150,7 @@ def test_remax_compares_with_one_greedy_response_a_prompt() -> None:
     batch = _source(_job(preset="remax"), workers).next_batch()
     assert orders == [(2, 1.0, True), (1, 0.0, False)]
     assert [a.tolist() for a in batch.advantages] == [[0.0, -1.0]] * 4
-    metrics = rollout_metrics(batch)
+    metrics = batch_metrics(batch)
     assert metrics["reward/greedy"] == 1.0
     assert metrics["rollout/greedy_tokens"] == 4 * 3
     assert metrics["reward/mean"] == 0.5, "the baseline is not part of it"
@@ -184,7 +184,9 @@ class Ungraded(FakeWorkers):
 
 def test_groups_without_a_verdict_are_refilled_too() -> None:
     workers = Ungraded(_even_prompts_tie)
-    first = [p.record.id for p in _source(_job(), FakeWorkers(_even_prompts_tie)).stream.take(12)]
+    first = [
+        p.record.id for p in _source(_job(), FakeWorkers(_even_prompts_tie)).source.stream.take(12)
+    ]
     workers.given_up = frozenset(first[:12:2])
     batch = _source(_job(dynamic_sampling={"max_rounds": 20}), workers).next_batch()
     assert len(batch.groups) == 4
@@ -194,11 +196,11 @@ def test_groups_without_a_verdict_are_refilled_too() -> None:
 
 def test_the_cap_with_groups_without_a_verdict_leaves_a_smaller_batch() -> None:
     workers = Ungraded(lambda call, prompt: (0.0, 0.0))
-    prompts = _source(_job(), FakeWorkers(_split)).stream.take(4)
+    prompts = _source(_job(), FakeWorkers(_split)).source.stream.take(4)
     workers.given_up = frozenset(p.record.id for p in prompts[:3])
     batch = _source(_job(dynamic_sampling={"max_rounds": 1}), workers).next_batch()
     assert _ids(batch.groups) == [int(prompts[3].record.id[1:])]
-    assert rollout_metrics(batch)["groups/dropped"] == 0
+    assert batch_metrics(batch)["groups/dropped"] == 0
 
 
 def test_a_group_whose_greedy_response_has_no_verdict_is_left_out() -> None:
@@ -244,7 +246,7 @@ def test_overlong_penalty_moves_advantages_and_is_reported() -> None:
     """
     workers = FakeWorkers(lambda call, prompt: (1.0, 0.0))
     job = _job(advantage="reinforce_pp", overlong={"share": 0.5, "factor": 2.0})
-    metrics = rollout_metrics(_source(job, workers).next_batch())
+    metrics = batch_metrics(_source(job, workers).next_batch())
     assert metrics["reward/overlong_penalty"] == -1.0
     assert metrics["reward/mean"] == 0.5
 

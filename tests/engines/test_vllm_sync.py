@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config.grpo import LearnerConfig
+from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.vllm import VllmEngine

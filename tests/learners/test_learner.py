@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config.algorithm import AlgorithmConfig, KlConfig
-from medray.config.grpo import LearnerConfig
+from medray.config.algorithm import AlgorithmConfig
+from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.optim import OptimConfig
+from medray.config.policy import KlConfig
 from medray.data.packing import unshare
 from medray.errors import DivergedError
 from medray.learners.learner import Learner

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config.algorithm import AlgorithmConfig, CorrectionConfig
-from medray.config.grpo import LearnerConfig
+from medray.config.algorithm import AlgorithmConfig
+from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
+from medray.config.policy import CorrectionConfig
 from medray.data.packing import unshare
 from medray.learners.learner import Learner
 from medray.learners.objectives.corrections import CORRECTIONS

@@ -14,14 +14,17 @@ from medray.models.run_folder import checkpoints
 from medray.observability.meters import Meters
 from tests.support.strategies import (
     NUM_STEPS,
+    PPO_LAYOUTS,
     RESUMED,
     SCENARIOS,
     STRATEGIES,
     Outcome,
     half,
+    has_layout,
     learner_config,
     run_rank,
     train,
+    train_ppo,
 )
 from tests.support.tiny import save_tiny_model
 
@@ -46,7 +49,8 @@ def alone(folder: Path) -> dict[str, Outcome]:
     for name in RESUMED:
         scenario = SCENARIOS[name]
         half(scenario.learner(folder, ALONE, 1), scenario, folder / f"alone.{name}.half", 0, 1)
-    return {
+    outcomes = {name: train_ppo(folder, ALONE, name, 0, 1) for name in PPO_LAYOUTS}
+    return outcomes | {
         name: train(s.learner(folder, ALONE, 1), s, range(NUM_STEPS), 0, 1)
         for name, s in SCENARIOS.items()
     }
@@ -62,11 +66,13 @@ def together(folder: Path, alone: Any) -> dict[str, list[dict[str, Outcome]]]:
     }
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, *PPO_LAYOUTS])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_two_ranks_take_the_steps_of_one(
     alone: dict[str, Outcome], together: Any, strategy: str, name: str
 ) -> None:
+    if name in PPO_LAYOUTS and not has_layout(strategy, name):
+        pytest.skip(f"{strategy} splits the base")
     found = [outcomes[name] for outcomes in together[strategy]]
     assert alone[name].steps[-1].values()["optim/grad_norm"] > 0.5  # clipping is part of it
     _assert_same(found, alone[name], range(NUM_STEPS))

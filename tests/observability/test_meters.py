@@ -125,3 +125,14 @@ def test_weights_must_count_something(weight):
 def test_pickle_round_trip(additions):
     meters = filled(additions)
     assert pickle.loads(pickle.dumps(meters)).values() == meters.values()
+
+
+def test_renamed_keeps_every_value_and_reduction():
+    meters = Meters()
+    meters.mean("loss/total", total=3.0, weight=2)
+    meters.max("optim/lr", 0.5)
+    renamed = meters.renamed({"loss/total": "critic/loss"})
+    assert renamed.values() == {"critic/loss": 1.5, "optim/lr": 0.5}
+    renamed.mean("critic/loss", total=0.0, weight=1)
+    assert renamed.values()["critic/loss"] == 1.0
+    assert meters.values()["loss/total"] == 1.5

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from medray.config.grpo import GrpoJob
 from medray.config.model import LoraConfig, ModelConfig
+from medray.config.ppo import PpoJob
 from medray.config.sft import SftJob
 from medray.models.load import load_policy
 from medray.planning.machine import Machine, given_machine
@@ -90,6 +91,44 @@ def test_the_largest_row_of_rl_is_made_of_whole_groups(tiny_model: Path, tmp_pat
     assert (row.num_groups, row.branches, row.num_tokens) == (3, 4, 3 * 1056)
     tight = GrpoJob.model_validate(settings | {"learner": {"row_tokens": 1040}})
     assert largest_row(tight) == Row(1, 1024, 2, 8, True)
+
+
+def test_ppo_is_planned_role_by_role(tiny_model: Path, tmp_path: Path) -> None:
+    """Four models of their own, or one base with adapters."""
+    reward = {"kind": "model", "options": {"model": {"path": str(tiny_model)}}}
+    settings = tiny_settings(tiny_model, tmp_path, rewards=[reward])
+    settings["scale"] |= {"critic_ranks": 2, "references": 3, "reward_models": 2}
+
+    plan = plan_job(PpoJob.model_validate(settings))
+
+    counts = {role.name: role.count for role in plan.roles}
+    assert counts == {
+        "learner": 1, "rollout": 1, "critic": 2, "reference": 3, "reward": 2, "grader": 1
+    }  # fmt: skip
+    parts = {role.name: role.memory.parts for role in plan.roles}
+    assert parts["critic"]["optimizer"] > 0.9 * parts["learner"]["optimizer"]
+    assert parts["critic"]["logits"] < parts["learner"]["logits"]
+    assert "optimizer" not in parts["reward"]
+
+    settings["model"] |= {"lora": {"rank": 4}}
+    shared = plan_job(PpoJob.model_validate(settings | {"roles": {"layout": "shared"}}))
+
+    assert {role.name for role in shared.roles} == {"learner", "rollout", "grader"}
+    [learner] = [role.memory.parts for role in shared.roles if role.name == "learner"]
+    assert learner["critic"] == 4 * learner["reward adapters"] > 0
+
+
+def test_a_learner_that_splits_its_state_is_planned_so(tiny_model: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(tiny_model, tmp_path)
+    settings["scale"] |= {"learner_ranks": 2}
+    plain, split = (
+        plan_job(GrpoJob.model_validate(settings | {"learner": {"strategy": strategy}}))
+        .roles[0]
+        .memory.parts
+        for strategy in ("ddp", "fsdp2")
+    )
+    for part in ("weights", "optimizer"):
+        assert split[part] == pytest.approx(plain[part] / 2, rel=0.01)
 
 
 def _qwen(tmp_path: Path, **changes: Any) -> SftJob:

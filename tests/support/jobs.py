@@ -1,4 +1,4 @@
-"""GRPO jobs small enough for a test: a tiny model, real Ray, real vLLM."""
+"""RL jobs small enough for a test: a tiny model, real Ray, real vLLM."""
 
 from __future__ import annotations
 
@@ -60,12 +60,14 @@ def tiny_job(model: Path, folder: Path, **changes: Any) -> GrpoJob:
     return GrpoJob.model_validate(tiny_settings(model, folder, **changes))
 
 
-def start_job(settings: dict[str, Any], *overrides: str) -> subprocess.Popen[str]:
-    """Start jobs/grpo.py as a user would, its output piped."""
+def start_job(
+    settings: dict[str, Any], *overrides: str, job: str = "grpo"
+) -> subprocess.Popen[str]:
+    """Start jobs/JOB.py as a user would, its output piped."""
     path = Path(settings["out"]).parent / "job.yaml"
     path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     return subprocess.Popen(
-        [sys.executable, "jobs/grpo.py", "--config", str(path), *overrides],
+        [sys.executable, f"jobs/{job}.py", "--config", str(path), *overrides],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -74,9 +76,11 @@ def start_job(settings: dict[str, Any], *overrides: str) -> subprocess.Popen[str
     )
 
 
-def run_job(settings: dict[str, Any], *overrides: str, timeout_s: float = 280) -> tuple[int, str]:
+def run_job(
+    settings: dict[str, Any], *overrides: str, timeout_s: float = 280, job: str = "grpo"
+) -> tuple[int, str]:
     """Exit code and output of a whole job."""
-    process = start_job(settings, *overrides)
+    process = start_job(settings, *overrides, job=job)
     try:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

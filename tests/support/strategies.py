@@ -11,10 +11,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from medray.config.algorithm import AlgorithmConfig, KlConfig
+from medray.config.algorithm import AlgorithmConfig
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
+from medray.config.policy import KlConfig
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.distill import Distill
@@ -27,11 +28,13 @@ from medray.models.run_folder import checkpoints
 from medray.observability.meters import Meters
 from medray.types import PromptTree
 from tests.support.objectives import CASES
+from tests.support.ppo_steps import PpoRank, ppo_model
 from tests.support.trees import random_tree
 
 NUM_STEPS = 4
 OPTIM = OptimConfig(lr=1e-3, weight_decay=0.1, max_grad_norm=0.5, schedule="linear", warmup_steps=1)
 STRATEGIES: dict[str, dict[str, Any]] = {
+    "ddp": {"strategy": "ddp"},
     "fsdp2": {"strategy": "fsdp2"},
     "zero1": {"strategy": "zero1"},
     "zero2": {"strategy": "zero2"},
@@ -108,6 +111,11 @@ SCENARIOS: dict[str, Scenario] = {
     "rm": supervised("rm", reward_model=True),
 }
 RESUMED = ("grpo", "grpo-lora", "rm")
+PPO_LAYOUTS: dict[str, dict[str, bool]] = {
+    "ppo": {"lora": False, "shared": False},
+    "ppo-lora": {"lora": True, "shared": False},
+    "ppo-shared": {"lora": True, "shared": True},  # needs the whole base on every rank
+}
 
 
 @dataclass
@@ -139,6 +147,26 @@ def train(learner: Learner, scenario: Scenario, steps: range, rank: int, ranks: 
     outcome.scores = list(score(scenario.batch(9)[: 1 + rank]))
     outcome.weights = {name: tensor.clone() for name, tensor in learner.weights()}
     outcome.state = {name: tensor.clone() for name, tensor in learner.state()["tensors"]}
+    return outcome
+
+
+def has_layout(strategy: str, name: str) -> bool:
+    """Whether PPO's models can be held so under a strategy."""
+    return not (PPO_LAYOUTS[name]["shared"] and learner_config(strategy).shards_weights)
+
+
+def train_ppo(models: Path, config: LearnerConfig, name: str, rank: int, ranks: int) -> Outcome:
+    """Steps of PPO with both its trained models."""
+    layout = PPO_LAYOUTS[name]
+    model = ppo_model(models, lora=layout["lora"])
+    own = PpoRank(model, OPTIM, config, ranks, shared=layout["shared"])
+    outcome = Outcome()
+    for step in range(NUM_STEPS):
+        outcome.steps.append(own.step(step, lambda trees, n=step: share(trees, n, rank, ranks)))
+    outcome.scores = list(own.values(9))
+    for part, learner in (("policy", own.policy), ("critic", own.critic)):
+        outcome.weights |= {f"{part}.{name}": t.clone() for name, t in learner.weights()}
+        outcome.state |= {f"{name}.{part}": t.clone() for name, t in learner.state()["tensors"]}
     return outcome
 
 
@@ -174,6 +202,9 @@ def run_rank(rank: int, ranks: int, folder: str) -> None:
             learner = scenario.learner(path, config, ranks)
             outcomes[name] = train(learner, scenario, range(NUM_STEPS), rank, ranks)
             save(learner, path / f"{strategy}.{name}", rank)
+        for name in PPO_LAYOUTS:
+            if has_layout(strategy, name):
+                outcomes[name] = train_ppo(path, config, name, rank, ranks)
         for name in RESUMED:
             scenario, rest = SCENARIOS[name], range(NUM_STEPS // 2, NUM_STEPS)
             learner = scenario.learner(path, config, ranks)

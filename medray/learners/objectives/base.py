@@ -13,9 +13,10 @@ from medray.data.packing import PackedRow
 from medray.observability.meters import Meters
 from medray.types import PromptTree, StepTotals
 
-Output = Literal["logp", "logp+hit", "hidden", "score"]
+Output = Literal["logp", "logp+hit", "logp+entropy", "hidden", "value", "score"]
 """What an objective reads of a row: log-probabilities [N] of the trained tokens; those and a column `hit`, 1 where
-the token is the most likely one; the hidden states [N, D] that predict them; or one score [S] a continuation."""
+the token is the most likely one, or `entropy` of its distribution; the hidden states [N, D] that predict them; a value
+[N] of the state before each; or one score [S] a continuation."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Objective(Protocol):
 
     separable: ClassVar[bool]
     """True when continuations of one prompt may be computed in different rows."""
+
     output: ClassVar[Output]
     """What `values` are."""
 

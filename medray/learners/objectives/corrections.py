@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from medray.config.algorithm import CorrectionConfig
+from medray.config.policy import CorrectionConfig
 from medray.learners.objectives.base import RowTensors
 from medray.losses.mismatch import icepop_weight, sequence_mask, tis_weight
 

@@ -10,12 +10,13 @@ arXiv:2306.13649, with reverse KL as in MiniLLM, arXiv:2306.08543.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from medray.config.algorithm import DistillConfig
+from medray.config.policy import DistillConfig
 from medray.errors import ModelError
 from medray.learners.objectives.base import Output, RowTensors
 from medray.learners.objectives.policy_gradient import PolicyGradient
@@ -53,7 +54,7 @@ class Distill:
         self.vocabulary = _shared_vocabulary(student, teacher)
         algorithm = policy_gradient.config
         in_loss = algorithm.kl.coef > 0 and algorithm.kl.place == "loss"
-        self.trains_policy = algorithm.advantage != "none" or in_loss
+        self.trains_policy = algorithm.uses_advantages or in_loss or algorithm.entropy_coef > 0
 
     def __call__(
         self, hidden: Tensor, row: RowTensors, totals: StepTotals
@@ -61,8 +62,9 @@ class Distill:
         """Return the row's share of the loss and its metrics."""
         assert row.packed is not None
         with nullcontext() if self.trains_policy else torch.no_grad():
-            logp = self.student.logp_of(hidden, row.packed)
-        loss, meters = self.policy_gradient(logp, row, totals)
+            logp, extra = self.student.read(hidden, row.packed, self.policy_gradient.output)
+        known = replace(row, columns={**row.columns, **extra})
+        loss, meters = self.policy_gradient(logp, known, totals)
         with torch.no_grad():
             teacher_hidden = self.teacher.predicting_states(row.packed)
         divergence = distill_loss(

@@ -1,4 +1,4 @@
-"""The policy-gradient objective of every critic-free algorithm: its parts are looked up by name.
+"""The policy-gradient objective of every RL algorithm: its parts are looked up by name.
 
     loss = aggregate(correction * token_loss(logp, anchor, advantage) + kl.coef * kl)
 
@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.policy import PolicyConfig
 from medray.learners.objectives.base import Output, RowTensors
 from medray.learners.objectives.corrections import CORRECTIONS
 from medray.learners.objectives.token_losses import TOKEN_LOSSES
@@ -28,7 +28,7 @@ from medray.types import StepTotals
 class PolicyGradient:
     """Reads the columns `behaviour_logp`, `advantage`, `ref_logp` for a KL term, `old_logp` where it is needed."""
 
-    config: AlgorithmConfig
+    config: PolicyConfig
     max_new_tokens: int
     separable: ClassVar[bool] = True
     output: ClassVar[Output] = "logp"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.policy import PolicyConfig
 from medray.learners.objectives.base import RowTensors
 from medray.losses.policy import PolicyStats, cispo_loss, clipped_policy_loss, gspo_loss
 
@@ -15,7 +15,7 @@ class TokenLoss(Protocol):
     """A row always holds whole responses, so a loss may look at all the trained tokens of one."""
 
     def __call__(
-        self, logp: Tensor, anchor: Tensor, row: RowTensors, config: AlgorithmConfig
+        self, logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
     ) -> tuple[Tensor, PolicyStats]:
         """Loss [N] and statistics of a row.
 
@@ -29,14 +29,14 @@ class TokenLoss(Protocol):
 
 
 def _clipped(
-    logp: Tensor, anchor: Tensor, row: RowTensors, config: AlgorithmConfig
+    logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
 ) -> tuple[Tensor, PolicyStats]:
     advantage = row.columns["advantage"]
     return clipped_policy_loss(logp, anchor, advantage, config.clip_low, config.clip_high)
 
 
 def _gspo(
-    logp: Tensor, anchor: Tensor, row: RowTensors, config: AlgorithmConfig
+    logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
 ) -> tuple[Tensor, PolicyStats]:
     return gspo_loss(
         logp,
@@ -50,7 +50,7 @@ def _gspo(
 
 
 def _cispo(
-    logp: Tensor, anchor: Tensor, row: RowTensors, config: AlgorithmConfig
+    logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
 ) -> tuple[Tensor, PolicyStats]:
     return cispo_loss(logp, anchor, row.columns["advantage"], config.clip_low, config.clip_high)
 
