@@ -180,6 +180,8 @@ def _cluster(address: Address) -> Iterator[bool]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's workers otherwise stand back behind whatever else runs here, and people wait for a service.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
         "logging_level": logging.ERROR,
