@@ -19,6 +19,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 
 from medray.config.serve import ServeApp
 from medray.errors import ConfigError, ModelError, ResourceError
+from medray.models.quantised import engine_plugins
 from medray.models.served import Model, resolve
 from medray.serve.app import build_app
 from medray.serve.web.app import require_gradio
@@ -71,6 +72,8 @@ def run(
             f"instead of {address.host}"
         )
     models = resolve(app)
+    for model in models:
+        engine_plugins(model.quantisation, model=model.name)
     if web:
         require_gradio()
     _require_free(address)
