@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Annotated
 
 import typer
@@ -23,6 +25,9 @@ def quantise_command(
 
     base = {"model": model, "out": out}
     job = load_config(QuantiseJob, None, settings or [], base=base)
+    for name, value in (("TQDM_DISABLE", "1"), ("DS_ACCELERATOR", job.device)):
+        os.environ.setdefault(name, value)  # read when the libraries are imported, which else talk
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from medray.drivers.quantise import run_quantise
 
     run_quantise(job)

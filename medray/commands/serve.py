@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,7 @@ def serve_command(
     from medray.serve.loopback import choose_loopback
 
     choose_loopback()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read when vLLM is imported
     from medray.serve.launch import Address, run
 
     address = Address(host, port, metrics_port)

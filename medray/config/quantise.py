@@ -60,9 +60,13 @@ class QuantiseJob(Section):
     """Run Python code that ships with the model. Off unless you have read that code."""
 
     @model_validator(mode="after")
-    def _compressor_is_used(self) -> Self:
+    def _method_can_run(self) -> Self:
         if self.compressor is not None and self.method not in COMPRESSED:
             raise ValueError(
                 f"compressor is for method={', '.join(COMPRESSED)}: leave it out with method={self.method}"
+            )
+        if self.method == "awq" and self.device == "cpu":
+            raise ValueError(
+                "llm-compressor's awq runs on GPUs only: set device=cuda, or method=gptq"
             )
         return self

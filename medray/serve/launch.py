@@ -19,6 +19,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 
 from medray.config.serve import ServeApp
 from medray.errors import ConfigError, ModelError, ResourceError
+from medray.models.quantised import engine_plugins
 from medray.models.served import Model, resolve
 from medray.serve.app import build_app
 from medray.serve.web.app import require_gradio
@@ -71,6 +72,8 @@ def run(
             f"instead of {address.host}"
         )
     models = resolve(app)
+    for model in models:
+        engine_plugins(model.quantisation, model=model.name)
     if web:
         require_gradio()
     _require_free(address)
@@ -180,6 +183,8 @@ def _cluster(address: Address) -> Iterator[bool]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's workers otherwise stand back behind whatever else runs here, and people wait for a service.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
         "logging_level": logging.ERROR,

@@ -112,3 +112,5 @@ def test_llm_compressor_runs_elsewhere_and_its_absence_says_what_to_do(tmp_path:
         compress(job, "x", tmp_path / "out", [[1, 2, 3]])
     with pytest.raises(ValueError, match="leave it out"):
         QuantiseJob(model="x", out="y", method="4bit", compressor=str(python))
+    with pytest.raises(ValueError, match="awq runs on GPUs only"):
+        QuantiseJob(model="x", out="y", method="awq")

@@ -58,7 +58,7 @@ def _merged_resized(tiny_model: Path, folder: Path) -> Path:
 
 def _quantised(method: str) -> Callable[[Path, Path], Path]:
     def write(tiny_model: Path, folder: Path) -> Path:
-        compressor = COMPRESSOR if method in ("gptq", "awq", "fp8") else None
+        compressor = COMPRESSOR if method in ("gptq", "fp8") else None
         job = QuantiseJob(
             model=str(tiny_model), out=str(folder / "out"), method=method, compressor=compressor  # type: ignore[arg-type]
         )  # fmt: skip
@@ -77,7 +77,6 @@ def _quantised(method: str) -> Callable[[Path, Path], Path]:
         pytest.param(_quantised("4bit"), id="4bit", marks=needs_plugin),
         pytest.param(_quantised("8bit"), id="8bit", marks=needs_plugin),
         pytest.param(_quantised("gptq"), id="gptq", marks=needs_compressor),
-        pytest.param(_quantised("awq"), id="awq", marks=needs_compressor),
         pytest.param(_quantised("fp8"), id="fp8", marks=needs_compressor),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from medray.cli import app as cli
 from medray.config.loader import read_yaml, validated
 from medray.config.serve import AuthConfig, ServeApp
 from medray.config.serve_file import load_application
-from medray.errors import ConfigError, ResourceError
+from medray.errors import ConfigError, ModelError, ResourceError
 from medray.models.served import Adapter, Model
 from medray.serve.engine import llm_config
 from medray.serve.launch import Address, run
@@ -59,6 +60,25 @@ def test_adapters_set_the_engine_up_for_lora(tmp_path: Path) -> None:
     kwargs = llm_config(app.models[0], Model("m", "x", adapters), max_new_tokens=8).engine_kwargs
     assert (kwargs["max_lora_rank"], kwargs["max_loras"]) == (16, 2)
     assert [m["name"] for m in kwargs["lora_modules"]] == ["a", "b"]
+
+
+def test_quantised_weights_choose_dtype_and_plug_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = ServeApp.model_validate({"models": [{"path": "x"}]}).models[0]
+    config = {"quantization_config": {"quant_method": "bitsandbytes"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = Model("m", str(tmp_path), ())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    made = llm_config(served, model, max_new_tokens=8)
+    assert made.engine_kwargs["dtype"] == "bfloat16"
+    assert made.runtime_env is not None
+    assert made.runtime_env["env_vars"]["VLLM_PLUGINS"] == "bitsandbytes"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"constraints/bitsandbytes\.txt"):
+        llm_config(served, model, max_new_tokens=8)
+    whole = llm_config(served, Model("m", "org/model", ()), max_new_tokens=8)
+    assert whole.engine_kwargs["dtype"] == "float32"
 
 
 @pytest.mark.parametrize(
