@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's own name, set in the driver of a submitted job
+ANSWER_S = 10
 
 
 @contextmanager
@@ -33,6 +38,18 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def submitted_at() -> float | None:
+    """When the job that runs this process was submitted (seconds since the epoch); None where Ray does not say."""
+    try:
+        job = json.loads(os.environ[JOB_CONFIG])["metadata"]["job_submission_id"]
+        from ray.util.state import get_job
+
+        found: Any = get_job(job, timeout=ANSWER_S)
+        return found.start_time / 1000
+    except Exception:  # no job, or a dashboard that does not answer: a run must not end of it
+        return None
 
 
 @contextmanager

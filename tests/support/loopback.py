@@ -265,11 +265,11 @@ def check_exit_codes(machine: Machine, model: Path) -> None:
 
 
 class Job:
-    """A run that `medray submit` follows."""
+    """A run that was submitted and is followed."""
 
-    def __init__(self, machine: Machine, submit: list[str], out: Path, log: str) -> None:
+    def __init__(self, machine: Machine, command: list[str], out: Path, log: str) -> None:
         self.out, self.log = out, machine.work / log
-        self.process = machine.start(*MEDRAY, *submit, log=log)
+        self.process = machine.start(*command, log=log)
 
     def until(self, what: str, ready: Callable[[], Any], timeout_s: float = 400) -> None:
         """Wait for something that the run does; raises with its output when it ends before."""
@@ -331,10 +331,10 @@ def main(work: Path, model: Path) -> None:
 
     out = machine.runs / "loopback"
     config = str(work / "grpo_tiny.yaml")
-    submit = ["submit", "--include", "tests/support", "jobs/grpo.py", "--config", config]
+    submit = [*MEDRAY, "submit", "--include", "tests/support", "jobs/grpo.py", "--config", config]
     job = Job(machine, submit, out, "first.log")
     job.until("step 2", lambda: 2 in steps(out))
-    assert "works in runs/loopback already" in machine.run(*MEDRAY, *submit, check=False)
+    assert "works in runs/loopback already" in machine.run(*submit, check=False)
     machine.run(*MEDRAY, "scale", str(out), "rollouts=2", "--timeout", "300")
     job.until_further(2)
     cut_off_and_back(machine, holder, job)
@@ -344,14 +344,20 @@ def main(work: Path, model: Path) -> None:
     say(f"stopped after step {steps(out)[-1]}: {json.dumps(incidents(out), indent=1)}")
 
     num_steps = steps(out)[-1] + MORE_STEPS
-    job = Job(machine, [*submit, f"num_steps={num_steps}"], out, "second.log")
+    again = ["python", "jobs/grpo.py", "--config", config, f"num_steps={num_steps}"]
+    job = Job(
+        machine, ["ray", "job", "submit", "--working-dir", ".", "--", *again], out, "second.log"
+    )
     job.until("a worker on the machine that was away", lambda: samplers(holder) > 0)
     printed = job.end(0)
     say(printed[-3000:])
     assert "continued from step" in printed
     check_run(out, num_steps)
     say(machine.run(*MEDRAY, "job", "list"))
-    say((out / "startup.json").read_text())
+    startup = json.loads((out / "startup.json").read_text())
+    say(json.dumps(startup, indent=1))
+    assert startup["phases_s"]["submit"] > 0
+    assert startup["actors_over_slowest"] >= 1
 
     machine.run("ray", "down", "-y", str(cluster))
     wait_for("the end of every raylet", lambda: raylets() == 0, 60)
