@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +31,7 @@ def connected() -> Iterator[None]:
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
         "logging_level": logging.ERROR,
     }
-    with _stderr_kept_back():
+    with _stderr_kept_back(), _sigterm_kept():
         if os.environ.get("RAY_ADDRESS"):
             ray.init(**settings)
         else:
@@ -38,6 +40,15 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """A handler of SIGTERM outlives the block: Ray's own would end the driver with a code that says nothing."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def submitted_at() -> float | None:

@@ -47,7 +47,13 @@ def run_job(
             print(describe(job))
             return
         warnings.filterwarnings("ignore", category=FutureWarning)
-        run(job)
+        try:
+            run(job)
+        except KeyboardInterrupt:
+            print(
+                "interrupted: the same command continues from the last checkpoint", file=sys.stderr
+            )
+            raise typer.Exit(INTERRUPTED) from None
 
     signal.signal(signal.SIGTERM, _interrupt)  # what `medray job stop` and Kubernetes send
     try:
@@ -56,8 +62,7 @@ def run_job(
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
+    except KeyboardInterrupt:  # before the job has begun
         sys.exit(INTERRUPTED)
 
 

@@ -132,9 +132,11 @@ def prepare(machine: Machine) -> None:
 
 
 def lay_cable(machine: Machine) -> int:
-    """A second machine at the other end of a cable; returns the process that holds its network."""
-    holder = machine.start("unshare", "--net", "sleep", "100000", log="holder.log")
-    time.sleep(0.5)
+    """A second machine at the other end of a cable, with a /tmp/ray of its own; returns a process that runs on it."""
+    (machine.work / "farray").mkdir()
+    own = f"mount --bind {machine.work}/farray /tmp/ray && touch {machine.work}/far && exec sleep 100000"
+    holder = machine.start("unshare", "--net", "--mount", "sh", "-c", own, log="holder.log")
+    wait_for("the second machine", (machine.work / "far").exists, 20)
     machine.run(
         "ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(holder.pid)
     )
@@ -151,7 +153,7 @@ def lay_cable(machine: Machine) -> int:
 
 def on_far(machine: Machine, holder: int, *command: str, check: bool = True) -> str:
     """Run a command on the second machine."""
-    return machine.run("nsenter", "-t", str(holder), "-n", *command, check=check)
+    return machine.run("nsenter", "-t", str(holder), "-n", "-m", *command, check=check)
 
 
 def patiently(machine: Machine, *command: str) -> str:
@@ -182,7 +184,7 @@ def write_cluster(machine: Machine) -> Path:
 def join(machine: Machine, holder: int) -> None:
     """The second machine joins the cluster."""
     patiently(
-        machine, "nsenter", "-t", str(holder), "-n", str(BIN / "ray"), "start", f"--address={HEAD}:6379",
+        machine, "nsenter", "-t", str(holder), "-n", "-m", str(BIN / "ray"), "start", f"--address={HEAD}:6379",
         f"--node-ip-address={FAR}", "--num-cpus=2", '--resources={"rollout_node": 2}',
     )  # fmt: skip
 
