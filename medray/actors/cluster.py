@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's own name, set in the driver of a submitted job
+ANSWER_S = 10
 
 
 @contextmanager
@@ -24,7 +31,7 @@ def connected() -> Iterator[None]:
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
         "logging_level": logging.ERROR,
     }
-    with _stderr_kept_back():
+    with _stderr_kept_back(), _sigterm_kept():
         if os.environ.get("RAY_ADDRESS"):
             ray.init(**settings)
         else:
@@ -33,6 +40,27 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """A handler of SIGTERM outlives the block: Ray's own would end the driver with a code that says nothing."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+def submitted_at() -> float | None:
+    """When the job that runs this process was submitted (seconds since the epoch); None where Ray does not say."""
+    try:
+        job = json.loads(os.environ[JOB_CONFIG])["metadata"]["job_submission_id"]
+        from ray.util.state import get_job
+
+        found: Any = get_job(job, timeout=ANSWER_S)
+        return found.start_time / 1000
+    except Exception:  # no job, or a dashboard that does not answer: a run must not end of it
+        return None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from medray.commands.run_app import run_app
+from medray.commands.run_app import INTERRUPTED, run_app
 from medray.config.base import Section
 from medray.config.loader import dump_config, load_config
 
@@ -45,12 +46,16 @@ def run_job(
             print(describe(job))
             return
         warnings.filterwarnings("ignore", category=FutureWarning)
-        run(job)
+        try:
+            run(job)
+        except KeyboardInterrupt:
+            print(
+                "interrupted: the same command continues from the last checkpoint", file=sys.stderr
+            )
+            raise typer.Exit(INTERRUPTED) from None
 
     signal.signal(signal.SIGTERM, _interrupt)  # what `medray job stop` and Kubernetes send
-    run_app(
-        app, when_interrupted="interrupted: the same command continues from the last checkpoint"
-    )
+    run_app(app)
 
 
 def in_runs_folder(job: S) -> S:

@@ -11,7 +11,7 @@ from medray.errors import MedrayError
 INTERRUPTED = 130
 
 
-def run_app(app: typer.Typer, *, when_interrupted: str = "interrupted") -> None:
+def run_app(app: typer.Typer) -> None:
     """Parse the command line and run what it names; ends the process unless all went well."""
     try:
         app()
@@ -20,5 +20,5 @@ def run_app(app: typer.Typer, *, when_interrupted: str = "interrupted") -> None:
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print(when_interrupted, file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

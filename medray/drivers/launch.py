@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from medray.actors.cluster import connected
+from medray.actors.cluster import connected, submitted_at
 from medray.actors.incidents import Incidents
 from medray.actors.memory import peak_memory
 from medray.actors.wait import Started
@@ -117,6 +117,7 @@ def _train(
             drop_rollouts_after(job.out, resume.step)
             run.first_step, run.prompt_position = resume.step, resume.prompt_position
             run.prompts_ahead, run.scalars = resume.prompts_ahead, resume.scalars
+        run.startup.submitted(submitted_at())  # while the actors load
         started = workers.wait_ready()
         startup.mark("actors")
         startup.note_actors({name: actor.seconds for name, actor in started.items()})

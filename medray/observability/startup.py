@@ -16,7 +16,7 @@ STARTUP_FILE = "startup.json"
 
 
 class Startup:
-    """Phases that follow one another, from submission (`medray submit` tells when) or else from the process's start.
+    """Phases that follow one another, from submission, where somebody tells when, or else from the process's start.
 
     Args:
         clock: seconds since the epoch.
@@ -37,12 +37,18 @@ class Startup:
         )
         self.seconds: dict[str, float] = {}
         self.actors: dict[str, float] = {}
-        self._last = started
-        if told.replace(".", "", 1).isdigit() and float(told) < started:
-            self.seconds["submit"] = started - float(
-                told
-            )  # upload, queue, and the driver's process
+        self._started = self._last = started
         self.done = False
+        if told.replace(".", "", 1).isdigit():
+            self.submitted(float(told))
+
+    def submitted(self, at: float | None) -> None:
+        """The job was submitted then (seconds since the epoch): upload, queue and the driver's process count too.
+
+        What was told first stays; a time after the process's start, of another machine's clock, does not count.
+        """
+        if at is not None and at < self._started and "submit" not in self.seconds:
+            self.seconds = {"submit": self._started - at} | self.seconds
 
     def mark(self, phase: str) -> None:
         """`phase` ends now; after `finish` nothing is counted any more."""

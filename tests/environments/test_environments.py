@@ -46,7 +46,7 @@ def test_the_second_look_asks_in_the_records_language() -> None:
     ("kind", "options", "expected"),
     [
         ("intervew", {}, "did you mean interview"),
-        ("interview", {"unknwon": "?"}, "rollout.environment.options.unknwon"),
+        ("interview", {"not_known": "?"}, "rollout.environment.options.not_known"),
         ("medray.types:Record", {"id": "a", "messages": ()}, "has no reply"),
     ],
 )

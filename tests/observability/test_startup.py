@@ -39,3 +39,11 @@ def test_without_a_submission_it_counts_from_the_process() -> None:
     startup = Startup(lambda: 105.0, submitted_at=None, process_at=102.0)
     startup.mark("driver")
     assert startup.seconds == {"driver": 3.0}
+
+
+def test_a_submission_that_is_told_late_comes_first(tmp_path: Path) -> None:
+    startup = Startup(lambda: 105.0, process_at=102.0)
+    startup.mark("driver")
+    for at in (None, 103.0, 99.0, 95.0):
+        startup.submitted(at)
+    assert list(startup.seconds.items()) == [("submit", 3.0), ("driver", 3.0)]

@@ -132,9 +132,11 @@ def prepare(machine: Machine) -> None:
 
 
 def lay_cable(machine: Machine) -> int:
-    """A second machine at the other end of a cable; returns the process that holds its network."""
-    holder = machine.start("unshare", "--net", "sleep", "100000", log="holder.log")
-    time.sleep(0.5)
+    """A second machine at the other end of a cable, with a /tmp/ray of its own; returns a process that runs on it."""
+    (machine.work / "farray").mkdir()
+    own = f"mount --bind {machine.work}/farray /tmp/ray && touch {machine.work}/far && exec sleep 100000"
+    holder = machine.start("unshare", "--net", "--mount", "sh", "-c", own, log="holder.log")
+    wait_for("the second machine", (machine.work / "far").exists, 20)
     machine.run(
         "ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(holder.pid)
     )
@@ -151,7 +153,7 @@ def lay_cable(machine: Machine) -> int:
 
 def on_far(machine: Machine, holder: int, *command: str, check: bool = True) -> str:
     """Run a command on the second machine."""
-    return machine.run("nsenter", "-t", str(holder), "-n", *command, check=check)
+    return machine.run("nsenter", "-t", str(holder), "-n", "-m", *command, check=check)
 
 
 def patiently(machine: Machine, *command: str) -> str:
@@ -182,7 +184,7 @@ def write_cluster(machine: Machine) -> Path:
 def join(machine: Machine, holder: int) -> None:
     """The second machine joins the cluster."""
     patiently(
-        machine, "nsenter", "-t", str(holder), "-n", str(BIN / "ray"), "start", f"--address={HEAD}:6379",
+        machine, "nsenter", "-t", str(holder), "-n", "-m", str(BIN / "ray"), "start", f"--address={HEAD}:6379",
         f"--node-ip-address={FAR}", "--num-cpus=2", '--resources={"rollout_node": 2}',
     )  # fmt: skip
 
@@ -265,11 +267,11 @@ def check_exit_codes(machine: Machine, model: Path) -> None:
 
 
 class Job:
-    """A run that `medray submit` follows."""
+    """A run that was submitted and is followed."""
 
-    def __init__(self, machine: Machine, submit: list[str], out: Path, log: str) -> None:
+    def __init__(self, machine: Machine, command: list[str], out: Path, log: str) -> None:
         self.out, self.log = out, machine.work / log
-        self.process = machine.start(*MEDRAY, *submit, log=log)
+        self.process = machine.start(*command, log=log)
 
     def until(self, what: str, ready: Callable[[], Any], timeout_s: float = 400) -> None:
         """Wait for something that the run does; raises with its output when it ends before."""
@@ -331,10 +333,10 @@ def main(work: Path, model: Path) -> None:
 
     out = machine.runs / "loopback"
     config = str(work / "grpo_tiny.yaml")
-    submit = ["submit", "--include", "tests/support", "jobs/grpo.py", "--config", config]
+    submit = [*MEDRAY, "submit", "--include", "tests/support", "jobs/grpo.py", "--config", config]
     job = Job(machine, submit, out, "first.log")
     job.until("step 2", lambda: 2 in steps(out))
-    assert "works in runs/loopback already" in machine.run(*MEDRAY, *submit, check=False)
+    assert "works in runs/loopback already" in machine.run(*submit, check=False)
     machine.run(*MEDRAY, "scale", str(out), "rollouts=2", "--timeout", "300")
     job.until_further(2)
     cut_off_and_back(machine, holder, job)
@@ -344,14 +346,20 @@ def main(work: Path, model: Path) -> None:
     say(f"stopped after step {steps(out)[-1]}: {json.dumps(incidents(out), indent=1)}")
 
     num_steps = steps(out)[-1] + MORE_STEPS
-    job = Job(machine, [*submit, f"num_steps={num_steps}"], out, "second.log")
+    again = ["python", "jobs/grpo.py", "--config", config, f"num_steps={num_steps}"]
+    job = Job(
+        machine, ["ray", "job", "submit", "--working-dir", ".", "--", *again], out, "second.log"
+    )
     job.until("a worker on the machine that was away", lambda: samplers(holder) > 0)
     printed = job.end(0)
     say(printed[-3000:])
     assert "continued from step" in printed
     check_run(out, num_steps)
     say(machine.run(*MEDRAY, "job", "list"))
-    say((out / "startup.json").read_text())
+    startup = json.loads((out / "startup.json").read_text())
+    say(json.dumps(startup, indent=1))
+    assert startup["phases_s"]["submit"] > 0
+    assert startup["actors_over_slowest"] >= 1
 
     machine.run("ray", "down", "-y", str(cluster))
     wait_for("the end of every raylet", lambda: raylets() == 0, 60)
