@@ -115,7 +115,8 @@ def test_answers_are_greedy_and_graded(
                 list(record.messages), add_generation_prompt=True, return_tensors="pt", return_dict=False
             )  # fmt: skip
             new = module.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
-            assert answer["answer"] == tokenizer.decode(new, skip_special_tokens=True)
+            text = tokenizer.decode(new, skip_special_tokens=True)
+            assert answer["answer"].rstrip("�") == text.rstrip("�"), "but for half a character"
 
 
 def test_the_table_and_its_provenance_are_written(evaluated: tuple[EvaluateJob, Table]) -> None:
