@@ -69,7 +69,10 @@ def test_the_file_trains_the_stage(
     if method != "pt":  # long documents become several blocks
         assert len(whole.train) == num_rows - dropped
     lengths = {"block_tokens": 96} if method == "pt" else {"max_tokens": 512}
-    job = job_of(method, smollm2, medray_data / name, tmp_path, data={"num_train": 4}, **lengths)
+    num_train = 1 if method == "pt" else 4  # so few that every step has the same ones
+    job = job_of(
+        method, smollm2, medray_data / name, tmp_path, data={"num_train": num_train}, **lengths
+    )
     train_here(method, job)
     losses = [r.metrics["loss/total"] for r in read_metrics(job.out) if r.kind == "train"]
     print(f"\n| {name} | {method} | {losses[0]:.3f} | {losses[-1]:.3f} | {whole.summary} |")
