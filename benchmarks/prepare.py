@@ -27,8 +27,9 @@ from medray.observability.metrics_file import MetricRow, read_metrics
 
 REPEAT_EVERY = 50
 """One row in so many says again what an earlier one said, one word changed."""
-STEPS = 3
+STEPS = 2
 STEP_ROWS = 2
+ROW_TOKENS = 1024
 _SAMPLE_S = 0.5
 
 
@@ -54,7 +55,7 @@ def main(
         chats = write_chats(base / "chats.jsonl", rows)
         spent = Spent(base / "spent.json")
         given = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
-                 "duplicates={threshold: 0.8}", "layout.kind=pack"]  # fmt: skip
+                 "duplicates={threshold: 0.8}", "layout.kind=pack", f"layout.row_tokens={ROW_TOKENS}"]  # fmt: skip
         if workers is not None:
             given.append(f"num_workers={workers}")
         log = base / "prepare.log"
@@ -70,7 +71,8 @@ def main(
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
-        spent.add(time.monotonic() - began, memory.stop())
+        peaks = memory.stop()
+        spent.add((memory.ended or time.monotonic()) - began, peaks)
         manifest = read_manifest(base / "prepared")
         print(f"{manifest.counts.read:,} of {rows:,} rows in {spent.seconds:.0f} s")
         if not manifest.complete:
@@ -188,7 +190,7 @@ def summarise(manifest: Manifest, seconds: float, peaks: dict[str, float]) -> di
         "tokens_per_s": round(tokens / seconds),
         "tokens": tokens,
         "shards": len(manifest.shards),
-        "packed_rows_filled": round(tokens / (bundles * 4096), 4),
+        "packed_rows_filled": round(tokens / (bundles * ROW_TOKENS), 4),
         "dropped": {reason: drop.count for reason, drop in manifest.dropped.items()},
         "peak_rss_gib": {name: round(peak, 3) for name, peak in sorted(peaks.items())},
     }
@@ -200,6 +202,7 @@ class PeakMemory:
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
         self._peaks = Counter[str]()
+        self.ended: float | None = None  # time.monotonic() of the process's end
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -213,6 +216,9 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_S):
             try:
+                if self._root.status() == psutil.STATUS_ZOMBIE:
+                    self.ended = time.monotonic()
+                    return
                 processes = [self._root, *self._root.children(recursive=True)]
             except psutil.NoSuchProcess:
                 return

@@ -58,8 +58,13 @@ class HeldOutRows:
         """The questions as the model's own template puts them."""
         from medray.data.chat import render_prompts
 
-        limit = job.questions.max_prompt_tokens
-        return render_prompts(self.questions, policy.tokenizer, max_prompt_tokens=limit)[0]
+        data = job.questions
+        return render_prompts(
+            self.questions,
+            policy.tokenizer,
+            max_prompt_tokens=data.max_prompt_tokens,
+            system=data.system,
+        )[0]
 
     def text_trees(self, policy: Any) -> list[PromptTree]:
         """The texts in the model's tokens."""
@@ -73,7 +78,7 @@ class HeldOutRows:
         from medray.data.rendering.chat import renderer_of
         from medray.learners.examples import PairExamples
 
-        examples = PairExamples(renderer_of(policy.tokenizer), job.chat)
+        examples = PairExamples(renderer_of(policy.tokenizer), job.chat, job.pairs.system)
         return [example.tree for record in self.pairs for example in examples(record)]
 
 

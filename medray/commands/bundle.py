@@ -11,7 +11,16 @@ from pathlib import Path
 from medray.errors import ConfigError
 
 PARTS = ("medray", "jobs", "serve_configs", "pyproject.toml")
-LEFT_OUT = ("__pycache__", "*.pyc", ".*", "*.safetensors", "*.gguf", "*.bin", "*.parquet")
+LEFT_OUT = (
+    "__pycache__",
+    "*.pyc",
+    ".*",
+    "*.safetensors",
+    "*.tensors",
+    "*.gguf",
+    "*.bin",
+    "*.parquet",
+)
 MAX_BYTES = 64 * 2**20
 SUBMITTED = "submitted"  # where files from outside the project go
 

@@ -49,11 +49,15 @@ def plan_command(
             "name a job's YAML: medray plan jobs/configs/grpo_smollm2_cpu.yaml, or give --table"
         )
     from medray.commands.job_file import load_job
+    from medray.config.grpo import GrpoJob
+    from medray.config.supervised import SupervisedJob
     from medray.planning.machine import given_machine, this_machine
     from medray.planning.plan import plan_job
     from medray.planning.propose import judge
 
     wanted = load_job(config, overrides or (), job)
+    if not isinstance(wanted, GrpoJob | SupervisedJob):
+        raise ConfigError(f"{config} trains nothing: medray plan is for jobs that train")
     where = given_machine(machine) if machine else this_machine()
     plan = plan_job(wanted, where.gpu_bytes)
     verdict = judge(wanted, plan, where)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from medray.errors import CheckpointError
 
-STATE = "trainer_state.safetensors"
+STATE = "trainer_state.tensors"
+"""In the format of safetensors; vLLM takes every file of a folder that is called so for weights."""
 FILE_BYTES = 4 * 2**30
 
 
@@ -62,4 +63,4 @@ def write_state(
 
 
 def _numbered(number: str) -> str:
-    return f"trainer_state-{number}.safetensors"
+    return f"trainer_state-{number}.tensors"

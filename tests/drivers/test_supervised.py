@@ -16,6 +16,7 @@ from medray.errors import CheckpointError, ConfigError, DataError, ModelError
 from medray.models.fetch import resolve_model
 from medray.models.run_folder import checkpoints, step_of
 from medray.observability.metrics_file import MetricRow, read_metrics
+from tests.data.helpers import write_jsonl
 from tests.support.supervised import STAGES, supervised_job, train_here
 
 
@@ -103,6 +104,20 @@ def test_every_reference_gives_the_same_steps(tiny_model: Path, tmp_path: Path) 
     assert losses["precomputed"] == pytest.approx(losses["adapter_off"], rel=1e-5)
     assert losses["separate"] == pytest.approx(losses["adapter_off"], rel=1e-5)
     assert list((tmp_path / "precomputed" / "run" / "reference").glob("*.safetensors"))
+
+
+def test_one_prompt_for_all_rows_has_no_reference_point(tiny_model: Path, tmp_path: Path) -> None:
+    """The error says to set loss.reference_point=zero, and that is enough."""
+    rows = [{"prompt": "Q?", "completion": f"A {i}", "label": i % 2 == 0} for i in range(6)]
+    path = write_jsonl(tmp_path / "a.jsonl", *rows)
+    data = {"path": str(path), "num_eval": 0}
+    settings: dict[str, Any] = {"data": data, "evaluation": {"num_rows": 0}}
+    job = supervised_job("kto", tiny_model, tmp_path, **settings)
+    with pytest.raises(DataError, match=r"set loss\.reference_point=zero"):
+        train_here("kto", job)
+    job = supervised_job("kto", tiny_model, tmp_path, loss={"reference_point": "zero"}, **settings)
+    train_here("kto", job)
+    assert [row.metrics["kto/reference_point_nats"] for row in _train(job.out)] == [0.0] * 4
 
 
 def test_stages_build_on_run_folders_and_merge_at_the_end(tiny_model: Path, tmp_path: Path) -> None:

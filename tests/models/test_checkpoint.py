@@ -48,8 +48,8 @@ def test_damaged_state_is_named(policy: PolicyModel, tmp_path: Path) -> None:
     (folder / "trainer_state.json").write_text("{half")
     with pytest.raises(CheckpointError, match=r"step_000001: trainer_state\.json cannot be read"):
         load_scalars(folder)
-    (folder / "trainer_state.safetensors").write_bytes(b"\x00" * 10)
-    with pytest.raises(CheckpointError, match=r"trainer_state\.safetensors cannot be read"):
+    (folder / "trainer_state.tensors").write_bytes(b"\x00" * 10)
+    with pytest.raises(CheckpointError, match=r"trainer_state\.tensors cannot be read"):
         load_state(folder)
 
 

@@ -13,6 +13,7 @@ from medray.observability.intervals import (
     bootstrap,
     mean_interval,
     paired_difference,
+    ratio_interval,
     t_quantile,
     wilson,
 )
@@ -115,3 +116,20 @@ def test_bootstrap_takes_any_statistic():
 def test_overlap_includes_touching_ends():
     assert Interval(1, 0, 2, 9).overlaps(Interval(3, 2, 4, 9))
     assert not Interval(1, 0, 1.9, 9).overlaps(Interval(3, 2, 4, 9))
+
+
+def test_a_ratio_is_that_of_the_sums_and_covers_the_truth() -> None:
+    """Worked: 3/1 and 3/3 make 6/4; residuals 1.5 and -1.5, variance 4.5 * 2 / 16, t(1) = 12.706."""
+    found = ratio_interval([3.0, 3.0], [1.0, 3.0])
+    assert found.value == 1.5
+    assert found.high - 1.5 == pytest.approx(12.706 * 0.75, rel=1e-4)
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(400):
+        counts = rng.integers(5, 200, size=60).astype(float)
+        losses = 2.0 * counts + rng.normal(size=60) * np.sqrt(counts)
+        interval = ratio_interval(losses.tolist(), counts.tolist())
+        covered += interval.low <= 2.0 <= interval.high
+    assert 0.92 <= covered / 400 <= 0.98
+    with pytest.raises(ValueError, match="2 numerators over 1"):
+        ratio_interval([1.0, 2.0], [1.0])

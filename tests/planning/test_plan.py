@@ -209,6 +209,8 @@ def test_the_command_refuses_with_exit_code_3(tiny_model: Path, tmp_path: Path) 
     [
         ([], "name a job's YAML"),
         (["nothing.yaml"], "does not begin with the name of a job"),
+        (["jobs/configs/evaluate_pipeline_cpu.yaml"], "trains nothing"),
+        (["jobs/configs/generate_smollm2_cpu.yaml"], "trains nothing"),
         (["jobs/configs/grpo_smollm2_cpu.yaml", "--machine", "memory=lots"], "is not a number"),
     ],
 )
