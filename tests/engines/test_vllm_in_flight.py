@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config.grpo import LearnerConfig
+from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.base import Generated
