@@ -46,8 +46,8 @@ format:  ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup  ## measure training steps on this machine
-	@$(BIN)/python benchmarks/grpo_step.py $(ARGS)
+bench: setup  ## how close the update is to what this machine can do (others: ls benchmarks)
+	@$(BIN)/python -m benchmarks.roofline $(ARGS)
 
 clean:  ## remove caches and build leftovers (keeps .venv, models and runs)
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
