@@ -1,23 +1,19 @@
 """How long is a GRPO step, everything in it, against TRL's GRPOTrainer: same model, data, sizes and dtype, in turn.
 
-python -m benchmarks.grpo_vs_trl --workload icd10 --rounds 2 --steps 3     (pip install -e '.[bench]' first)
+python -m benchmarks.grpo_vs_trl --workload icd10 --rounds 2 --steps 3     (pip install trl first)
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.record import ROOT, spread, write_record
+from benchmarks.record import spread, write_record
+from benchmarks.sides import run_medray, run_trl
 from benchmarks.workloads import WORKLOADS, grpo_settings
-from medray.observability.metrics_file import read_metrics
 
 WARM_UP = 1
 
@@ -40,7 +36,7 @@ def main(
             for key, value in row.items():
                 if key.startswith("time/"):
                     phases.setdefault(key, []).append(value)
-        found = _trl_steps(workload, steps, micro_batch)
+        found = run_trl("trl_grpo", workload, WARM_UP + steps, micro_batch)
         theirs += found["step_s"][WARM_UP:]
         peak = max(peak, found["peak_gib"])
         print(
@@ -70,31 +66,7 @@ def main(
 def _medray_steps(name: str, steps: int) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         settings = grpo_settings(WORKLOADS[name](), f"{folder}/run", WARM_UP + steps)
-        path = Path(folder, "job.yaml")
-        path.write_text(json.dumps(settings), encoding="utf-8")
-        _run([sys.executable, "jobs/grpo.py", "--config", str(path)])
-        rows = [row for row in read_metrics(f"{folder}/run") if row.kind == "train"]
-        return [dict(row.metrics) for row in rows[WARM_UP:]]
-
-
-def _trl_steps(name: str, steps: int, micro_batch: int) -> dict[str, Any]:
-    arguments = [name, str(WARM_UP + steps), str(micro_batch)]
-    output = _run([sys.executable, "-m", "benchmarks.trl_grpo", *arguments])
-    return json.loads(output.strip().splitlines()[-1])
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
-        raise SystemExit(done.returncode)
-    return done.stdout
+        return run_medray("grpo", settings)[WARM_UP:]
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import json
 import resource
 import sys
 import tempfile
-import time
+from importlib import import_module
 from typing import Any
 
+from benchmarks.clock import step_clock
 from benchmarks.workloads import WORKLOADS
 from medray.config.data import DataConfig
 from medray.config.reward import RewardConfig
@@ -25,8 +26,8 @@ def main(name: str, num_steps: int, micro_batch: int) -> None:
     """Train `num_steps` steps and print their times."""
     import numpy as np
     from datasets import Dataset
-    from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+
+    trl: Any = import_module("trl")
 
     workload = WORKLOADS[name]()
     records = load_dataset(DataConfig(**workload.data)).train
@@ -40,21 +41,9 @@ def main(name: str, num_steps: int, micro_batch: int) -> None:
             for p, c in zip(prompts, completions, strict=True)
         ]
 
-    class Clock(TrainerCallback):
-        marks: list[float]
-
-        def __init__(self) -> None:
-            self.marks = [time.perf_counter()]
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.marks = [time.perf_counter()]
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.marks.append(time.perf_counter())
-
-    clock = Clock()
+    clock = step_clock()
     with tempfile.TemporaryDirectory() as out:
-        settings = GRPOConfig(
+        settings = trl.GRPOConfig(
             output_dir=out, max_steps=num_steps, per_device_train_batch_size=micro_batch,
             gradient_accumulation_steps=per_step // micro_batch, num_generations=workload.num_samples,
             max_completion_length=workload.max_new_tokens, temperature=1.0, learning_rate=1e-6, beta=0.0,
@@ -62,14 +51,13 @@ def main(name: str, num_steps: int, micro_batch: int) -> None:
             use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True,
             model_init_kwargs={"dtype": "float32"},
         )  # fmt: skip
-        trainer = GRPOTrainer(
+        trainer = trl.GRPOTrainer(
             model=str(resolve_model("smollm2-135m")), reward_funcs=grade, args=settings, callbacks=[clock],
             train_dataset=Dataset.from_list([{"prompt": list(r.messages)} for r in records]),
         )  # fmt: skip
         trainer.train()
-    seconds = [b - a for a, b in zip(clock.marks, clock.marks[1:], strict=False)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"step_s": seconds, "peak_gib": peak}))
+    print(json.dumps({"step_s": clock.seconds(), "peak_gib": peak}))
 
 
 def _score(rewards: Any, record: Record, text: str, np: Any) -> float:

@@ -64,6 +64,7 @@ def test_a_row_a_response(tmp_path):
         "advantage": -0.375,
         "answer": "B",
         "policy_version": 2,
+        "token_versions": None,
         "worker": "rollout_0",
     }
     assert rows[2]["token_ids"] == []

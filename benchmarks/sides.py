@@ -1,0 +1,44 @@
+"""The two sides of a comparison, each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import ROOT
+from medray.observability.metrics_file import read_metrics
+
+
+def run_medray(job: str, settings: dict[str, Any]) -> list[dict[str, float]]:
+    """Run `jobs/JOB.py`; the metrics of its training steps."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(json.dumps(settings))
+        file.flush()
+        _run([sys.executable, f"jobs/{job}.py", "--config", file.name])
+    rows = [row for row in read_metrics(Path(settings["out"])) if row.kind == "train"]
+    return [dict(row.metrics) for row in rows]
+
+
+def run_trl(script: str, *arguments: str | int) -> dict[str, Any]:
+    """Run one of the scripts on TRL; what its last line says."""
+    command = [sys.executable, "-m", f"benchmarks.{script}", *(str(a) for a in arguments)]
+    return json.loads(_run(command).strip().splitlines()[-1])
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
+        raise SystemExit(done.returncode)
+    return done.stdout
