@@ -210,8 +210,11 @@ class RolloutPool:
         member.wait_for(member.handle.load.remote(self.newest))
 
     def _await_loads(self) -> None:
-        """Wait until every worker that is up has the newest weights, and one serves."""
-        began = time.monotonic()
+        """Wait until every worker that is up has the newest weights, and one serves.
+
+        Where a death shows only while its load is awaited, the replacement has all the time that a start may take.
+        """
+        began, asked = time.monotonic(), set[Ref]()
         while True:
             with self._lock:
                 self._settle()
@@ -222,7 +225,10 @@ class RolloutPool:
                 served = self.newest is None or any(m.state is State.SERVING for m in self.members)
             if not loading and served:
                 return
-            waiting, limit = loading or starting, self.deadlines.sync_s
+            waiting = loading or starting
+            coming = {m.coming for m in waiting if m.coming is not None}
+            if not coming <= asked:
+                began, asked = time.monotonic(), asked | coming
             limit = self.deadlines.sync_s if loading else self.deadlines.start_s
             if time.monotonic() - began > limit:
                 names = [m.name for m in waiting]
@@ -230,7 +236,7 @@ class RolloutPool:
                     f"weight sync {self.version}: no answer from {', '.join(names)} within {limit:g} s",
                     tuple(names),
                 )
-            ready_of([m.coming for m in waiting if m.coming is not None], 0.2)
+            ready_of(list(coming), 0.2)
 
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction on every worker, for tensors that the learner will send."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -114,3 +116,20 @@ def test_a_late_worker_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeadlineExceeded, match=r"no answer from rollout-0 \(1 prompts\)") as late:
         _sample(pool, ["slow"])
     assert late.value.late == ("rollout-0",)
+
+
+@pytest.mark.slow
+def test_a_replacement_has_its_own_time_to_start(tmp_path: Path) -> None:
+    """A death that shows only after most of a start's time has been waited for a load."""
+    job = GrpoJob.model_validate({"out": str(tmp_path), "deadlines": {"start_s": 12}})
+    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 10, 5), 1, job, Incidents(tmp_path))
+    gather(pool.start(), deadline_s=60, doing="start")
+    pool.load(weights(1))
+    [handle] = pool.workers.values()
+    death = threading.Timer(9, ray.kill, [handle])
+    death.start()
+
+    assert pool.load(weights(2)) == pytest.approx(2e-6)
+
+    kinds = [json.loads(line)["kind"] for line in pool.incidents.path.read_text().splitlines()]
+    assert kinds == ["death", "restart"]

@@ -196,7 +196,8 @@ def settings_of(machine: Machine, model: Path) -> dict[str, Any]:
         "grader": {"cpus": 0}, "placement": "spread",
     }  # fmt: skip
     return tiny_settings(
-        model, machine.work, out="runs/loopback", num_steps=ENDLESS, scale=scale, checkpoint={"every": 5}
+        model, machine.work, out="runs/loopback", num_steps=ENDLESS, scale=scale, checkpoint={"every": 5},
+        deadlines={"start_s": 600},
     )  # fmt: skip
 
 

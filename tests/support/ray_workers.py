@@ -31,14 +31,15 @@ def weights(version: int) -> PublishedWeights:
 class ScriptedRollout:
     """Gives one group after another."""
 
-    def __init__(self, index: int, load_s: float) -> None:
+    def __init__(self, index: int, load_s: float, start_s: float = 0.0) -> None:
         self.name = f"rollout-{index}"
-        self.load_s = load_s
+        self.load_s, self.start_s = load_s, start_s
         self.version = -1
         self.asked: asyncio.Queue[tuple[Ask, int]] = asyncio.Queue()
 
     async def start(self) -> Started:
-        return Started(self.name, 0.0)
+        await asyncio.sleep(self.start_s)
+        return Started(self.name, self.start_s)
 
     async def load(self, published: PublishedWeights) -> float:
         await asyncio.sleep(self.load_s)
