@@ -14,6 +14,8 @@ from medray.actors.published import host_array
 from medray.config.evaluate import EvaluatedModel, EvaluateJob
 from medray.config.model import ModelConfig
 from medray.data.load import load_dataset
+from medray.data.source import RowError
+from medray.errors import DataError
 from medray.observability.intervals import Interval, wilson
 from medray.types import Prompt, PromptTree, Record, Response, TensorInfo, WeightManifest
 
@@ -71,7 +73,7 @@ class HeldOutRows:
         from medray.learners.examples import TextExamples
 
         examples = TextExamples(policy.tokenizer, block_tokens=BLOCK_TOKENS, append_eos=False)
-        return [example.tree for record in self.texts for example in examples(record)]
+        return _trees("texts", self.texts, examples)
 
     def pair_trees(self, policy: Any, job: EvaluateJob) -> list[PromptTree]:
         """The pairs in the model's tokens."""
@@ -79,7 +81,7 @@ class HeldOutRows:
         from medray.learners.examples import PairExamples
 
         examples = PairExamples(renderer_of(policy.tokenizer), job.chat, job.pairs.system)
-        return [example.tree for record in self.pairs for example in examples(record)]
+        return _trees("pairs", self.pairs, examples)
 
 
 @ray.remote
@@ -191,3 +193,10 @@ def graded(
             "form": bool(parts["parsed"] and parts["stopped"]),
             "right": bool(parts["right"]),
         }
+
+
+def _trees(key: str, records: Sequence[Record], examples: Any) -> list[PromptTree]:
+    try:
+        return [example.tree for record in records for example in examples(record)]
+    except RowError as error:  # every model must be judged by the same rows
+        raise DataError(f"{key}: a held-out row is {error.reason}: {error.detail}") from None
