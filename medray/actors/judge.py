@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,19 @@ class HeldOutRows:
 
         examples = PairExamples(renderer_of(policy.tokenizer), job.chat, job.pairs.system)
         return _trees("pairs", self.pairs, examples)
+
+
+@contextmanager
+def judging(job: EvaluateJob) -> Iterator[Any]:
+    """A `JudgeActor` for the block."""
+    resources = job.resources
+    judge: Any = JudgeActor.options(
+        num_cpus=resources.cpus, num_gpus=resources.gpus, resources=resources.custom
+    ).remote(job)
+    try:
+        yield judge
+    finally:
+        ray.kill(judge)
 
 
 @ray.remote

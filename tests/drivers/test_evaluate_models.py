@@ -139,7 +139,9 @@ def test_what_cannot_be_evaluated_is_one_line(runs: dict[str, str], tmp_path: Pa
         load_config(EvaluateJob, None, ["models=[{name: x, path: a}, {name: x, path: b}]"])
     long = evaluation(tmp_path, ("rm", runs["rm"], "reward"))
     chat = long.chat.model_copy(update={"max_tokens": 20})
-    with pytest.raises(DataError, match=r"pairs: a held-out row is too long: .* chat\.max_tokens=20"):
+    with pytest.raises(
+        DataError, match=r"pairs: a held-out row is too long: .* chat\.max_tokens=20"
+    ):
         run_evaluate(long.model_copy(update={"chat": chat}))
     other = save_tiny_model(tmp_path / "other", tied=False)
     with pytest.raises(WeightSyncError) as caught:
