@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ from medray.actors.published import host_array
 from medray.config.evaluate import EvaluatedModel, EvaluateJob
 from medray.config.model import ModelConfig
 from medray.data.load import load_dataset
+from medray.data.source import RowError
+from medray.errors import DataError
 from medray.observability.intervals import Interval, wilson
 from medray.types import Prompt, PromptTree, Record, Response, TensorInfo, WeightManifest
 
@@ -71,7 +74,7 @@ class HeldOutRows:
         from medray.learners.examples import TextExamples
 
         examples = TextExamples(policy.tokenizer, block_tokens=BLOCK_TOKENS, append_eos=False)
-        return [example.tree for record in self.texts for example in examples(record)]
+        return _trees("texts", self.texts, examples)
 
     def pair_trees(self, policy: Any, job: EvaluateJob) -> list[PromptTree]:
         """The pairs in the model's tokens."""
@@ -79,7 +82,20 @@ class HeldOutRows:
         from medray.learners.examples import PairExamples
 
         examples = PairExamples(renderer_of(policy.tokenizer), job.chat, job.pairs.system)
-        return [example.tree for record in self.pairs for example in examples(record)]
+        return _trees("pairs", self.pairs, examples)
+
+
+@contextmanager
+def judging(job: EvaluateJob) -> Iterator[Any]:
+    """A `JudgeActor` for the block."""
+    resources = job.resources
+    judge: Any = JudgeActor.options(
+        num_cpus=resources.cpus, num_gpus=resources.gpus, resources=resources.custom
+    ).remote(job)
+    try:
+        yield judge
+    finally:
+        ray.kill(judge)
 
 
 @ray.remote
@@ -191,3 +207,10 @@ def graded(
             "form": bool(parts["parsed"] and parts["stopped"]),
             "right": bool(parts["right"]),
         }
+
+
+def _trees(key: str, records: Sequence[Record], examples: Any) -> list[PromptTree]:
+    try:
+        return [example.tree for record in records for example in examples(record)]
+    except RowError as error:  # every model must be judged by the same rows
+        raise DataError(f"{key}: a held-out row is {error.reason}: {error.detail}") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.actors.cluster import connected
-from medray.actors.judge import Cells, JudgeActor
+from medray.actors.judge import Cells, judging
 from medray.actors.wait import gather
 from medray.config.evaluate import EvaluateJob
 from medray.drivers.evaluate_table import COLUMNS, markdown
@@ -32,12 +32,9 @@ def run_evaluate(job: EvaluateJob) -> Table:
     """
     for model in job.models:
         resolve_model(model.path)
-    resources, table = job.resources, Table()
+    table = Table()
     answers: list[dict[str, Any]] = []
-    with connected():
-        judge: Any = JudgeActor.options(
-            num_cpus=resources.cpus, num_gpus=resources.gpus, resources=resources.custom
-        ).remote(job)
+    with connected(), judging(job) as judge:
         sources = _wait(job, "the held-out rows", judge.start.remote())
         for model in job.models:
             began = time.monotonic()

@@ -17,7 +17,7 @@ from medray.config.loader import load_config
 from medray.config.model import ModelConfig
 from medray.data.load import load_dataset
 from medray.drivers.evaluate_models import Table, run_evaluate
-from medray.errors import ConfigError, ModelError, WeightSyncError
+from medray.errors import ConfigError, DataError, ModelError, WeightSyncError
 from medray.models.load import load_policy
 from medray.models.tokenizer import load_tokenizer
 from tests.support.supervised import supervised_job, train_here
@@ -137,6 +137,12 @@ def test_what_cannot_be_evaluated_is_one_line(runs: dict[str, str], tmp_path: Pa
         run_evaluate(evaluation(tmp_path, ("x", str(tmp_path / "nowhere"), "policy")))
     with pytest.raises(ConfigError, match="two of models are called x"):
         load_config(EvaluateJob, None, ["models=[{name: x, path: a}, {name: x, path: b}]"])
+    long = evaluation(tmp_path, ("rm", runs["rm"], "reward"))
+    chat = long.chat.model_copy(update={"max_tokens": 20})
+    with pytest.raises(
+        DataError, match=r"pairs: a held-out row is too long: .* chat\.max_tokens=20"
+    ):
+        run_evaluate(long.model_copy(update={"chat": chat}))
     other = save_tiny_model(tmp_path / "other", tied=False)
     with pytest.raises(WeightSyncError) as caught:
         run_evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -114,6 +115,30 @@ def test_training_begins_before_preparation_ends(tiny_model: Path, tmp_path: Pat
     assert figures(early) == figures(late)
     weights = [checkpoints(Path(j.out))[-1] / "model.safetensors" for j in (early, late)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(tiny_model: Path, tmp_path: Path) -> None:
+    """Over several shards, in the second epoch, from the middle."""
+    layout = {"kind": "bucket", "row_tokens": 600}
+    prepare_for(preparation("dpo", tiny_model, tmp_path, layout=layout, shards={"num_rows": 8}))
+    changes: dict[str, Any] = {
+        "batch": {"rows_per_step": 4, "num_epochs": 2},
+        "checkpoint": {"every": 1, "keep_last": 99},
+    }
+    whole = job_on(tmp_path / "prepared", "dpo", tiny_model, tmp_path / "a", **changes)
+    train_here("dpo", whole)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    rest = job_on(tmp_path / "prepared", "dpo", tiny_model, tmp_path / "b", **changes)
+    done = checkpoints(Path(rest.out))
+    assert len(done) > 3
+    for checkpoint in done[len(done) // 2 + 1 :]:
+        shutil.rmtree(checkpoint)
+    train_here("dpo", rest)
+    assert figures(rest) == figures(whole)
+    last = [checkpoints(Path(job.out))[-1] for job in (whole, rest)]
+    assert last[0].name == last[1].name
+    for name in ("adapter_model.safetensors", "trainer_state.tensors"):
+        assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes()
 
 
 def _steps(job: SupervisedJob) -> list[MetricRow]:
