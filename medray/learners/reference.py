@@ -28,13 +28,15 @@ def score_reference(
     """Score a group under the reference.
 
     Returns:
-        Per response, the estimate of KL(behaviour || reference) summed over its tokens (nats), and the
-        reference's log-probabilities [T].
+        Per response, the estimate of KL(behaviour || reference) summed over the tokens that the policy sampled (nats),
+        and the reference's log-probabilities [N] of them.
     """
     [scored] = scorer.logprobs([rollout_tree(group)], adapter=adapter)
     sums = tuple(
         float(
-            kl_penalty(torch.from_numpy(np.array(r.logp)), torch.from_numpy(ref), estimator).sum()
+            kl_penalty(
+                torch.from_numpy(np.array(r.sampled_logp)), torch.from_numpy(ref), estimator
+            ).sum()
         )
         for r, ref in zip(group.responses, scored, strict=True)
     )

@@ -163,5 +163,5 @@ def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
 def test_a_prepared_folder_is_no_dataset_of_rows(folder: Path) -> None:
     from medray.config.data import DataConfig
 
-    with pytest.raises(DataError, match="is a prepared folder"):
+    with pytest.raises(DataError, match="holds prepared tokens"):
         load_dataset(DataConfig(path=str(folder)))
