@@ -67,6 +67,7 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
     from ray.train.torch import TorchConfig, TorchTrainer
 
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths mean the same as in every other job
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     workers = job.workers
     _forget_snapshots(Path(job.out) / CHECKPOINTS)
