@@ -39,7 +39,7 @@ class Host:
 
     def report(self, step: int, checkpoint: Path | None) -> None:
         """Tell Ray Train of a checkpoint that rank 0 has written; a barrier, so every rank calls it."""
-        reported = Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
+        reported = Checkpoint.from_directory(str(checkpoint.absolute())) if checkpoint else None
         ray_train.report(
             {"step": step},
             checkpoint=reported,

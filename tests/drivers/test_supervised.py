@@ -19,6 +19,7 @@ from medray.drivers.launch_supervised import merge_result, run_supervised
 from medray.errors import CheckpointError, ConfigError, DataError, ModelError
 from medray.models.fetch import resolve_model
 from medray.models.run_folder import checkpoints, step_of
+from medray.observability.manifest import read_provenance
 from medray.observability.metrics_file import MetricRow, read_metrics
 from tests.conftest import ROOT
 from tests.data.helpers import write_jsonl
@@ -168,6 +169,7 @@ def test_relative_paths_are_from_where_the_job_is_started(tiny_model: Path, tmp_
         assert done.returncode == 0, done.stderr
         assert len(_train(tmp_path / out)) == 4
         assert (tmp_path / out / "report.html").is_file()
+        assert len(read_provenance(tmp_path / out)) == 1, "no worker had to start again"
         assert step_of(checkpoints(tmp_path / out)[-1]) == 4
 
 
