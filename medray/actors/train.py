@@ -39,7 +39,7 @@ class Host:
 
     def report(self, step: int, checkpoint: Path | None) -> None:
         """Tell Ray Train of a checkpoint that rank 0 has written; a barrier, so every rank calls it."""
-        reported = Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
+        reported = Checkpoint.from_directory(str(checkpoint.absolute())) if checkpoint else None
         ray_train.report(
             {"step": step},
             checkpoint=reported,
@@ -67,6 +67,7 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
     from ray.train.torch import TorchConfig, TorchTrainer
 
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths mean the same as in every other job
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     workers = job.workers
     _forget_snapshots(Path(job.out) / CHECKPOINTS)
