@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import ray
 
 from medray.actors.incidents import Incidents
+from medray.actors.memory import own_peak
 from medray.observability.processes import STATES, STOPPED, ProcessId, kill, stack_of, state_of
 
 
@@ -38,6 +39,10 @@ class Placed:
     def whereabouts(self) -> Whereabouts:
         """Where this actor runs."""
         return here()
+
+    def peak_memory(self) -> dict[str, int]:
+        """Bytes at their peak: `host`, and `gpu` where there is one."""
+        return own_peak()
 
 
 @ray.remote(num_cpus=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 from medray.actors.wait import gather
 from medray.errors import MedrayError
 
-DEADLINE_S = 30.0
+DEADLINE_S = 10.0  # for all of them together
 
 
 def peak_memory(actors: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Bytes at their peak, by actor: `host`, and `gpu` where there is one. Actors that do not answer are left out."""
+    calls = {name: actor.peak_memory.remote() for name, actor in actors.items()}
+    end = time.monotonic() + DEADLINE_S
     found: dict[str, dict[str, int]] = {}
-    for name, actor in actors.items():
+    for name, call in calls.items():
         try:
-            call = actor.__ray_call__.remote(lambda _: own_peak())
-            found |= gather({name: call}, deadline_s=DEADLINE_S, doing="ask for memory")
+            left = max(0.1, end - time.monotonic())
+            found |= gather({name: call}, deadline_s=left, doing="ask for memory")
         except MedrayError:
             continue
     return found

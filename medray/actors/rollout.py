@@ -16,6 +16,7 @@ import ray
 
 from medray.actors.lookout import Placed
 from medray.actors.mailbox import Mailbox
+from medray.actors.memory import own_peak
 from medray.actors.published import PublishedWeights, arrays
 from medray.actors.wait import Started
 from medray.config.rl import RlJob
@@ -109,6 +110,11 @@ class RolloutActor(Placed):
             if self.engine.busy:
                 for done in self.engine.step():
                     yield from self._hand_out(done)
+
+    @ray.method(concurrency_group="mail")
+    def peak_memory(self) -> dict[str, int]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Bytes at their peak, asked while the other thread serves."""
+        return own_peak()
 
     @ray.method(concurrency_group="mail")
     def submit(self, asks: Sequence[Ask], version: int) -> None:

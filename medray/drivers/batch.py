@@ -101,7 +101,7 @@ def rollout_metrics(sampled: Sequence[ScoredGroup]) -> dict[str, float]:
         "reward/max": float(rewards.max()),
         "rollout/stop_share": sum(s.meta.num_stopped for s in sampled) / len(lengths),
         "rollout/length_mean": float(lengths.mean()),
-        "rollout/tokens": float(lengths.sum()),
+        "rollout/tokens": float(sum(s.meta.num_sampled_tokens for s in sampled)),
         "rollout/prompt_tokens": float(prompt_tokens),
         "rollout/cache_hit_share": sum(s.meta.num_cached_tokens for s in sampled) / max(1, samples),
     }
