@@ -14,9 +14,7 @@ STOPS = [chr(c) for c in range(ord("a"), ord("z") + 1)]  # a random model seldom
 
 
 def test_dialogues_are_sampled_graded_and_trained(tiny_model: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(
-        tiny_model, tmp_path, algorithm={"kl": {"coef": 0.01}, "minibatches": 2}
-    )
+    settings = tiny_settings(tiny_model, tmp_path, algorithm={"kl": {"coef": 0.01}})
     settings["rollout"] |= {
         "max_new_tokens": 160,
         "stop": STOPS,
