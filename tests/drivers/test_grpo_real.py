@@ -121,7 +121,7 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     last = [checkpoints(Path(s["out"]))[-1] for s in (undisturbed, settings)]
     assert [c.name for c in last] == ["step_000004"] * 2
     assert _weights_hash(last[0]) == _weights_hash(last[1])
-    for name in ("trainer_state.safetensors", "trainer_state.json"):
+    for name in ("trainer_state.tensors", "trainer_state.json"):
         assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes()
     assert _untimed(Path(undisturbed["out"])) == _untimed(out)
 

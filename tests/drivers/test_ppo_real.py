@@ -193,7 +193,7 @@ def test_killed_run_ends_with_what_an_undisturbed_one_has(tiny_model: Path, tmp_
     for folder in ("", "critic"):
         first, second = (checkpoints(run / folder)[-1] for run in (undisturbed, resumed))
         assert first.name == second.name == "step_000004"
-        for name in ("model.safetensors", "trainer_state.safetensors", "trainer_state.json"):
+        for name in ("model.safetensors", "trainer_state.tensors", "trainer_state.json"):
             assert (first / name).read_bytes() == (second / name).read_bytes(), (folder, name)
     untimed = [[row.untimed() for row in read_metrics(run)] for run in (undisturbed, resumed)]
     assert untimed[0] == untimed[1]
