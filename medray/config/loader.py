@@ -39,8 +39,8 @@ def load_config(
     return validated(schema, settings)
 
 
-def validated(schema: type[S], settings: Mapping[str, Any]) -> S:
-    """Check plain values against `schema`.
+def validated(schema: type[S], settings: Mapping[str, Any], *, within: str = "") -> S:
+    """Check plain values against `schema`; `within` is the key that held them, for the error texts.
 
     Raises:
         ConfigError: one line per problem, with the nearest known key.
@@ -48,7 +48,9 @@ def validated(schema: type[S], settings: Mapping[str, Any]) -> S:
     try:
         return schema.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(schema, dict(e)) for e in error.errors())) from None
+        raise ConfigError(
+            "\n".join(_explain(schema, dict(e), within) for e in error.errors())
+        ) from None
 
 
 def dump_config(config: BaseModel) -> str:
@@ -115,15 +117,18 @@ def _item(node: list[Any], name: str, override: str) -> Any:
     return node[int(name)]
 
 
-def _explain(schema: type[BaseModel], error: dict[str, Any]) -> str:
+def _explain(schema: type[BaseModel], error: dict[str, Any], within: str) -> str:
     location = tuple(error["loc"])
-    key = ".".join(str(part) for part in location) or "config"
+    inner = ".".join(str(part) for part in location)
+    key = ".".join(part for part in (within, inner) if part)
     if error["type"] == "extra_forbidden":
         known = _known_keys(schema)
-        guess = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or _by_leaf(
+        guess = difflib.get_close_matches(inner, known, n=1, cutoff=0.5) or _by_leaf(
             str(location[-1]), known
         )
-        return f"unknown key {key}" + (f": did you mean {guess[0]}?" if guess else "")
+        if guess:
+            return f"unknown key {key}: did you mean {guess[0]}?"
+        return f"unknown key {key}" + (f": known are {', '.join(known)}" if within else "")
     message = error["msg"].removeprefix("Value error, ")
     shown = error.get("input")
     given = (
@@ -131,7 +136,7 @@ def _explain(schema: type[BaseModel], error: dict[str, Any]) -> str:
         if isinstance(shown, str | int | float) and error["type"] != "value_error"
         else ""
     )
-    return f"{key}: {message}{given}" if location else message
+    return f"{key}: {message}{given}" if key else message
 
 
 def _by_leaf(leaf: str, known: list[str]) -> list[str]:

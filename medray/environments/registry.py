@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from medray.config.environment import EnvironmentConfig
+from medray.config.loader import validated
 from medray.data.registry import resolve_name
 from medray.environments.base import Environment
 from medray.errors import ConfigError
@@ -26,14 +25,13 @@ def build_environment(config: EnvironmentConfig) -> Environment:
     """
     make: Any = resolve_name(config.kind, ENVIRONMENTS, key=f"{KEY}.kind")
     options = getattr(make, "Options", None)
-    try:
-        made = make(options(**config.options)) if options is not None else make(**config.options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{KEY}.options.{where}: {first['msg']}") from None
-    except TypeError as error:
-        raise ConfigError(f"{KEY}: {config.kind} could not be made: {error}") from error
+    if options is not None:
+        made = make(validated(options, config.options, within=f"{KEY}.options"))
+    else:
+        try:
+            made = make(**config.options)
+        except Exception as error:  # a user's class may raise anything
+            raise ConfigError(f"{KEY}: {config.kind} could not be made: {error}") from error
     if not isinstance(made, Environment):
         raise ConfigError(
             f"{KEY}.kind={config.kind} has no reply: see medray.environments.base.Environment"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
+from medray.config.loader import validated
 from medray.config.reward import RewardConfig
 from medray.data.registry import resolve_name
 from medray.errors import ConfigError
@@ -36,7 +34,7 @@ def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
     options = getattr(make, "Options", None)
     reward: Any
     if options is not None:
-        reward = make(_validated(options, config.options, f"{key}.options"))
+        reward = make(validated(options, config.options, within=f"{key}.options"))
     else:
         try:
             reward = make(**config.options)
@@ -58,21 +56,3 @@ def _check_contract(reward: Any, name: str) -> None:
         raise ConfigError(f"{name}: low {reward.low} is above high {reward.high}")
     if isinstance(reward.parts, str) or not all(isinstance(p, str) for p in reward.parts):
         raise ConfigError(f"{name}: parts must be a tuple of names")
-
-
-def _validated(schema: type[BaseModel], options: dict[str, Any], key: str) -> BaseModel:
-    try:
-        return schema.model_validate(options)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(schema, e, key) for e in error.errors())) from None
-
-
-def _explain(schema: type[BaseModel], error: Any, key: str) -> str:
-    location = ".".join(str(part) for part in error["loc"])
-    full = f"{key}.{location}" if location else key
-    if error["type"] == "extra_forbidden":
-        known = list(schema.model_fields)
-        guess = difflib.get_close_matches(location, known, n=1, cutoff=0.5)
-        hint = f"did you mean {guess[0]}?" if guess else f"known are {', '.join(known)}"
-        return f"unknown key {full}: {hint}"
-    return f"{full}: {error['msg'].removeprefix('Value error, ')}"
