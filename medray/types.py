@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 TokenIds = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+Column = npt.NDArray[np.float32 | np.int64]
+"""What is known of tokens: a number each [T], or a list of numbers or of token ids each [T, K]."""
 FinishReason = Literal["stop", "length", "abort"]
 
 
@@ -170,12 +172,22 @@ class GroupScore:
 class Continuation:
     """Tokens that follow a shared prompt, which of them are trained, and per-token columns.
 
-    Every column has one value per token of the continuation; values at untrained tokens are ignored.
+    Every column has one row per token of the continuation; those of untrained tokens are ignored.
     """
 
     token_ids: TokenIds  # [T]
     trained: npt.NDArray[np.bool_]  # [T]
-    columns: Mapping[str, Floats] = field(default_factory=dict[str, Floats])  # name -> [T]
+    columns: Mapping[str, Column] = field(
+        default_factory=dict[str, Column]
+    )  # name -> [T] or [T, K]
+
+
+@dataclass(frozen=True, slots=True)
+class TopTokens:
+    """A teacher's K most likely tokens at each of N that a policy sampled, and their log-probabilities (nats)."""
+
+    ids: TokenIds  # [N, K]
+    logp: Floats  # [N, K]
 
 
 @dataclass(frozen=True, slots=True)

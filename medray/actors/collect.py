@@ -1,4 +1,4 @@
-"""From prompts to scored groups: grading, reference and critic passes start as each group completes."""
+"""From prompts to scored groups: grading, reference, critic and teacher passes start as each group completes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class ScoredGroup:
     reference: Ref | None = None  # the reference model's log-probabilities
     reference_kl: tuple[float, ...] = ()  # [G] nats
     values: Ref | None = None  # the critic's, per response
+    taught: Ref | None = None  # a teacher's most likely tokens, per response
 
 
 Inbox = deque[tuple[int, ScoredGroup | None]]
@@ -54,6 +55,14 @@ class ValueScorer(Protocol):
         ...
 
 
+class TeacherScorer(Protocol):
+    """Whoever says what a teacher would have said."""
+
+    def teach(self, index: int, group: Ref) -> tuple[Ref, Ref]:
+        """Start scoring; returns refs to (number of tokens scored, `TopTokens` per response)."""
+        ...
+
+
 @dataclass
 class _Open:
     """A group on its way: sampled, judged, scored by the reference."""
@@ -66,6 +75,8 @@ class _Open:
     logprobs: Ref | None = None
     kl: tuple[float, ...] | None = None
     values: Ref | None = None
+    taught: Ref | None = None
+    is_taught: bool = False
 
     def result(self) -> ScoredGroup | None:
         """The scored group, once it is complete; None where it was given up."""
@@ -79,12 +90,14 @@ class _Open:
             self.logprobs,
             self.kl or (),
             self.values,
+            self.taught,
         )
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is missing."""
-        return self.is_judged and (self.kl is not None or self.logprobs is None)
+        is_referred = self.kl is not None or self.logprobs is None
+        return self.is_judged and is_referred and (self.is_taught or self.taught is None)
 
 
 class Collector:
@@ -100,13 +113,16 @@ class Collector:
         reference: ReferenceScorer | None,
         deadlines: DeadlineConfig,
         critic: ValueScorer | None = None,
+        teacher: TeacherScorer | None = None,
     ) -> None:
         self.rollouts = rollouts
         self.graders = graders
         self.reference = reference
         self.critic = critic
+        self.teacher = teacher
         self._open: dict[int, _Open] = {}
         self._kls = Pending("reference", deadlines.update_s)
+        self._lessons = Pending("teacher", deadlines.update_s)
         self._lock = threading.RLock()
         self._polling = threading.Lock()
 
@@ -126,7 +142,7 @@ class Collector:
             seeds: one a prompt.
             spec: how to sample.
             inbox: where complete groups go.
-            reference: False skips the reference model and the critic (evaluation).
+            reference: False skips the reference model, the critic and the teacher (evaluation).
         """
         with self._lock:
             tickets = self.rollouts.submit(prompts, seeds, spec)
@@ -145,7 +161,8 @@ class Collector:
         """
         with self._polling:  # one thread at a time takes from the streams
             with self._lock:
-                refs = [*self.rollouts.refs(), *self.graders.refs(), *self._kls.refs()]
+                scoring = [*self._kls.refs(), *self._lessons.refs()]
+                refs = [*self.rollouts.refs(), *self.graders.refs(), *scoring]
             ready = ready_of(refs, timeout_s)
             with self._lock:
                 for sampled in self.rollouts.take(ready):
@@ -156,6 +173,9 @@ class Collector:
                     self._close(ticket)
                 for ticket, kl in self._kls.take(ready).items():
                     self._open[ticket].kl = kl
+                    self._close(ticket)
+                for ticket in self._lessons.take(ready):
+                    self._open[ticket].is_taught = True
                     self._close(ticket)
 
     def collect(
@@ -173,7 +193,7 @@ class Collector:
             prompts: what to answer.
             seeds: one a prompt.
             spec: how to sample.
-            reference: False skips the reference model and the critic (evaluation).
+            reference: False skips the reference model, the critic and the teacher (evaluation).
             may_be_empty: whether the caller can do without any group, as when it refills a batch.
         """
         inbox: Inbox = deque()
@@ -198,6 +218,9 @@ class Collector:
             self._kls.add(kl, ticket, f"the reference model (prompt {prompt_id})")
         if self.critic is not None:
             group.values = self.critic.values(ticket, sampled.group)
+        if self.teacher is not None:
+            done, group.taught = self.teacher.teach(ticket, sampled.group)
+            self._lessons.add(done, ticket, f"the teacher (prompt {prompt_id})")
 
     def _close(self, ticket: int) -> None:
         if (group := self._open[ticket]).is_complete:

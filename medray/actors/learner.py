@@ -42,6 +42,7 @@ class TrainItem:
     advantages: Floats | TokenAdvantages  # [G], or [G][T]
     reference: Ref | None = None  # per response, the reference model's log-probabilities
     old: Ref | None = None  # per response, the learner's own from before the batch's first update
+    taught: Ref | None = None  # per response, `TopTokens` of a teacher in vLLM
 
 
 class LearnerDuties:
@@ -60,9 +61,10 @@ class LearnerDuties:
         groups: list[RolloutGroup] = ray.get([i.group for i in items], timeout=deadline)
         references = [_fetched(i.reference, deadline) for i in items]
         olds = [_fetched(i.old, deadline) for i in items]
+        taught = [_fetched(i.taught, deadline) for i in items]
         trees = [
-            rollout_tree(group, _advantages(item.advantages, deadline), reference, old)
-            for group, item, reference, old in zip(groups, items, references, olds, strict=True)
+            rollout_tree(group, _advantages(item.advantages, deadline), *scored)
+            for group, item, *scored in zip(groups, items, references, olds, taught, strict=True)
         ]
         meters = self.learner.forward_backward(trees, self.objective, totals)
         step = self.learner.optim_step()

@@ -24,6 +24,7 @@ from medray.actors.reward_pools import RewardPools
 from medray.actors.rollout import RolloutActor
 from medray.actors.rollouts import RolloutPool
 from medray.actors.shared import RankRewards, SharedActor
+from medray.actors.teacher import TeacherActor
 from medray.actors.wait import Ref, Started, gather
 from medray.actors.watch import Watch
 from medray.actors.weight_sync import WeightSync, make_sync
@@ -49,6 +50,7 @@ class Workers:
     incidents: Incidents
     critics: CriticGroup | None = None
     references: Sequence[Any] = ()
+    teachers: Sequence[Any] = ()
     starting: dict[str, Ref] = field(default_factory=dict)
 
     def wait_ready(self) -> dict[str, Started]:
@@ -92,6 +94,7 @@ class Workers:
         if self.critics is not None:
             ranks |= {actor_name(self.critics.name, r): a for r, a in enumerate(self.critics.ranks)}
         ranks |= {actor_name("reference", i): a for i, a in enumerate(self.references)}
+        ranks |= {actor_name("teacher", i): a for i, a in enumerate(self.teachers)}
         return ranks | self.rollouts.workers | self.graders.workers
 
     @classmethod
@@ -127,6 +130,7 @@ class Workers:
             ranks = learners.ranks if shared else crew.all("critic", CriticActor)
             critics = CriticGroup(ranks, job, name="learner" if shared else "critic")
         references = crew.all("reference", ReferenceActor)
+        teachers = crew.all("teacher", TeacherActor)
         rollouts = RolloutPool(
             lambda i: crew.one("rollout", RolloutActor, i),
             job.scale.rollout_workers,
@@ -138,21 +142,24 @@ class Workers:
         if critics is not None and not shared:
             starting |= _start_ranks("critic", critics.ranks, checkpoint)
         starting |= rollouts.start()
-        starting |= {actor_name("reference", i): a.start.remote() for i, a in enumerate(references)}
+        for role, actors in (("reference", references), ("teacher", teachers)):
+            starting |= {actor_name(role, i): a.start.remote() for i, a in enumerate(actors)}
         starting |= graders.start()
         reference: ReferenceScorer | None = None
         if job.algorithm.kl.coef > 0:
             reference = _ReferencePool(references) if references else learners
+        teacher = _TeacherPool(teachers) if teachers else None
         return cls(
             job,
             learners,
             rollouts,
             graders,
-            Collector(rollouts, graders, reference, job.deadlines, critics),
+            Collector(rollouts, graders, reference, job.deadlines, critics, teacher),
             make_sync(job, learners, rollouts),
             incidents,
             critics,
             references,
+            teachers,
             starting,
         )
 
@@ -225,3 +232,13 @@ class _ReferencePool:
             .remote(group)
         )
         return kl, logprobs
+
+
+class _TeacherPool:
+    def __init__(self, actors: Sequence[Any]) -> None:
+        self.actors = list(actors)
+
+    def teach(self, index: int, group: Ref) -> tuple[Ref, Ref]:
+        actor = self.actors[index % len(self.actors)]
+        size, taught = actor.teach.options(num_returns=2).remote(group)
+        return size, taught

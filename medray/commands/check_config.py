@@ -24,6 +24,7 @@ JOBS = {
     "prepare": "medray.config.prepare:PrepareJob",
     "grpo": "medray.config.grpo:GrpoJob",
     "ppo": "medray.config.ppo:PpoJob",
+    "distill": "medray.config.distill:DistillJob",
     "generate": "medray.config.generate:GenerateJob",
     "evaluate": "medray.config.evaluate:EvaluateJob",
 }

@@ -36,6 +36,8 @@ class ScaleConfig(Section):
     """vLLM engines."""
     references: int = Field(default=1, ge=1)
     """Copies of the frozen reference, where there is one beside the learner."""
+    teachers: int = Field(default=1, ge=1)
+    """Engines of the teacher of a distillation (`algorithm.distill.engine=vllm`)."""
     reward_models: int = Field(default=1, ge=1)
     """Processes that run the reward models (`rewards` of kind model); each holds all of them."""
     graders: int = Field(default=1, ge=1)
@@ -43,6 +45,7 @@ class ScaleConfig(Section):
     learner: RoleResources = RoleResources(cpus=1.0)
     rollout: RoleResources = RoleResources(cpus=1.0)
     reference: RoleResources = RoleResources(cpus=1.0)
+    teacher: RoleResources = RoleResources(cpus=1.0)
     reward: RoleResources = RoleResources(cpus=1.0)
     grader: RoleResources = RoleResources(cpus=0.1)
     placement: Literal["pack", "spread"] = "pack"

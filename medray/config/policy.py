@@ -62,7 +62,12 @@ class DistillConfig(Section):
     """On-policy distillation (arXiv:2306.13649): on the student's own tokens, come near the teacher's distribution."""
 
     teacher: ModelConfig
-    """A frozen model with the student's vocabulary; every learner rank holds one."""
+    """A frozen model with the student's vocabulary."""
+    engine: Literal["learner", "vllm"] = "learner"
+    """learner: every rank holds the teacher, and its whole distribution counts; vllm: engines of their own
+    (`scale.teachers`) score groups as they are sampled, and their `top` most likely tokens and the rest count."""
+    top: int = Field(default=64, ge=1)
+    """Tokens of the teacher that are told apart where it runs in vLLM; all others are one outcome."""
     divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "reverse_kl"
     """forward_kl covers what the teacher may say, reverse_kl avoids what it would not, jsd mixes the two."""
     beta: float = Field(default=0.5, gt=0, lt=1)
@@ -98,6 +103,11 @@ class PolicyConfig(Section):
     """Optimizer steps one rollout batch is cut into."""
     epochs: int = Field(default=1, ge=1)
     """Times a rollout batch is gone through."""
+
+    @property
+    def is_taught_by_engines(self) -> bool:
+        """Whether a teacher in vLLM scores the groups."""
+        return self.distill is not None and self.distill.engine == "vllm"
 
     @property
     def uses_advantages(self) -> bool:

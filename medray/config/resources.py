@@ -39,6 +39,8 @@ def rl_roles(job: RlJob) -> list[Role]:
         roles.append(Role("critic", job.scale.critic_ranks, job.scale.critic))
     if job.algorithm.kl.coef > 0 and (job.model.lora is None or job.learner.shards_weights):
         roles.append(Role("reference", scale.references, scale.reference))
+    if job.algorithm.is_taught_by_engines:
+        roles.append(Role("teacher", scale.teachers, scale.teacher))
     if by_role(job.rewards)["reward"] and not shared:
         roles.append(Role("reward", scale.reward_models, scale.reward))
     roles.append(Role("grader", scale.graders, scale.grader))

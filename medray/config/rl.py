@@ -83,6 +83,11 @@ class RlJob(Section):
             raise ValueError(
                 "model.lora.dropout > 0 would make the learner score another policy than is sampled: set it to 0"
             )
+        if algorithm.is_taught_by_engines and rollout.temperature != 1.0:
+            raise ValueError(
+                f"rollout.temperature={rollout.temperature:g}: a teacher in vLLM says its probabilities at temperature "
+                "1: set rollout.temperature=1, or algorithm.distill.engine=learner"
+            )
         if not self.rewards:
             raise ValueError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
         return self

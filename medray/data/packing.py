@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medray.errors import DataError
-from medray.types import Floats, PromptTree
+from medray.types import Column, PromptTree
 
 Indices = npt.NDArray[np.int64]
 Span = tuple[int, int]
@@ -43,7 +43,7 @@ class PackedRow:
     targets: Indices  # [N]
     sequence_index: Indices  # [N] which of the S continuations a trained token belongs to
     sequence_lengths: Indices  # [S] trained tokens of each continuation
-    columns: Mapping[str, Floats]  # name -> [N]
+    columns: Mapping[str, Column]  # name -> [N] or [N, K]
 
 
 def pack(
@@ -114,7 +114,7 @@ def build_row(trees: Sequence[PromptTree]) -> PackedRow:
     predictors: list[Indices] = []
     targets: list[Indices] = []
     lengths: list[int] = []
-    columns: dict[str, list[Floats]] = {}
+    columns: dict[str, list[Column]] = {}
     cursor = 0
     for tree in trees:
         prompt = (cursor, cursor + len(tree.prompt_ids))
@@ -134,7 +134,7 @@ def build_row(trees: Sequence[PromptTree]) -> PackedRow:
             targets.append(continuation.token_ids[trained].astype(np.int64))
             lengths.append(len(trained))
             for name, column in continuation.columns.items():
-                columns.setdefault(name, []).append(column[trained].astype(np.float32))
+                columns.setdefault(name, []).append(_exact(column[trained]))
             cursor += size
             continuations.append((start, cursor))
         spans.append(TreeSpan(prompt, tuple(continuations)))
@@ -152,6 +152,11 @@ def build_row(trees: Sequence[PromptTree]) -> PackedRow:
         sequence_lengths=np.asarray(lengths, dtype=np.int64),
         columns={name: np.concatenate(parts) for name, parts in columns.items()},
     )
+
+
+def _exact(column: Column) -> Column:
+    """Numbers as float32; token ids as the integers they are."""
+    return column.astype(np.float32 if column.dtype.kind == "f" else np.int64)
 
 
 def unshare(trees: Sequence[PromptTree]) -> list[PromptTree]:

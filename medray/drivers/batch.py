@@ -67,7 +67,11 @@ def minibatches(
         old = dict(zip(chosen, scored, strict=True))
     items = {
         i: TrainItem(
-            batch.groups[i].group, batch.advantages[i], batch.groups[i].reference, old.get(i)
+            batch.groups[i].group,
+            batch.advantages[i],
+            batch.groups[i].reference,
+            old.get(i),
+            batch.groups[i].taught,
         )
         for i in chosen
     }

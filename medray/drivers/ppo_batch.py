@@ -128,7 +128,11 @@ def _policy_items(batch: PpoBatch, config: PpoConfig, workers: Workers) -> list[
         old = [*workers.learners.old_logprobs([s.group for s in batch.groups])]
     return [
         TrainItem(
-            scored.group, TokenAdvantages(estimates, *batch.whitening), scored.reference, before
+            scored.group,
+            TokenAdvantages(estimates, *batch.whitening),
+            scored.reference,
+            before,
+            scored.taught,
         )
         for scored, estimates, before in zip(batch.groups, batch.estimates, old, strict=True)
     ]

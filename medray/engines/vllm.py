@@ -87,9 +87,7 @@ class VllmEngine:
                 _engine_args(model, config, max_model_len, seed, self._backend)
             )
         except (OSError, ValueError) as error:
-            raise ModelError(
-                f"vLLM cannot load model.path={model.path}: {_reason(error)}"
-            ) from None
+            raise ModelError(f"vLLM cannot load model.path={model.path}: {reason(error)}") from None
         self._sampler = Sampler(self._engine, stops, dialogues)
 
     @property
@@ -276,7 +274,7 @@ def _engine_args(
     )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The telling part of an error as one line: pydantic's begins with a count and a field name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from medray.config.policy import DistillConfig
 from medray.config.ppo import PpoJob
 from medray.config.rl import RlJob
 from medray.errors import CheckpointError
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
-from medray.learners.objectives.distill import Distill
+from medray.learners.objectives.distill import Distill, HeldTeacher, Teacher, TopTeacher
 from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
@@ -19,6 +20,7 @@ from medray.models.checkpoint import load_state
 from medray.models.load import load_policy, load_reward_model
 from medray.models.reward import start_at_zero
 from medray.models.score_head import has_score_head
+from medray.models.tokenizer import load_tokenizer
 
 
 def build_learner(
@@ -54,9 +56,15 @@ def build_rl_objective(job: RlJob, learner: Learner) -> Objective:
     distill = job.algorithm.distill
     if distill is None:
         return policy_gradient
-    teacher = load_policy(distill.teacher, seed=job.seed, trainable=False)
-    scorer = Scorer(teacher, temperature=job.rollout.temperature, config=job.learner)
-    return Distill(policy_gradient, distill, learner.scorer, scorer)
+    return Distill(policy_gradient, distill, learner.scorer, _teacher(job, distill, learner.scorer))
+
+
+def _teacher(job: RlJob, config: DistillConfig, student: Scorer) -> Teacher:
+    if config.engine == "vllm":
+        return TopTeacher(config, student, load_tokenizer(config.teacher))
+    policy = load_policy(config.teacher, seed=job.seed, trainable=False)
+    scorer = Scorer(policy, temperature=job.rollout.temperature, config=job.learner)
+    return HeldTeacher(config, student, scorer)
 
 
 def build_critic(

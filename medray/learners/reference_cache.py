@@ -86,7 +86,7 @@ class ReferencedRows:
                 pass
         ranks.gather(None)  # every chunk is on disk
         self._logps = [
-            tuple(c.columns["ref_logp"][c.trained] for c in tree.continuations)
+            tuple(c.columns["ref_logp"][c.trained].astype(np.float32) for c in tree.continuations)
             for tree in cache.add(rows[i] for i in range(len(rows)))
         ]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from medray.errors import DataError
 from medray.types import (
+    Column,
     Continuation,
     Floats,
     PromptTree,
@@ -16,6 +17,7 @@ from medray.types import (
     RolloutGroup,
     StepTotals,
     TokenIds,
+    TopTokens,
 )
 
 
@@ -24,6 +26,7 @@ def rollout_tree(
     advantages: Sequence[float] | Sequence[Floats] | Floats | None = None,
     reference: Sequence[Floats] | None = None,
     old: Sequence[Floats] | None = None,
+    taught: Sequence[TopTokens] | None = None,
 ) -> PromptTree:
     """A group as one tree; every token that the policy sampled is trained, the stop token included.
 
@@ -32,16 +35,22 @@ def rollout_tree(
         advantages: [G], each spread over its response's tokens, or [G][N]. None leaves the column out.
         reference: per response the reference model's log-probabilities [N] of the trained tokens.
         old: per response the learner's own [N] from before the batch's first update.
+        taught: per response what a teacher would say in the place of its N trained tokens.
     """
     continuations = []
     for g, response in enumerate(group.responses):
-        columns: dict[str, Floats] = {}
+        columns: dict[str, Column] = {}
         if advantages is not None:
-            columns["advantage"] = np.broadcast_to(advantages[g], response.num_sampled)
+            columns["advantage"] = np.broadcast_to(
+                np.asarray(advantages[g], dtype=np.float32), response.num_sampled
+            )
         if reference is not None:
             columns["ref_logp"] = reference[g]
         if old is not None:
             columns["old_logp"] = old[g]
+        if taught is not None:
+            columns["teacher_ids"] = taught[g].ids.astype(np.int64)
+            columns["teacher_logp"] = taught[g].logp
         continuations.append(_continuation(response, columns, behaviour_logp=response.logp))
     return PromptTree(group.prompt.token_ids, tuple(continuations))
 
@@ -58,14 +67,14 @@ def value_tree(
 
 
 def _continuation(
-    response: Response, of_sampled: Mapping[str, Sequence[float] | Floats], **whole: Floats
+    response: Response, of_sampled: Mapping[str, Column], **whole: Column
 ) -> Continuation:
-    """A response with columns that have a value for each sampled token [N], or for every token [T]."""
+    """A response with columns that have a row for each sampled token [N], or for every token [T]."""
     size = len(response.token_ids)
     sampled = np.ones(size, dtype=np.bool_) if response.sampled is None else response.sampled
     columns = dict(whole)
     for name, values in of_sampled.items():
-        columns[name] = np.zeros(size, dtype=np.float32)
+        columns[name] = np.zeros((size, *values.shape[1:]), dtype=values.dtype)
         columns[name][sampled] = values
     return Continuation(response.token_ids, sampled, columns)
 

@@ -1,15 +1,17 @@
 """Divergences between a teacher's and a student's whole distributions, from their hidden states."""
 
+from collections.abc import Callable
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from medray.losses.projection import accumulator_dtype
 
 Divergence = Literal["forward_kl", "reverse_kl", "jsd"]
+LEAST_REST = 1e-7  # what the listed tokens leave to all others at least: float32 knows no less
 
 
 def distill_loss(
@@ -47,27 +49,80 @@ def distill_loss(
     Raises:
         ValueError: beta is not in (0, 1), or temperature or chunk is not positive.
     """
+    dtype = accumulator_dtype(student_hidden, student_weight)
+
+    def part(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_teacher = _logits(teacher, teacher_weight, dtype, temperature).log_softmax(-1)
+        log_student = _logits(student, weight, dtype, temperature).log_softmax(-1)
+        return divergence_per_position(log_student, log_teacher, divergence, beta)
+
+    _check(beta, temperature, chunk)
+    return _in_chunks(part, chunk, student_weight, student_hidden, teacher_hidden)
+
+
+def top_distill_loss(
+    student_hidden: Float[Tensor, "N D"],
+    student_weight: Float[Tensor, "V D"],
+    teacher_ids: Int[Tensor, "N K"],
+    teacher_logp: Float[Tensor, "N K"],
+    *,
+    divergence: Divergence = "forward_kl",
+    beta: float = 0.5,
+    chunk: int = 1024,
+) -> Float[Tensor, " N"]:
+    """Divergence of the student from a teacher of whom only the K most likely tokens are known.
+
+    Both distributions are taken over K + 1 outcomes, those tokens and "any other", so that the result is a lower bound
+    of `distill_loss` (data processing inequality) and comes near it as K grows. Dropping the rest instead, without an
+    outcome for it, would leave the student free to put its mass there.
+
+    Args:
+        student_hidden, student_weight: last hidden states and output head; carry grad.
+        teacher_ids: the teacher's most likely tokens at every position, each once; K < V.
+        teacher_logp: their log-probabilities at temperature 1, nats.
+        divergence, beta, chunk: as of `distill_loss`.
+
+    Returns:
+        Nats per position, float32 (float64 for float64 inputs).
+
+    Raises:
+        ValueError: beta is not in (0, 1), or chunk is not positive.
+    """
+    dtype = accumulator_dtype(student_hidden, student_weight)
+
+    def part(student: Tensor, ids: Tensor, logp: Tensor, weight: Tensor) -> Tensor:
+        logits = _logits(student, weight, dtype, 1.0)
+        others = logits.scatter(-1, ids, float("-inf")).logsumexp(-1, keepdim=True)
+        listed = torch.cat([logits.gather(-1, ids), others], -1)
+        log_student = listed - logits.logsumexp(-1, keepdim=True)
+        known = logp.to(dtype)
+        mass = known.logsumexp(-1, keepdim=True).clamp(max=-LEAST_REST)
+        log_teacher = torch.cat([known, (-torch.expm1(mass)).log()], -1)
+        return divergence_per_position(log_student, log_teacher, divergence, beta)
+
+    _check(beta, 1.0, chunk)
+    return _in_chunks(part, chunk, student_weight, student_hidden, teacher_ids, teacher_logp)
+
+
+def _check(beta: float, temperature: float, chunk: int) -> None:
     if not 0 < beta < 1:
         raise ValueError(
             f"beta={beta} must lie between 0 and 1: for the ends use forward_kl or reverse_kl"
         )
     if temperature <= 0 or chunk < 1:
         raise ValueError(f"temperature={temperature} and chunk={chunk} must be positive")
-    dtype = accumulator_dtype(student_hidden, student_weight)
 
-    def logprobs(hidden: Tensor, weight: Tensor) -> Tensor:
-        logits = hidden.to(dtype) @ weight.to(dtype).t()
-        return (logits / temperature).log_softmax(-1)
 
-    def part(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-        with torch.no_grad():
-            log_teacher = logprobs(teacher, teacher_weight)
-        return divergence_per_position(logprobs(student, weight), log_teacher, divergence, beta)
+def _logits(hidden: Tensor, weight: Tensor, dtype: torch.dtype, temperature: float) -> Tensor:
+    return hidden.to(dtype) @ weight.to(dtype).t() / temperature
 
+
+def _in_chunks(part: Callable[..., Tensor], chunk: int, weight: Tensor, *columns: Tensor) -> Tensor:
+    """`part` of the columns and the weight, a chunk of positions at a time, computed again in the backward pass."""
     parts: list[Tensor] = []
-    for start in range(0, max(1, len(student_hidden)), chunk):
-        at = slice(start, start + chunk)
-        inputs = (student_hidden[at], teacher_hidden[at], student_weight)
+    for start in range(0, max(1, len(columns[0])), chunk):
+        inputs = (*(column[start : start + chunk] for column in columns), weight)
         parts.append(cast("Tensor", checkpoint(part, *inputs, use_reentrant=False)))
     return torch.cat(parts)
 

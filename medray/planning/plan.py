@@ -89,6 +89,8 @@ def _plan_rl(job: RlJob, gpu_bytes: int | None) -> Plan:
     shape = model_shape(hf_config(model), model)
     engine = engine_memory(job, shape, gpu_bytes)
     learner = _trained(model, row, job.learner, job.scale.learner_ranks)
+    if job.algorithm.distill is not None and not job.algorithm.is_taught_by_engines:
+        learner = _with_teacher(learner, job.algorithm.distill.teacher)
     notes = {"rollout": f"KV cache for {engine.num_sequences} sequences of the greatest length"}
     if isinstance(job, PpoJob) and job.is_shared:
         learner = _with_adapters(learner, shape, job)
@@ -107,6 +109,8 @@ def _plan_rl(job: RlJob, gpu_bytes: int | None) -> Plan:
             )
         elif role.name == "reference":
             memory = forward_memory(shape, row, model, job.learner)
+        elif role.name == "teacher":
+            memory = _teacher_engine(job, gpu_bytes)
         elif role.name == "reward":
             memory = _reward_models(job, row)
         else:  # graders compute on the CPU
@@ -159,6 +163,20 @@ def _with_adapters(learner: ProcessMemory, shape: ModelShape, job: PpoJob) -> Pr
     if rewards := by_role(job.rewards)["reward"]:
         parts["reward adapters"] = len(rewards) * adapter
     return replace(learner, parts={**learner.parts, **parts})
+
+
+def _with_teacher(learner: ProcessMemory, teacher: ModelConfig) -> ProcessMemory:
+    """A rank that holds the teacher of a distillation, too."""
+    size = model_shape(hf_config(teacher), teacher).num_params * BYTES[teacher.dtype]
+    return replace(learner, parts={**learner.parts, "teacher": size})
+
+
+def _teacher_engine(job: RlJob, gpu_bytes: int | None) -> ProcessMemory:
+    """An engine of the teacher, which is run as those of the rollouts are."""
+    assert job.algorithm.distill is not None
+    teacher = job.algorithm.distill.teacher
+    taught = job.model_copy(update={"model": teacher})
+    return engine_memory(taught, model_shape(hf_config(teacher), teacher), gpu_bytes).process
 
 
 def _reward_models(job: RlJob, row: Row) -> ProcessMemory:

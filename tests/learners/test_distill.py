@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from medray.config.optim import OptimConfig
 from medray.data.packing import unshare
 from medray.errors import ModelError
 from medray.learners.learner import Learner
-from medray.learners.objectives.distill import Distill
+from medray.learners.objectives.distill import Distill, HeldTeacher, TopTeacher
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.models.load import load_policy
@@ -35,12 +36,12 @@ def teacher_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("models") / "teacher", seed=1, tied=False)
 
 
-def _learner(model: Path, *, row_tokens: int = 4096) -> Learner:
+def _learner(model: Path, *, row_tokens: int = 4096, temperature: float = TEMPERATURE) -> Learner:
     return Learner(
         load_policy(ModelConfig(path=str(model)), seed=0),
         OptimConfig(),
         num_optim_steps=10,
-        temperature=TEMPERATURE,
+        temperature=temperature,
         config=LearnerConfig(row_tokens=row_tokens, head_chunk=5),
     )
 
@@ -57,7 +58,7 @@ def _objective(
         PolicyGradient(config, 12),
         config.distill,
         learner.scorer,
-        Scorer(frozen, temperature=TEMPERATURE),
+        HeldTeacher(config.distill, learner.scorer, Scorer(frozen, temperature=TEMPERATURE)),
     )
 
 
@@ -147,6 +148,75 @@ def test_a_student_that_is_its_teacher_stays(tiny_model: Path) -> None:
     metrics, grads = _step(learner, trees, _objective(learner, tiny_model))
     assert metrics["distill/divergence"] == pytest.approx(0, abs=1e-6)
     assert float(grads.abs().max()) < 1e-6
+
+
+def _taught(teacher: Path, trees: list[PromptTree], top: int) -> list[PromptTree]:
+    """The trees with what a teacher's engine would have said of them."""
+    model = AutoModelForCausalLM.from_pretrained(teacher)
+
+    def known(tree: PromptTree, g: int) -> Any:
+        one, size = tree.continuations[g], len(tree.prompt_ids)
+        ids = torch.as_tensor(np.concatenate([tree.prompt_ids, one.token_ids]), dtype=torch.long)
+        with torch.no_grad():
+            logits = model(input_ids=ids[None]).logits[0, size - 1 : -1]
+        likely = logits.log_softmax(-1).topk(top)
+        columns = {
+            "teacher_ids": likely.indices.numpy(), "teacher_logp": likely.values.numpy(),
+        }  # fmt: skip
+        return replace(one, columns={**one.columns, **columns})
+
+    return [
+        replace(t, continuations=tuple(known(t, g) for g in range(len(t.continuations))))
+        for t in trees
+    ]
+
+
+def _top_objective(learner: Learner, teacher: Path, top: int) -> Distill:
+    distill = {"teacher": {"path": str(teacher)}, "engine": "vllm", "top": top}
+    config = AlgorithmConfig.model_validate({"advantage": "none", "distill": distill})
+    assert config.distill is not None
+    tokenizer = learner.policy.tokenizer
+    told = TopTeacher(config.distill, learner.scorer, tokenizer)
+    return Distill(PolicyGradient(config, 12), config.distill, learner.scorer, told)
+
+
+def test_a_teacher_told_of_is_the_teacher_that_is_held(
+    tiny_model: Path, teacher_path: Path
+) -> None:
+    learner = _learner(tiny_model, temperature=1.0)
+    held = HeldTeacher(
+        _objective(learner, teacher_path).config,
+        learner.scorer,
+        Scorer(load_policy(ModelConfig(path=str(teacher_path)), trainable=False)),
+    )
+    objective = _objective(learner, teacher_path)
+    objective.teacher = held
+    metrics, grads = _step(learner, _trees(), objective)
+    top = len(learner.policy.tokenizer) - 1
+    taught = _taught(teacher_path, _trees(), top)
+    other_metrics, other_grads = _step(learner, taught, _top_objective(learner, teacher_path, top))
+    assert other_metrics == pytest.approx(metrics, rel=1e-4)
+    torch.testing.assert_close(other_grads, grads, rtol=1e-3, atol=1e-6)
+
+
+def test_a_step_with_a_teacher_told_of_does_not_depend_on_the_cut(
+    tiny_model: Path, teacher_path: Path
+) -> None:
+    trees = _taught(teacher_path, _trees(), 4)
+    whole = _learner(tiny_model, temperature=1.0)
+    small = _learner(tiny_model, temperature=1.0, row_tokens=16)
+    metrics, grads = _step(whole, trees, _top_objective(whole, teacher_path, 4))
+    for learner, batch in [(small, trees), (whole, unshare(trees)), (whole, trees[::-1])]:
+        other_metrics, other_grads = _step(learner, batch, _top_objective(learner, teacher_path, 4))
+        assert other_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-5)
+        torch.testing.assert_close(other_grads, grads, rtol=1e-4, atol=1e-6)
+
+
+def test_more_of_the_teacher_than_there_are_tokens_is_refused(
+    tiny_model: Path, teacher_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"algorithm.distill.top=100000 leaves no other tokens"):
+        _top_objective(_learner(tiny_model), teacher_path, 100000)
 
 
 def test_a_teacher_of_another_vocabulary_is_refused(tiny_model: Path, tmp_path: Path) -> None:

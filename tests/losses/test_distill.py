@@ -7,7 +7,7 @@ from golden.compare import assert_gradient, assert_same, light, vector, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medray.losses.distill import distill_loss
+from medray.losses.distill import distill_loss, top_distill_loss
 
 NAMES = ["forward_kl", "reverse_kl", "jsd"]
 LN = math.log
@@ -20,18 +20,18 @@ def example(num: int = 5, seed: int = 0):
     return [x.requires_grad_() for x in tensors]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "slope"),
-    [
-        ("forward_kl", LN(0.5) / 4 + 3 / 4 * LN(1.5), 0.25),
-        ("reverse_kl", LN(2) / 2 + LN(2 / 3) / 2, LN(3) / 4),
-        (
-            "jsd",
-            (LN(2 / 3) / 4 + 3 / 4 * LN(6 / 5)) / 2 + (LN(4 / 3) / 2 + LN(4 / 5) / 2) / 2,
-            LN(5 / 3) / 8,
-        ),
-    ],
-)
+BY_HAND = [
+    ("forward_kl", LN(0.5) / 4 + 3 / 4 * LN(1.5), 0.25),
+    ("reverse_kl", LN(2) / 2 + LN(2 / 3) / 2, LN(3) / 4),
+    (
+        "jsd",
+        (LN(2 / 3) / 4 + 3 / 4 * LN(6 / 5)) / 2 + (LN(4 / 3) / 2 + LN(4 / 5) / 2) / 2,
+        LN(5 / 3) / 8,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "slope"), BY_HAND)
 def test_golden(name, value, slope) -> None:
     """Student S = 1/2, 1/2; teacher T = 1/4, 3/4 (logits 0, ln 3); mixture 3/8, 5/8. At the first
     logit:
@@ -56,6 +56,67 @@ def test_golden(name, value, slope) -> None:
     assert hidden.grad is not None
     assert_same(loss, [value])
     assert_same(hidden.grad, [slope])
+
+
+@pytest.mark.parametrize(("name", "value", "slope"), BY_HAND)
+def test_golden_of_a_teacher_known_in_part(name, value, slope) -> None:
+    """Student 1/2, 1/4, 1/4 (logits ln 2 + x, 0, 0 at x = 0); of the teacher only that the first token has 1/4.
+
+    The outcomes "first" and "another" are S = 1/2, 1/2 and T = 1/4, 3/4: the example above, and so is the slope.
+    """
+    hidden = torch.tensor([[0.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    head = torch.tensor([[1.0, LN(2)], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    ids, logp = torch.tensor([[0]]), torch.tensor([[LN(0.25)]], dtype=torch.float64)
+    loss = top_distill_loss(hidden, head, ids, logp, divergence=name)
+    loss.sum().backward()
+    assert hidden.grad is not None
+    assert_same(loss, [value])
+    assert_same(hidden.grad[:, 0], [slope])
+
+
+def likeliest(teacher, head, top: int):
+    """What `top_distill_loss` is told of a teacher."""
+    known = (teacher @ head.t()).log_softmax(-1).detach().topk(top)
+    return known.indices, known.values
+
+
+@light
+@given(
+    seed=st.integers(0, 1000), name=st.sampled_from(NAMES), beta=st.floats(0.1, 0.9),
+    chunk=st.integers(1, 6),
+)  # fmt: skip
+def test_a_teacher_known_but_for_one_token_is_known(seed, name, beta, chunk) -> None:
+    student, head, teacher, teacher_head = example(seed=seed)
+    whole = distill_loss(student, head, teacher, teacher_head, divergence=name, beta=beta)
+    known = likeliest(teacher, teacher_head, 3)
+    part = top_distill_loss(student, head, *known, divergence=name, beta=beta, chunk=chunk)
+    assert_same(part, whole.tolist())
+    for got, expected in zip(
+        torch.autograd.grad(part.sum(), (student, head)),
+        torch.autograd.grad(whole.sum(), (student, head)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+
+
+@light
+@given(seed=st.integers(0, 1000), name=st.sampled_from(NAMES), top=st.integers(1, 2))
+def test_what_is_told_apart_less_differs_less(seed, name, top) -> None:
+    student, head, teacher, teacher_head = (x.detach() * 2 for x in example(seed=seed))
+    known = [likeliest(teacher, teacher_head, k) for k in (top, top + 1)]
+    few, more = (top_distill_loss(student, head, *k, divergence=name) for k in known)
+    assert (few >= -1e-12).all()
+    assert (few <= more + 1e-12).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_teacher_sure_of_its_tokens_gives_finite_losses(name) -> None:
+    student, head, _, _ = example()
+    ids = torch.zeros(5, 1, dtype=torch.int64)
+    loss = top_distill_loss(student, head, ids, torch.zeros(5, 1), divergence=name)
+    (slope,) = torch.autograd.grad(loss.sum(), student)
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(slope).all()
 
 
 @light

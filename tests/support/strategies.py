@@ -18,7 +18,7 @@ from medray.config.optim import OptimConfig
 from medray.config.policy import KlConfig
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
-from medray.learners.objectives.distill import Distill
+from medray.learners.objectives.distill import Distill, HeldTeacher
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import make_strategy, zero
@@ -91,7 +91,8 @@ def distillation(learner: Learner) -> Objective:
     config = AlgorithmConfig.model_validate({"distill": {"teacher": {"path": str(teacher_path)}}})
     assert config.distill is not None
     teacher = Scorer(load_policy(config.distill.teacher, trainable=False), config=learner.config)
-    return Distill(PolicyGradient(config, 12), config.distill, learner.scorer, teacher)
+    held = HeldTeacher(config.distill, learner.scorer, teacher)
+    return Distill(PolicyGradient(config, 12), config.distill, learner.scorer, held)
 
 
 def supervised(name: str, **keys: Any) -> Scenario:

@@ -25,7 +25,7 @@ class RowTensors:
 
     sequence_index: Tensor  # [N]
     sequence_lengths: Tensor  # [S]
-    columns: Mapping[str, Tensor]  # name -> [N]
+    columns: Mapping[str, Tensor]  # name -> [N] or [N, K]
     tree_sizes: tuple[int, ...] = ()  # continuations of each tree; they add up to S
     packed: PackedRow | None = None  # the row itself, for objectives that run another model on it
 

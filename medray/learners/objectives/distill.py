@@ -2,16 +2,17 @@
 
     loss = policy loss + aggregate(coef * D(teacher, student))
 
-D is a divergence over the vocabulary at every trained token, from both models' hidden states (losses/distill.py). The
-gradient goes through the student's distribution at the tokens it sampled, not through the sampling. Source: GKD,
-arXiv:2306.13649, with reverse KL as in MiniLLM, arXiv:2306.08543.
+D is a divergence over the vocabulary at every trained token (losses/distill.py): from both models' hidden states where
+the rank holds the teacher, and from the teacher's most likely tokens where it runs in vLLM. The gradient goes through
+the student's distribution at the tokens it sampled, not through the sampling. Source: GKD, arXiv:2306.13649, with
+reverse KL as in MiniLLM, arXiv:2306.08543.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -21,12 +22,20 @@ from medray.errors import ModelError
 from medray.learners.objectives.base import Output, RowTensors
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
-from medray.losses.distill import distill_loss
+from medray.losses.distill import distill_loss, top_distill_loss
 from medray.losses.reduce import aggregate
 from medray.models.holding import whole_shape
 from medray.models.packed import PolicyModel
 from medray.observability.meters import Meters
 from medray.types import StepTotals
+
+
+class Teacher(Protocol):
+    """Says how far the student is from it."""
+
+    def __call__(self, hidden: Tensor, row: RowTensors) -> Tensor:
+        """Divergence [N] (nats) at a row's trained tokens, given the student's hidden states [N, D] there."""
+        ...
 
 
 class Distill:
@@ -40,18 +49,12 @@ class Distill:
         policy_gradient: PolicyGradient,
         config: DistillConfig,
         student: Scorer,
-        teacher: Scorer,
+        teacher: Teacher,
     ) -> None:
-        """Check that the two models speak of the same tokens.
-
-        Raises:
-            ModelError: their vocabularies differ, or a head does more than a matrix product.
-        """
         self.policy_gradient = policy_gradient
         self.config = config
         self.student = student
         self.teacher = teacher
-        self.vocabulary = _shared_vocabulary(student, teacher)
         algorithm = policy_gradient.config
         in_loss = algorithm.kl.coef > 0 and algorithm.kl.place == "loss"
         self.trains_policy = algorithm.uses_advantages or in_loss or algorithm.entropy_coef > 0
@@ -65,18 +68,7 @@ class Distill:
             logp, extra = self.student.read(hidden, row.packed, self.policy_gradient.output)
         known = replace(row, columns={**row.columns, **extra})
         loss, meters = self.policy_gradient(logp, known, totals)
-        with torch.no_grad():
-            teacher_hidden = self.teacher.predicting_states(row.packed)
-        divergence = distill_loss(
-            hidden,
-            _head(self.student)[: self.vocabulary],
-            teacher_hidden,
-            _head(self.teacher)[: self.vocabulary],
-            divergence=self.config.divergence,
-            beta=self.config.beta,
-            temperature=self.student.temperature,
-            chunk=self.student.config.head_chunk,
-        )
+        divergence = self.teacher(hidden, row)
         meters.mean("distill/divergence", float(divergence.detach().sum()), len(divergence))
         share = aggregate(
             divergence,
@@ -89,24 +81,98 @@ class Distill:
         return loss + self.config.coef * share, meters
 
 
+class HeldTeacher:
+    """A teacher that this rank holds: the whole of its distribution counts."""
+
+    def __init__(self, config: DistillConfig, student: Scorer, teacher: Scorer) -> None:
+        """Check that the two models speak of the same tokens.
+
+        Raises:
+            ModelError: their vocabularies differ, or a head does more than a matrix product.
+        """
+        self.config = config
+        self.student = student
+        self.teacher = teacher
+        self.vocabulary = _shared_vocabulary(student, teacher)
+
+    def __call__(self, hidden: Tensor, row: RowTensors) -> Tensor:
+        """Divergence [N] at the row's trained tokens."""
+        assert row.packed is not None
+        with torch.no_grad():
+            teacher_hidden = self.teacher.predicting_states(row.packed)
+        return distill_loss(
+            hidden,
+            _head(self.student)[: self.vocabulary],
+            teacher_hidden,
+            _head(self.teacher)[: self.vocabulary],
+            divergence=self.config.divergence,
+            beta=self.config.beta,
+            temperature=self.student.temperature,
+            chunk=self.student.config.head_chunk,
+        )
+
+
+class TopTeacher:
+    """A teacher that has scored the rollouts elsewhere: reads the columns `teacher_ids` and `teacher_logp` [N, K]."""
+
+    def __init__(self, config: DistillConfig, student: Scorer, tokenizer: Any) -> None:
+        """Check that the two models speak of the same tokens.
+
+        Raises:
+            ModelError: the teacher's `tokenizer` is not the student's, or the student's head does more than a matrix
+                product, or has no tokens beside the teacher's `top`.
+        """
+        path = config.teacher.path
+        _check_tokenizers(student.policy.tokenizer, tokenizer, path)
+        _check_head(student)
+        self.config = config
+        self.student = student
+        if config.top >= whole_shape(_head(student))[0]:
+            raise ModelError(
+                f"algorithm.distill.top={config.top} leaves no other tokens of a vocabulary of "
+                f"{whole_shape(_head(student))[0]}: lower it"
+            )
+
+    def __call__(self, hidden: Tensor, row: RowTensors) -> Tensor:
+        """Divergence [N] at the row's trained tokens."""
+        return top_distill_loss(
+            hidden,
+            _head(self.student),
+            row.columns["teacher_ids"],
+            row.columns["teacher_logp"],
+            divergence=self.config.divergence,
+            beta=self.config.beta,
+            chunk=self.student.config.head_chunk,
+        )
+
+
 def _head(scorer: Scorer) -> Tensor:
     return cast(PolicyModel, scorer.policy).head().weight
 
 
 def _shared_vocabulary(student: Scorer, teacher: Scorer) -> int:
     """Rows of the two heads that stand for tokens: a head may be padded beyond its tokenizer."""
-    tokens = [scorer.policy.tokenizer.get_vocab() for scorer in (student, teacher)]
-    path = teacher.policy.config.path
+    _check_tokenizers(
+        student.policy.tokenizer, teacher.policy.tokenizer, teacher.policy.config.path
+    )
+    for scorer in (student, teacher):
+        _check_head(scorer)
+    return min(whole_shape(_head(scorer))[0] for scorer in (student, teacher))
+
+
+def _check_tokenizers(student: Any, teacher: Any, path: str) -> None:
+    tokens = [tokenizer.get_vocab() for tokenizer in (student, teacher)]
     if tokens[0] != tokens[1]:
         raise ModelError(
             f"algorithm.distill.teacher.path={path}: its tokenizer is not the student's "
             f"({len(tokens[1])} and {len(tokens[0])} tokens): take a teacher of the same family"
         )
-    for scorer in (student, teacher):
-        head = cast(PolicyModel, scorer.policy).head()
-        if head.bias is not None or head.softcap is not None or head.scale != 1.0:
-            raise ModelError(
-                f"distillation does not support the output head of {scorer.policy.config.path}: it has a bias, "
-                "a scale or a soft cap"
-            )
-    return min(whole_shape(_head(scorer))[0] for scorer in (student, teacher))
+
+
+def _check_head(scorer: Scorer) -> None:
+    head = cast(PolicyModel, scorer.policy).head()
+    if head.bias is not None or head.softcap is not None or head.scale != 1.0:
+        raise ModelError(
+            f"distillation does not support the output head of {scorer.policy.config.path}: it has a bias, "
+            "a scale or a soft cap"
+        )

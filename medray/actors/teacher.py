@@ -1,0 +1,41 @@
+"""The teacher of a distillation in vLLM, as a Ray actor."""
+
+from __future__ import annotations
+
+import time
+
+import ray
+
+from medray.actors.lookout import Placed
+from medray.actors.wait import Started
+from medray.config.rl import RlJob
+from medray.types import RolloutGroup, TopTokens
+
+
+@ray.remote
+class TeacherActor(Placed):
+    """Says of groups what its model would have said in the place of every sampled token."""
+
+    def __init__(self, job: RlJob, index: int) -> None:
+        self.job = job
+        self.index = index
+
+    def start(self) -> Started:
+        """Load the engine."""
+        began = time.monotonic()
+        from medray.engines.teacher import TeacherEngine
+
+        job = self.job
+        assert job.algorithm.distill is not None
+        self.engine = TeacherEngine(
+            job.algorithm.distill,
+            job.rollout.engine,
+            max_tokens=job.data.max_prompt_tokens + job.rollout.max_new_tokens,
+            threads=job.scale.teacher.num_threads,
+        )
+        return Started(f"teacher-{self.index}", time.monotonic() - began)
+
+    def teach(self, group: RolloutGroup) -> tuple[int, list[TopTokens]]:
+        """Score a group; returns the number of tokens that were scored, and `TopTokens` of each response."""
+        taught = self.engine.top_tokens(group)
+        return sum(len(t.ids) for t in taught), taught
