@@ -139,7 +139,7 @@ class ScriptedLearner:
         await asyncio.sleep(self.pace.update_s)
         return Meters()
 
-    async def publish(self, version: int) -> PublishedWeights:
+    async def publish(self, version: int, form: str) -> PublishedWeights:
         probe = Probe(np.zeros(2, np.int32), np.zeros(1, np.float32))
         return PublishedWeights(WeightManifest(version, {}, probe), (), {})
 

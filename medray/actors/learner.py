@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from medray.actors.engine_calls import EngineCalls, free_address
-from medray.actors.published import PublishedWeights, publish
+from medray.actors.published import Form, PublishedWeights, Publisher
 from medray.actors.rank import Rank, use_threads
 from medray.actors.wait import Ref, Started
 from medray.config.rl import RlJob
@@ -52,6 +52,7 @@ class LearnerDuties:
     rank: int
     learner: Learner
     objective: Objective
+    publisher: Publisher | None = None
 
     def update(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
         """One optimizer step over this rank's share; every rank must be called."""
@@ -96,16 +97,29 @@ class LearnerDuties:
 
         return make_probe(self.learner.scorer)
 
-    def publish(self, version: int) -> PublishedWeights | None:
-        """Put the present weights into the object store as `version`; the other ranks only give what they hold."""
-        from medray.models.export import tied_names
+    def publish(self, version: int, form: Form) -> PublishedWeights | None:
+        """Put the present weights into the object store as `version`; the other ranks only give what they hold.
 
-        probe, weights = self.probe(), self.learner.weights()
+        Args:
+            version: its number.
+            form: how adapted weights travel; of a model that is trained whole, or spread over ranks, all weights do.
+        """
+        from medray.models.export import adapter_parts, tied_names
+
+        policy, probe = self.learner.policy, self.probe()
+        if self.publisher is None:
+            self.publisher = Publisher(self.job.sync.bucket_mb * 2**20)
+        if policy.adapter is not None and not policy.holder.sharded:
+            import torch
+
+            dtype = getattr(torch, policy.config.dtype)
+            parts, aliases = adapter_parts(policy), tied_names(policy)
+            return self.publisher.adapted(version, parts, aliases, probe, dtype=dtype, form=form)
+        weights = self.learner.weights()
         if self.rank > 0:
             deque(weights, maxlen=0)
             return None
-        aliases = tied_names(self.learner.policy)
-        return publish(version, weights, aliases, probe, self.job.sync.bucket_mb * 2**20)
+        return self.publisher.whole(version, weights, tied_names(policy), probe)
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Join the engines through vLLM's own transfer backend (rank 0; nccl and ipc)."""

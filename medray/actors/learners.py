@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medray.actors.learner import TrainItem
-from medray.actors.published import PublishedWeights
+from medray.actors.published import Form, PublishedWeights
 from medray.actors.wait import Ref, gather
 from medray.config.cluster import DeadlineConfig
 from medray.config.rl import RlJob
@@ -69,9 +69,9 @@ class LearnerGroup:
         """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
         return step_calls(self.ranks, "update", "learner", items, metas)
 
-    def publish(self, version: int) -> PublishedWeights:
-        """Put the weights into the object store under `version`."""
-        refs = [rank.publish.remote(version) for rank in self.holders]
+    def publish(self, version: int, form: Form = "merged") -> PublishedWeights:
+        """Put the weights into the object store under `version`, adapted ones in this form."""
+        refs = [rank.publish.remote(version, form) for rank in self.holders]
         return self._first(refs, self.deadlines.sync_s, "publish weights")
 
     def probe(self) -> Probe:

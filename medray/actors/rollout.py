@@ -18,7 +18,7 @@ from medray.actors.lookout import Placed
 from medray.actors.mailbox import Mailbox
 from medray.actors.memory import own_peak
 from medray.actors.published import PublishedWeights, arrays
-from medray.actors.wait import Started
+from medray.actors.wait import Ref, Started
 from medray.config.rl import RlJob
 from medray.engines.base import Generated
 from medray.errors import ModelError, WeightSyncError
@@ -47,6 +47,7 @@ class RolloutActor(Placed):
         self.name = f"rollout-{index}"
         self.mail = Mailbox()
         self.asked: dict[int, Ask] = {}
+        self.kept: tuple[Ref, ...] = ()  # what the engine holds of weights that no version changes
 
     def start(self) -> Started:
         """Load the engine."""
@@ -124,14 +125,19 @@ class RolloutActor(Placed):
     @ray.method(concurrency_group="mail")
     def load(self, published: PublishedWeights) -> float:
         """Take `published` as one verified transaction; returns the probe's gap in nats."""
-        deadline = self.job.deadlines.sync_s
-        return self._call(
-            lambda: self.engine.load_weights(
-                published.manifest,
-                arrays(published, deadline_s=deadline),
-                tolerance=self.job.tolerance,
-            )
+        return self._call(lambda: self._load(published))
+
+    def _load(self, published: PublishedWeights) -> float:
+        has_kept = bool(published.kept) and published.kept == self.kept
+        self.kept = ()  # a transaction that fails leaves nothing to rely on
+        gap = self.engine.load_weights(
+            published.manifest,
+            arrays(published, deadline_s=self.job.deadlines.sync_s, has_kept=has_kept),
+            tolerance=self.job.tolerance,
+            kept=published.kept_names if has_kept else frozenset(),
         )
+        self.kept = published.kept
+        return gap
 
     @ray.method(concurrency_group="mail")
     def begin_sync(self, probe: Probe) -> None:
@@ -151,6 +157,7 @@ class RolloutActor(Placed):
     @ray.method(concurrency_group="mail")
     def sleep(self) -> None:
         """Free the accelerator for the learner that shares it."""
+        self.kept = ()
         self._call(lambda: self.engine.sleep())
 
     @ray.method(concurrency_group="mail")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 from medray.actors.learners import LearnerGroup
+from medray.actors.published import Form
 from medray.actors.rollouts import RolloutPool
 from medray.config.rl import RlJob
+
+FORMS: tuple[Form, ...] = ("factors", "merged")
+TRIES = 2  # syncs of a form: what it needs once, and how long it takes
 
 
 class WeightSync(Protocol):
@@ -20,13 +25,42 @@ class WeightSync(Protocol):
 class ObjectStoreSync:
     """Through Ray's object store: no process group, so a replaced engine just fetches the newest version."""
 
-    def __init__(self, learners: LearnerGroup, rollouts: RolloutPool) -> None:
+    def __init__(self, learners: LearnerGroup, rollouts: RolloutPool, forms: FormChoice) -> None:
         self.learners = learners
         self.rollouts = rollouts
+        self.forms = forms
 
     def __call__(self, version: int) -> float:
         """Publish, then have all engines load in parallel."""
-        return self.rollouts.load(self.learners.publish(version))
+        began, form = time.perf_counter(), self.forms.next()
+        gap = self.rollouts.load(self.learners.publish(version, form))
+        self.forms.took(form, time.perf_counter() - began)
+        return gap
+
+
+class FormChoice:
+    """How adapted weights travel: in the form that is asked for, or the one that takes less time."""
+
+    def __init__(self, job: RlJob) -> None:
+        wanted = job.sync.adapters
+        # Where a sync does not wait for the engines, or must be repeatable, nothing is to be learnt from its time.
+        if wanted == "auto" and (job.deterministic or job.rollout.max_lag):
+            wanted = "factors"
+        self.forms: tuple[Form, ...] = FORMS if wanted == "auto" else (wanted,)
+        self.seconds: dict[Form, list[float]] = {form: [] for form in self.forms}
+
+    def next(self) -> Form:
+        """The form of the next sync: each of them until it was timed, then the faster."""
+        for form in self.forms:
+            # The first of a form brings what later ones need not.
+            if len(self.seconds[form]) < TRIES:
+                return form
+        return min(self.forms, key=lambda form: min(self.seconds[form][1:], default=0.0))
+
+    def took(self, form: Form, seconds: float) -> None:
+        """Note how long a sync took."""
+        if len(self.seconds[form]) < TRIES:
+            self.seconds[form].append(seconds)
 
 
 class DirectSync:
@@ -49,5 +83,5 @@ class DirectSync:
 def make_sync(job: RlJob, learners: LearnerGroup, rollouts: RolloutPool) -> WeightSync:
     """The sync that `sync.backend` names."""
     if job.sync.backend == "object_store":
-        return ObjectStoreSync(learners, rollouts)
+        return ObjectStoreSync(learners, rollouts, FormChoice(job))
     return DirectSync(learners, rollouts)

@@ -84,3 +84,6 @@ class SyncConfig(Section):
     """Largest |engine - learner| log-probability (nats) the probe accepts; None takes 1e-3 for float32, else 0.15."""
     bucket_mb: int = Field(default=128, ge=1)
     """Tensors travel in buckets of about this size."""
+    adapters: Literal["auto", "merged", "factors"] = "auto"
+    """Adapted weights travel merged by the learner, or as the adapter's factors, which engines merge; auto times both
+    and keeps the faster (factors in deterministic runs, and where engines load while they serve). Object store only."""

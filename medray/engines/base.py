@@ -51,9 +51,14 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(
-        self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
+        self,
+        manifest: WeightManifest,
+        tensors: Iterable[NamedArray],
+        *,
+        tolerance: float,
+        kept: frozenset[str] = frozenset(),
     ) -> float:
-        """Replace all weights as one transaction and prove it with the manifest's probe.
+        """Replace all weights but `kept`, which are as they were, as one transaction and prove it with the probe.
 
         Responses under way stand still meanwhile and go on under the new weights, their context computed anew.
 

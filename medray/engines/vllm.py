@@ -120,16 +120,22 @@ class VllmEngine:
         self._reset_cache()
 
     def load_weights(
-        self, manifest: WeightManifest, tensors: Iterable[NamedArray], *, tolerance: float
+        self,
+        manifest: WeightManifest,
+        tensors: Iterable[NamedArray],
+        *,
+        tolerance: float,
+        kept: frozenset[str] = frozenset(),
     ) -> float:
-        """Replace all weights as one transaction and prove it with the manifest's probe."""
+        """Replace all weights but `kept` as one transaction and prove it with the manifest's probe."""
         self.begin_update(manifest.probe)
         self.transfer("start_weight_update")
         try:
             delivered = self._deliver(manifest, tensors)
         finally:  # a broken delivery leaves mixed weights, but an engine that another sync can mend
             self.transfer("finish_weight_update")
-        missing, surplus = manifest.tensors.keys() - delivered, delivered - manifest.tensors.keys()
+        missing = manifest.tensors.keys() - delivered - kept
+        surplus = delivered - manifest.tensors.keys()
         if missing or surplus:
             raise MissingTensorError(
                 f"weight sync {manifest.version}: {len(missing)} tensors missing {sorted(missing)[:3]}, "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from medray.models.factors import Factors, factors_of, merged
 from medray.models.packed import PackedModel
 
 
@@ -35,6 +37,41 @@ def named_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
                     weight = _dequantised(module, name, module.get_parameter(name)).to(dtype)
                 # What was gathered is let go of after its part.
                 yield plain, weight.clone() if policy.holder.sharded else weight
+
+
+@dataclass(frozen=True)
+class AdapterParts:
+    """The weights of a model with an adapter, by how often an engine has to be given them."""
+
+    untouched: dict[str, Tensor]  # training leaves them alone
+    whole: dict[str, Tensor]  # trained as they are, or adapted in a way that only merging tells
+    bases: dict[str, Tensor]  # of `factors`, in the dtype that they are added in
+    factors: dict[str, Factors]
+
+
+def adapter_parts(policy: PackedModel) -> AdapterParts:
+    """What `named_weights` yields, not yet merged; for weights that one process holds whole."""
+    module, dtype = policy.module, getattr(torch, policy.config.dtype)
+    adapted = _adapted_layers(module)
+    parts = AdapterParts({}, {}, {}, {})
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            plain = _plain_name(name)
+            if plain is None:
+                continue
+            owner, _, leaf = plain.rpartition(".")
+            layer = adapted.get(owner) if leaf == "weight" else None
+            factors = factors_of(layer) if layer is not None else None
+            if factors is not None:
+                base = layer.get_base_layer()
+                parts.bases[plain] = _plain(base.weight, base).detach()
+                parts.factors[plain] = factors
+            elif layer is not None:
+                parts.whole[plain] = _merged(layer).to(dtype)
+            else:
+                kind = parts.whole if parameter.requires_grad else parts.untouched
+                kind[plain] = _dequantised(module, name, parameter).to(dtype)
+    return parts
 
 
 def stored_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
@@ -104,13 +141,10 @@ def _adapted_layers(module: nn.Module) -> dict[str, Any]:
 def _merged(layer: Any) -> Tensor:
     base = layer.get_base_layer()
     weight = _plain(base.weight, base)
-    delta = layer.get_delta_weight("default").to(weight.dtype)
-    if not layer.use_dora.get("default", False):
-        return weight + delta
-    # DoRA (arXiv:2402.09353, eq. 5): the direction is renormalised per output row, then scaled.
-    merged = weight + delta
-    magnitude = layer.lora_magnitude_vector["default"].weight
-    return merged * (magnitude / merged.norm(dim=1))[:, None]
+    factors = factors_of(layer)
+    if factors is not None:
+        return merged(weight, factors)
+    return weight + layer.get_delta_weight("default").to(weight.dtype)
 
 
 def _dequantised(module: nn.Module, name: str, parameter: Tensor) -> Tensor:

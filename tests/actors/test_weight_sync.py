@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from medray.actors.learners import LearnerGroup
 from medray.actors.rollouts import RolloutPool
-from medray.actors.weight_sync import DirectSync, ObjectStoreSync, make_sync
+from medray.actors.weight_sync import DirectSync, FormChoice, ObjectStoreSync, make_sync
+from medray.config.cluster import SyncConfig
 from medray.types import Probe, WeightManifest
 from tests.support.jobs import tiny_job
 
@@ -37,10 +39,41 @@ def _ends(log: list[str]) -> tuple[LearnerGroup, RolloutPool]:
     return cast(LearnerGroup, _Log(log, answers)), cast(RolloutPool, _Log(log, answers))
 
 
-def test_object_store_sync_publishes_then_loads() -> None:
+def test_object_store_sync_publishes_then_loads(tiny_model: Path, tmp_path: Path) -> None:
     log: list[str] = []
-    assert ObjectStoreSync(*_ends(log))(3) == 1e-5
+    sync = ObjectStoreSync(*_ends(log), FormChoice(tiny_job(tiny_model, tmp_path)))
+    assert sync(3) == 1e-5
     assert log == ["publish", "load"]
+
+
+def _choice(model: Path, folder: Path, **overrides: Any) -> FormChoice:
+    job = tiny_job(model, folder)
+    return FormChoice(job.model_copy(update={"deterministic": False, **overrides}))
+
+
+@pytest.mark.parametrize(("slower", "chosen"), [("factors", "merged"), ("merged", "factors")])
+def test_each_form_is_timed_once_it_has_brought_what_it_needs_once(
+    tiny_model: Path, tmp_path: Path, slower: str, chosen: str
+) -> None:
+    choice, taken = _choice(tiny_model, tmp_path), []
+    for number in range(6):
+        taken.append(form := choice.next())
+        first = number % 2 == 0
+        choice.took(form, 9.0 if first else 1.0 + (form == slower))
+    assert taken == ["factors", "factors", "merged", "merged", chosen, chosen]
+
+
+def test_a_deterministic_run_and_one_that_is_told_to_choose_nothing(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    told = SyncConfig(adapters="merged")
+    for choice, form in [
+        (_choice(tiny_model, tmp_path, deterministic=True), "factors"),
+        (_choice(tiny_model, tmp_path, sync=told), "merged"),
+    ]:
+        for _ in range(5):
+            assert choice.next() == form
+            choice.took(choice.next(), 1.0)
 
 
 def test_direct_sync_connects_once_and_closes_the_transaction_each_time() -> None:
