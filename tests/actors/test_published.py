@@ -1,4 +1,4 @@
-"""Adapted weights arrive as the learner merges them, whichever way they travel; what no version changes travels once."""
+"""Adapted weights arrive as the learner merges them, however they travel; what no version changes travels once."""
 
 from __future__ import annotations
 
