@@ -31,6 +31,8 @@ from benchmarks.record import write_record
 TOKEN = "benchmark-token-0123456789"
 PROMPT = "List common causes of a persistent dry cough in adults, and say for each what a doctor would check first."
 READY_S = 600
+SHORT_TOKENS = 4
+SHORT_ROUNDS = 5  # rounds of short answers for each of long ones
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,27 @@ def main(
 
 
 def compare(servers: list[Server], num_clients: int, options: Options) -> dict[str, Any]:
-    """Medians of each server and their ratio, rounds taken in turn."""
-    samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
-    for number in range(options.rounds):
-        for server in servers if number % 2 else reversed(servers):
-            sample = asyncio.run(measure(server, num_clients, options.new_tokens))
-            samples[server.name].append(sample)
+    """Medians of each server and their ratio, rounds taken in turn.
+
+    First tokens come of short answers, of which there are more: they vary most.
+    """
     result: dict[str, Any] = {}
-    for field in ("first_token_s", "tokens_per_s"):
-        medians = {
-            name: statistics.median(getattr(s, field) for s in taken)
-            for name, taken in samples.items()
-        }
-        ratio = medians["medray"] / medians["vllm"]
+    for field, rounds, length in (
+        ("first_token_s", options.rounds * SHORT_ROUNDS, SHORT_TOKENS),
+        ("tokens_per_s", options.rounds, options.new_tokens),
+    ):
+        seen: dict[str, list[float]] = {server.name: [] for server in servers}
+        for number in range(rounds):
+            for server in servers if number % 2 else reversed(servers):
+                sample = asyncio.run(measure(server, num_clients, length))
+                seen[server.name].append(getattr(sample, field))
+        medians = {name: statistics.median(values) for name, values in seen.items()}
         result[field] = {name: round(m, 4) for name, m in medians.items()}
-        result[field]["medray/vllm"] = round(ratio, 3)
+        result[field]["medray/vllm"] = round(medians["medray"] / medians["vllm"], 3)
+        result[field]["quartiles"] = {
+            name: [round(q, 4) for q in statistics.quantiles(values, n=4)]
+            for name, values in seen.items()
+        }
     return result
 
 

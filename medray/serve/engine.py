@@ -11,8 +11,8 @@ from medray.config.serve import ReplicaConfig, ServedModel
 from medray.models.quantised import engine_dtype, engine_plugins
 from medray.models.served import Model
 
-STREAM_INTERVAL_MS = 10
-"""Tokens of a stream that become ready within this time travel in one message."""
+STREAM_INTERVAL_MS = 0
+"""Tokens travel as they become ready: to wait for others would delay each, and look at every stream all the time."""
 HEALTH_PERIOD_S = 5.0
 LOOK_BACK_S = 30.0
 """Load is averaged over this time."""
