@@ -165,7 +165,8 @@ def arrays(
 
 def _own(published: PublishedWeights, deadline_s: float, has_kept: bool) -> Iterator[NamedArray]:
     for ref in (*published.buckets, *(() if has_kept else published.kept)):
-        yield from ray.get(ref, timeout=deadline_s).items()
+        bucket: Any = ray.get(ref, timeout=deadline_s)
+        yield from bucket.items()
     if published.factors is None:
         return
     import torch

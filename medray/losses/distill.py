@@ -11,7 +11,6 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 from medray.losses.projection import accumulator_dtype
 
 Divergence = Literal["forward_kl", "reverse_kl", "jsd"]
-LEAST_REST = 1e-7  # what the listed tokens leave to all others at least: float32 knows no less
 
 
 def distill_loss(
@@ -97,7 +96,8 @@ def top_distill_loss(
         listed = torch.cat([logits.gather(-1, ids), others], -1)
         log_student = listed - logits.logsumexp(-1, keepdim=True)
         known = logp.to(dtype)
-        mass = known.logsumexp(-1, keepdim=True).clamp(max=-LEAST_REST)
+        # What is listed leaves something to the others: at least what the teacher's numbers can tell from nothing.
+        mass = known.logsumexp(-1, keepdim=True).clamp(max=-torch.finfo(logp.dtype).eps)
         log_teacher = torch.cat([known, (-torch.expm1(mass)).log()], -1)
         return divergence_per_position(log_student, log_teacher, divergence, beta)
 

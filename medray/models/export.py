@@ -61,8 +61,8 @@ def adapter_parts(policy: PackedModel) -> AdapterParts:
                 continue
             owner, _, leaf = plain.rpartition(".")
             layer = adapted.get(owner) if leaf == "weight" else None
-            factors = factors_of(layer) if layer is not None else None
-            if factors is not None:
+            factors = None if layer is None else factors_of(layer)
+            if layer is not None and factors is not None:
                 base = layer.get_base_layer()
                 parts.bases[plain] = _plain(base.weight, base).detach()
                 parts.factors[plain] = factors

@@ -192,7 +192,7 @@ def test_a_teacher_told_of_is_the_teacher_that_is_held(
     objective = _objective(learner, teacher_path)
     objective.teacher = held
     metrics, grads = _step(learner, _trees(), objective)
-    top = len(learner.policy.tokenizer) - 1
+    top = learner.policy.head().weight.shape[0] - 1
     taught = _taught(teacher_path, _trees(), top)
     other_metrics, other_grads = _step(learner, taught, _top_objective(learner, teacher_path, top))
     assert other_metrics == pytest.approx(metrics, rel=1e-4)
