@@ -1,7 +1,7 @@
 """What the front door costs: first token and tokens a second of `medray serve` against plain `vllm serve`.
 
-Both servers run the same model with the same engine settings at the same time and are asked in turn, so that what else
-happens on the machine hits both alike.
+Both servers run the same model with the same engine settings and are asked in turn, so that what else happens on the
+machine hits both alike; the one that is not asked is stopped meanwhile, for its processes look for work all the time.
 
 python -m benchmarks.serve_vs_vllm models/smollm2-135m --clients 1 --clients 4 --rounds 6
 """
@@ -18,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
+import psutil
 import typer
 
 from benchmarks.record import write_record
@@ -101,7 +102,8 @@ def compare(servers: list[Server], num_clients: int, options: Options) -> dict[s
         seen: dict[str, list[float]] = {server.name: [] for server in servers}
         for number in range(rounds):
             for server in servers if number % 2 else reversed(servers):
-                sample = asyncio.run(measure(server, num_clients, length))
+                with stopped(other for other in servers if other is not server):
+                    sample = asyncio.run(measure(server, num_clients, length))
                 seen[server.name].append(getattr(sample, field))
         medians = {name: statistics.median(values) for name, values in seen.items()}
         result[field] = {name: round(m, 4) for name, m in medians.items()}
@@ -111,6 +113,20 @@ def compare(servers: list[Server], num_clients: int, options: Options) -> dict[s
             for name, values in seen.items()
         }
     return result
+
+
+@contextlib.contextmanager
+def stopped(servers: Iterable[Server]) -> Iterator[None]:
+    """Servers that take no CPU time during the block."""
+    processes = [psutil.Process(server.process.pid) for server in servers]
+    processes += [child for process in processes for child in process.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 async def measure(server: Server, num_clients: int, new_tokens: int) -> Sample:
