@@ -25,6 +25,7 @@ from medray.errors import DataError, WorkerLost
 from medray.models.fetch import resolve_model
 from medray.observability.console import Console, open_console
 from medray.observability.manifest import write_manifest
+from medray.observability.metrics_file import read_metrics
 from medray.observability.mirror import mirror_of
 from medray.observability.outcome import run_summary
 from medray.observability.report import write_report
@@ -133,7 +134,15 @@ def _train(
         workers.graders.finish_records()
         longest = max(len(prompt.token_ids) for prompt in run.prompts.train)
         measured = peak_memory(workers.actors())
-        console.note("memory: " + record_memory(job.out, job, measured, longest))
+        tokens = [
+            row.metrics["rollout/prompt_tokens"] + row.metrics["rollout/tokens"]
+            for row in read_metrics(job.out)
+            if row.kind == "train"
+        ]
+        line = record_memory(
+            job.out, job, measured, longest=longest, step_tokens=int(max(tokens, default=0))
+        )
+        console.note(f"memory: {line}")
 
 
 def model_paths(job: RlJob) -> set[str]:

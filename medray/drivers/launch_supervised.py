@@ -21,6 +21,7 @@ from medray.models.fetch import resolve_model
 from medray.models.run_folder import checkpoints, chosen_checkpoint
 from medray.observability.console import open_console
 from medray.observability.manifest import write_manifest
+from medray.observability.metrics_file import read_metrics
 from medray.observability.outcome import run_summary
 from medray.observability.report import write_report
 from medray.observability.sinks import CompositeSink, open_sinks
@@ -117,7 +118,14 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
         )
     if host.rank == 0:
         longest = int(task.data.train.num_tokens.max())
-        line = record_memory(out, job, {"learner rank 0": own_peak()}, longest)
+        tokens = [r.metrics["data/tokens"] for r in read_metrics(out) if r.kind == "train"]
+        line = record_memory(
+            out,
+            job,
+            {"learner rank 0": own_peak()},
+            longest=longest,
+            step_tokens=int(max(tokens, default=0)),
+        )
         host.console.note(f"memory: {line}")
 
 

@@ -64,28 +64,29 @@ class Plan:
         return {r.name: r.memory.device_bytes for r in self.roles} if self.device == "cuda" else {}
 
 
-def plan_job(job: Section, gpu_bytes: int | None = None) -> Plan:
+def plan_job(job: Section, gpu_bytes: int | None = None, *, row: Row | None = None) -> Plan:
     """Predict the memory of every process of a job.
 
     Args:
         job: an RL or a supervised job.
         gpu_bytes: memory of one GPU, which an engine fills up; None takes what it needs.
+        row: the largest one that a learner computes; None takes what the settings allow.
 
     Raises:
         ModelError: the model's configuration cannot be read.
     """
     if isinstance(job, RlJob):
-        return _plan_rl(job, gpu_bytes)
+        return _plan_rl(job, gpu_bytes, row or largest_row(job))
     assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
     model: Any = job.model  # type: ignore[attr-defined]
-    workers, row = job.workers, largest_row(job)
+    workers, row = job.workers, row or largest_row(job)
     memory = _trained(model, row, job.learner, workers.num_workers)
     roles = (RolePlan("learner", workers.num_workers, workers.resources, memory),)
     return Plan(roles, row, model.device, 0)
 
 
-def _plan_rl(job: RlJob, gpu_bytes: int | None) -> Plan:
-    model, row = job.model, largest_row(job)
+def _plan_rl(job: RlJob, gpu_bytes: int | None, row: Row) -> Plan:
+    model = job.model
     shape = model_shape(hf_config(model), model)
     engine = engine_memory(job, shape, gpu_bytes)
     learner = _trained(model, row, job.learner, job.scale.learner_ranks)

@@ -19,25 +19,33 @@ GIB = 2**30
 
 
 def record_memory(
-    folder: str | Path, job: Section, measured: Mapping[str, Mapping[str, int]], longest: int
+    folder: str | Path,
+    job: Section,
+    measured: Mapping[str, Mapping[str, int]],
+    *,
+    longest: int,
+    step_tokens: int,
 ) -> str:
     """Write the file; returns one line for people.
 
     There are two predictions: `limits`, with sequences as long as the settings allow, which is what `medray plan`
-    says, and `data`, with the longest there was, which is what the measured peaks are to be compared with.
+    says, and `data`, with what there was, which is what the measured peaks are to be compared with.
 
     Args:
         folder: the run folder.
         job: what ran.
         measured: peak bytes (`host`, and `gpu` where there is one) of each process, named after its role
             ("rollout-0", "learner rank 1").
-        longest: tokens of the longest prompt (grpo), or row (supervised), of the data.
+        longest: tokens of the longest prompt (RL), or row (supervised), of the data.
+        step_tokens: the most that a step computed, over all ranks.
     """
     from medray.planning.plan import plan_job
-    from medray.planning.tokens import with_longest
+    from medray.planning.tokens import as_computed, largest_row, num_shares, with_longest
 
     try:
-        plans = {"limits": plan_job(job), "data": plan_job(with_longest(job, longest))}
+        known = with_longest(job, longest)
+        row = as_computed(largest_row(known), -(-step_tokens // num_shares(job)))
+        plans = {"limits": plan_job(job), "data": plan_job(known, row=row)}
     except (MedrayError, AssertionError, ValueError) as error:
         predicted: dict[str, Any] = {"error": str(error)}
         line = f"no prediction ({error})"

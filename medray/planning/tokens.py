@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medray.config.base import Section
 from medray.config.rl import RlJob
@@ -56,6 +56,23 @@ def largest_row(job: Section, num_ranks: int | None = None) -> Row:
     if branches == 1 and budget > num_groups * size:  # shorter rows fill what is left
         branch = min(budget, wanted) // num_groups
     return Row(num_groups, prompt, branches, branch, wanted > budget)
+
+
+def as_computed(row: Row, num_tokens: int) -> Row:
+    """A row of the same make that has `num_tokens`, where that is less: all of what a step had to compute."""
+    if num_tokens >= row.num_tokens:
+        return row
+    share = num_tokens / row.num_tokens
+    prompt, branch = round(row.prompt * share), max(1, round(row.branch * share))
+    return replace(row, prompt=prompt, branch=branch, more_rows=False)
+
+
+def num_shares(job: Section) -> int:
+    """Into how many optimizer steps, and over how many ranks of each, the tokens of a step of the job are dealt."""
+    if isinstance(job, RlJob):
+        return job.scale.learner_ranks * job.algorithm.minibatches
+    assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
+    return job.workers.num_workers
 
 
 def with_longest(job: Section, num_tokens: int) -> Section:

@@ -21,7 +21,7 @@ def test_the_measured_peak_stands_beside_both_predictions(tiny_model: Path, tmp_
         "grader-0": {"host": GIB // 4},
     }  # fmt: skip
 
-    line = record_memory(tmp_path, job, measured, longest=40)
+    line = record_memory(tmp_path, job, measured, longest=40, step_tokens=288)
 
     told = json.loads((tmp_path / "memory.json").read_text())
     assert told["measured"] == measured
@@ -44,10 +44,19 @@ def test_a_pair_as_long_as_the_longest_one_is_planned_for(tmp_path: Path) -> Non
     assert row.num_tokens == pytest.approx(350, abs=2)
 
 
+def test_a_step_that_computed_less_than_its_longest_rows_would_is_planned_for_as_it_was(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    job = tiny_job(tiny_model, tmp_path)
+    record_memory(tmp_path, job, {}, longest=40, step_tokens=100)
+    data = json.loads((tmp_path / "memory.json").read_text())["predicted"]["data"]
+    assert data["row_tokens"] == pytest.approx(100, abs=20)
+
+
 def test_a_model_that_cannot_be_read_leaves_the_measured_peaks(tmp_path: Path) -> None:
     job = tiny_job(tmp_path / "gone", tmp_path)
 
-    line = record_memory(tmp_path, job, {"rollout-0": {"host": GIB}}, longest=8)
+    line = record_memory(tmp_path, job, {"rollout-0": {"host": GIB}}, longest=8, step_tokens=8)
 
     told = json.loads((tmp_path / "memory.json").read_text())
     assert told["measured"] == {"rollout-0": {"host": GIB}}
