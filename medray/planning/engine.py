@@ -56,7 +56,10 @@ def engine_memory(job: RlJob, shape: ModelShape, gpu_bytes: int | None) -> Engin
             **work,
             "runtime": RUNTIME_MIB["engine"] * MIB,
         }
-        return EngineMemory(ProcessMemory(parts), kv, sequence)
+        # Versions come through the object store: one is served and the next loaded. Adapters bring their bases once.
+        versions = 2 if config.lora is None else 1
+        mapped = {"versions": versions * shape.num_params * element}
+        return EngineMemory(ProcessMemory(parts, mapped=mapped), kv, sequence)
     used = weights + sum(work.values()) + RUNTIME_MIB["cuda"] * MIB
     wanted = engine.max_num_seqs * sequence
     kv = (

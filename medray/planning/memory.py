@@ -32,6 +32,12 @@ class ProcessMemory:
     parts: Mapping[str, int] = field(default_factory=dict)  # on the device that computes
     host: Mapping[str, int] = field(default_factory=dict)  # beside a GPU: in the machine's memory
     slack: float = 1.0
+    mapped: Mapping[str, int] = field(default_factory=dict)  # of the object store, which all share
+
+    @property
+    def seen_bytes(self) -> int:
+        """What the system says that the process takes: shared pages count for each that maps them."""
+        return self.device_bytes + sum(self.mapped.values())
 
     @property
     def device_bytes(self) -> int:

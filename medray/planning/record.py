@@ -63,7 +63,8 @@ def record_memory(
 def _as_json(plan: Plan) -> dict[str, Any]:
     roles = {
         r.name: {
-            "bytes": r.memory.device_bytes, "host_bytes": r.memory.host_bytes, "parts": dict(r.memory.parts),
+            "bytes": r.memory.seen_bytes, "host_bytes": r.memory.host_bytes,
+            "parts": dict(r.memory.parts), "mapped": dict(r.memory.mapped),
         }
         for r in plan.roles
     }  # fmt: skip
@@ -78,7 +79,7 @@ def _compare(
     ]
     seen = f"{max(peaks) / GIB:.2f}" if peaks else "?"
     data, limits = (
-        next(r.memory.device_bytes for r in plans[name].roles if r.name == role) / GIB
+        next(r.memory.seen_bytes for r in plans[name].roles if r.name == role) / GIB
         for name in ("data", "limits")
     )
     return f"{role} {seen} GiB ({data:.2f} predicted, {limits:.2f} at the limits)"
