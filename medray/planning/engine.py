@@ -49,6 +49,9 @@ def engine_memory(job: RlJob, shape: ModelShape, gpu_bytes: int | None) -> Engin
         "sync": job.sync.bucket_mb * MIB,
     }
     if config.device == "cpu":
+        # While vLLM replaces a layer (it fuses two of the MLP) there is its new weight, and that packed for the kernel.
+        largest = max(shape.num_head, 2 * shape.largest_layer) * element
+        work["sync"] = max(work["sync"], 2 * largest)
         kv = int(max(1, round(engine.kv_cache_gb)) * GIB)
         parts = {
             "weights": weights + head,
