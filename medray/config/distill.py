@@ -31,6 +31,7 @@ class DistillJob(GrpoJob):
     """Everything `jobs/distill.py` does is said here."""
 
     out: str = "runs/distill"
+    """Run folder: config, metrics, rollouts, checkpoints."""
     algorithm: TaughtAlgorithm  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
 
     @model_validator(mode="before")
