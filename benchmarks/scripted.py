@@ -120,9 +120,6 @@ class ScriptedGrader:
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
 
-    async def alive(self) -> bool:
-        return True
-
     async def score(self, group: RolloutGroup) -> GroupScore:
         await asyncio.sleep(self.pace.grade_s)
         return GroupScore(tuple(float(i % 2) for i in range(len(group.responses))))

@@ -67,6 +67,10 @@ class WorkerLost(MedrayError, RuntimeError):
     exit_code = 5
 
 
+class RestartsSpent(WorkerLost):
+    """As many actors have died as may be replaced; `scale.max_restarts` says how many."""
+
+
 class ClusterError(MedrayError, ConnectionError):
     """A Ray cluster cannot be reached, refuses the token, or has no such job."""
 

@@ -37,10 +37,6 @@ class GraderActor(Placed):
         self.rewards.load()
         return Started(self.role, time.monotonic() - began)
 
-    def alive(self) -> bool:
-        """True, from a process that lives."""
-        return True
-
     def score(self, group: RolloutGroup) -> GroupScore:
         """Rewards of one group."""
         return self.rewards.score(group)

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from medray.actors.incidents import Incidents
 from medray.actors.wait import Ref, fetch, gather, ready_of
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded, GraderError, WorkerLost
+from medray.errors import DeadlineExceeded, GraderError, RestartsSpent, WorkerLost
 from medray.types import Floats, GroupScore
 
 if TYPE_CHECKING:
@@ -23,12 +21,23 @@ if TYPE_CHECKING:
 _Rows = tuple[int, list[Ref], list[GroupScore], list[Floats]]  # what one step's record is made from
 
 
+@dataclass(frozen=True)
+class _Record:
+    """A step's record on its way to disk."""
+
+    rows: _Rows
+    grader: int
+    actor: Any  # who writes it
+    ref: Ref
+
+
 @dataclass
 class _Ticket:
     index: int
     prompt_id: str
     group: Ref
     grader: int
+    actor: Any = None  # who was asked last
     tries: int = 1
 
 
@@ -51,6 +60,7 @@ class GraderPool:
         self._spawn = spawn
         self.name = name
         self.graders = [spawn(i) for i in range(num_graders)]
+        self._index = {f"{name}-{i}": i for i in range(num_graders)}
         self.job = job
         self.deadlines = job.deadlines
         self.incidents = incidents
@@ -59,7 +69,7 @@ class GraderPool:
         self._load = [0] * num_graders  # groups with each
         self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
         self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
-        self._record: tuple[_Rows, Ref] | None = None
+        self._record: _Record | None = None
         self._lock = threading.RLock()
 
     @property
@@ -70,6 +80,15 @@ class GraderPool:
     def start(self) -> dict[str, Ref]:
         """Have every process build its rewards; refs to what each says of itself, by name."""
         return {name: grader.start.remote() for name, grader in self.workers.items()}
+
+    def revive(self, name: str, loss: WorkerLost) -> Ref | None:
+        """Replace a process that died while the job starts; the ref of the new start, None where none has that name."""
+        with self._lock:
+            if (index := self._index.get(name)) is None:
+                return None
+            started = self._restart(index, loss)
+        self.incidents.add("death", name, "start", "nothing")
+        return started
 
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
         """Start grading a group, by the grader with the fewest to judge."""
@@ -129,40 +148,42 @@ class GraderPool:
             raise DeadlineExceeded(f"grade: no answer from {texts} within {limit:g} s", names)
 
     def _send(self, ticket: _Ticket) -> None:
-        ref = self.graders[ticket.grader].score.remote(ticket.group)
+        ticket.actor = self.graders[ticket.grader]
+        ref = ticket.actor.score.remote(ticket.group)
         self._tickets[ref] = ticket
         self._load[ticket.grader] += 1
 
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
         """Write the step's rollouts to the run folder while training goes on."""
         self.finish_records()
-        rows = (step, [s.group for s in batch], [s.score for s in batch], list(advantages))
-        self._record = (rows, self._write(rows))
+        groups, scores = [s.group for s in batch], [s.score for s in batch]
+        self._record = self._write((step, groups, scores, list(advantages)))
 
     def finish_records(self) -> None:
         """Wait for the last record to be on disk; one whose writer died is written by another."""
-        while self._record is not None:
-            rows, ref = self._record
-            doing = f"write the rollouts of step {rows[0]}"
-            name = f"{self.name}-{rows[0] % len(self.graders)}"
+        while (record := self._record) is not None:
+            doing = f"write the rollouts of step {record.rows[0]}"
+            name = f"{self.name}-{record.grader}"
             try:
-                gather({name: ref}, deadline_s=self.deadlines.save_s, doing=doing)
+                gather({name: record.ref}, deadline_s=self.deadlines.save_s, doing=doing)
                 self._record = None
             except WorkerLost as loss:
                 with self._lock:
-                    self._replace(rows[0] % len(self.graders), loss)
+                    self._replace(record.grader, record.actor, loss)
                 self.incidents.add("death", name, doing, "written again")
-                self._record = (rows, self._write(rows))
+                self._record = self._write(record.rows)
 
-    def _write(self, rows: _Rows) -> Ref:
-        return self.graders[rows[0] % len(self.graders)].record.remote(*rows)
+    def _write(self, rows: _Rows) -> _Record:
+        grader = rows[0] % len(self.graders)
+        actor = self.graders[grader]
+        return _Record(rows, grader, actor, actor.record.remote(*rows))
 
     def _verdict(self, ticket: _Ticket, ref: Ref) -> GroupScore | None:
         name = f"{self.name}-{ticket.grader}"
         try:
             return fetch(ref, name=name, doing="grade")
         except WorkerLost as loss:
-            self._replace(ticket.grader, loss)
+            self._replace(ticket.grader, ticket.actor, loss)
             self.incidents.add("death", name, "grade", f"prompt {ticket.prompt_id} graded again")
         except GraderError as error:
             if ticket.tries > self.job.grading.retries:
@@ -174,19 +195,17 @@ class GraderPool:
             ticket.tries += 1
         raise _Again
 
-    def _replace(self, index: int, loss: WorkerLost) -> None:
-        if ray.wait([self.graders[index].alive.remote()], timeout=5)[0] and self._answers(index):
-            return  # an earlier ticket of the same grader had it replaced already
+    def _replace(self, index: int, dead: Any, loss: WorkerLost) -> None:
+        """Replace a grader, unless an earlier ticket of it has had that done."""
+        if self.graders[index] is dead:
+            self._restart(index, loss)
+
+    def _restart(self, index: int, loss: WorkerLost) -> Ref:
         if self.restarts_left <= 0:
-            raise loss
+            most = self.job.scale.max_restarts
+            raise RestartsSpent(
+                f"{loss}; scale.max_restarts={most} {self.name}s were replaced before it"
+            )
         self.restarts_left -= 1
         self.graders[index] = self._spawn(index)
-        self.graders[index].start.remote()
-
-    def _answers(self, index: int) -> bool:
-        try:
-            return bool(
-                fetch(self.graders[index].alive.remote(), name=f"{self.name}-{index}", doing="ask")
-            )
-        except WorkerLost:
-            return False
+        return self.graders[index].start.remote()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medray.actors.graders import GraderPool
 from medray.actors.shared import RankRewards
 from medray.actors.wait import Ref
+from medray.errors import WorkerLost
 from medray.types import Floats, GroupScore
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ class RewardPools:
     def start(self) -> dict[str, Ref]:
         """Have every process build its rewards; refs to what each says of itself, by name."""
         return {name: ref for pool in self.pools for name, ref in pool.start().items()}
+
+    def revive(self, name: str, loss: WorkerLost) -> Ref | None:
+        """Replace a process that died while the job starts; the ref of the new start, None where none has that name."""
+        for pool in self.pools:
+            if (started := pool.revive(name, loss)) is not None:
+                return started
+        return None
 
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
         """Start grading a group in every pool."""

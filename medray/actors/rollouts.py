@@ -21,7 +21,7 @@ from medray.actors.rollout import Ask
 from medray.actors.scaling import Scaler
 from medray.actors.wait import Ref, fetch, gather, ready_of
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded, WorkerLost
+from medray.errors import DeadlineExceeded, RestartsSpent, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
 MAX_FAILURES = (
@@ -43,7 +43,7 @@ class RolloutPool:
         self.members = [Member(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
         self.deadlines = job.deadlines
         self.incidents = incidents
-        self.restarts_left = job.scale.max_restarts
+        self.max_restarts = self.restarts_left = job.scale.max_restarts
         self.can_revive = job.sync.backend == "object_store"
         self.in_flight = bool(job.rollout.max_lag)
         self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs
@@ -281,6 +281,15 @@ class RolloutPool:
 
     # Death and return ------------------------------------------------------------------------
 
+    def revive(self, name: str, loss: WorkerLost) -> Ref | None:
+        """Replace a worker that died while the job starts; the ref of the new start, None where no worker has that name."""
+        with self._lock:
+            for member in self.members:
+                if member.name == name:
+                    self._bury(member, "start", loss)
+                    return member.coming
+        return None
+
     def _blame(self, member: Member, reason: str) -> None:
         """Count a failure against every group that was in flight where it happened."""
         self._failures.update(member.held.keys())
@@ -292,8 +301,12 @@ class RolloutPool:
 
     def _bury(self, member: Member, doing: str, loss: WorkerLost) -> None:
         """Record a death, put its groups first in the queue, and start the replacement."""
-        if not self.can_revive or self.restarts_left <= 0:
+        if not self.can_revive:
             raise loss
+        if self.restarts_left <= 0:
+            raise RestartsSpent(
+                f"{loss}; scale.max_restarts={self.max_restarts} workers were replaced before it"
+            )
         self.restarts_left -= 1
         lost = len(member.held)
         cost = f"{lost} groups sampled again" if lost else "nothing"

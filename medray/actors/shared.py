@@ -15,6 +15,7 @@ from medray.actors.rank import Rank, use_threads
 from medray.actors.wait import Ref, Started
 from medray.config.ppo import PpoJob
 from medray.config.reward import by_role
+from medray.errors import WorkerLost
 from medray.rewards.mixture import RewardMixture, build_rewards
 from medray.types import GroupScore, RolloutGroup
 
@@ -75,6 +76,9 @@ class RankRewards:
     def start(self) -> dict[str, Ref]:
         """They start with the ranks."""
         return {}
+
+    def revive(self, name: str, loss: WorkerLost) -> Ref | None:
+        """None: whoever died, it is not replaced here."""
 
     def submit(self, index: int, prompt_id: str, group: Ref) -> None:
         """Start scoring a group, on the ranks in turn."""

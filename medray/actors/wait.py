@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,24 @@ class Started:
     seconds: float
 
 
-def gather(calls: Mapping[str, Ref], *, deadline_s: float, doing: str) -> dict[str, Any]:
+def gather(
+    calls: Mapping[str, Ref],
+    *,
+    deadline_s: float,
+    doing: str,
+    revive: Callable[[str, WorkerLost], Ref] | None = None,
+) -> dict[str, Any]:
     """Results of named calls, in the same order.
 
     A death is raised as soon as it shows, whoever is still busy: peers of a dead rank may never return. Another
     error waits a moment for a death that explains it.
+
+    Args:
+        calls: what to wait for, by the name of whoever owes it.
+        deadline_s: how long all of them may take, seconds.
+        doing: what they do, for messages.
+        revive: called with who died and how; starts another in its place and returns the ref to wait for instead, or
+            raises.
 
     Raises:
         DeadlineExceeded: not all arrived in time; names the missing.
@@ -56,8 +69,10 @@ def gather(calls: Mapping[str, Ref], *, deadline_s: float, doing: str) -> dict[s
             name = pending.pop(ref)
             try:
                 results[name] = fetch(ref, name=name, doing=doing)
-            except WorkerLost:
-                raise
+            except WorkerLost as loss:
+                if revive is None:
+                    raise
+                pending[revive(name, loss)] = name
             except Exception as error:
                 failure = failure or error
     if failure is not None:

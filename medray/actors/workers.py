@@ -32,7 +32,7 @@ from medray.config.ppo import PpoJob
 from medray.config.resources import Role, rl_roles
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded
+from medray.errors import DeadlineExceeded, WorkerLost
 from medray.observability.meters import Meters
 from medray.types import GroupMeta
 
@@ -54,8 +54,18 @@ class Workers:
     starting: dict[str, Ref] = field(default_factory=dict)
 
     def wait_ready(self) -> dict[str, Started]:
-        """Wait until every model is loaded; returns what each actor said of itself."""
-        return gather(self.starting, deadline_s=self.job.deadlines.start_s, doing="start")
+        """Wait until every model is loaded; returns what each actor said of itself.
+
+        Rollout workers and graders that die meanwhile are replaced; the death of another ends the start.
+        """
+        limit = self.job.deadlines.start_s
+        return gather(self.starting, deadline_s=limit, doing="start", revive=self._revive)
+
+    def _revive(self, name: str, loss: WorkerLost) -> Ref:
+        for pool in (self.rollouts, self.graders):
+            if (started := pool.revive(name, loss)) is not None:
+                return started
+        raise loss
 
     def update(
         self,

@@ -21,7 +21,7 @@ from medray.data.load import Dataset, load_dataset
 from medray.drivers.resume import Resume, find_resume
 from medray.drivers.steps import PromptSets, Run
 from medray.environments.registry import build_environment
-from medray.errors import DataError, WorkerLost
+from medray.errors import DataError, RestartsSpent, WorkerLost
 from medray.models.fetch import resolve_model
 from medray.observability.console import Console, open_console
 from medray.observability.manifest import write_manifest
@@ -80,6 +80,8 @@ def _train_to_the_end(
         resume = find_resume(job)
         try:
             return _train(job, train, resume, dataset, console, startup)
+        except RestartsSpent:
+            raise
         except WorkerLost as loss:
             if not restarts_left:
                 raise

@@ -176,6 +176,24 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_path: Path) -> None:
+    job = tiny_job(tiny_model, tmp_path)
+    pool = _graders(job, tmp_path)
+    ray.kill(pool.graders[1])
+    loss = WorkerLost("start: grader-1 died")
+
+    assert pool.revive("rollout-1", loss) is None
+    started = pool.revive("grader-1", loss)
+
+    assert gather({"grader-1": started}, deadline_s=60, doing="start")["grader-1"].text == "grader"
+    for i, group in enumerate(random_groups(4)):
+        pool.submit(i, f"p{i}", ray.put(group))
+    assert sorted(pool.results()) == list(range(4))
+    assert pool.restarts_left == job.scale.max_restarts - 1
+    assert '"start"' in (tmp_path / "incidents.jsonl").read_text()
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     grader: Any = GraderActor.options(num_cpus=0).remote(tiny_job(tiny_model, tmp_path), 0)
     gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")

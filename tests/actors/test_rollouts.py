@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import ray
 from medray.actors.incidents import Incidents
 from medray.actors.member import Sampled
 from medray.actors.rollouts import RolloutPool
-from medray.actors.wait import gather, ready_of
+from medray.actors.wait import Ref, gather, ready_of
 from medray.config.grpo import GrpoJob
-from medray.errors import DeadlineExceeded, WorkerLost
+from medray.errors import DeadlineExceeded, RestartsSpent, WorkerLost
 from medray.types import GenerateSpec, SamplingContract
 from tests.support.ray_workers import ScriptedRollout, prompt, weights
 
@@ -98,6 +99,44 @@ def test_restarts_have_a_limit(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match="rollout-"):
         _sample(pool, ["deadly"])
     assert pool.restarts_left == 0
+
+
+def _starting(folder: Path, **scale: Any) -> tuple[RolloutPool, dict[str, Ref]]:
+    """A pool whose workers load for a second; the first of them is killed meanwhile."""
+    job = GrpoJob.model_validate({"out": str(folder), "scale": scale})
+    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 0, 1), 2, job, Incidents(folder))
+    starting = pool.start()
+    ray.kill(pool.workers["rollout-0"])
+    return pool, starting
+
+
+def _revive(pool: RolloutPool, name: str, loss: WorkerLost) -> Ref:
+    started = pool.revive(name, loss)
+    assert started is not None
+    return started
+
+
+def test_a_worker_that_dies_while_it_starts_is_replaced(tmp_path: Path) -> None:
+    pool, starting = _starting(tmp_path)
+    started = gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
+    assert [said.text for said in started.values()] == ["rollout-0", "rollout-1"]
+
+    pool.load(weights(1))
+
+    assert sorted(pool.workers) == ["rollout-0", "rollout-1"]
+    assert len(_sample(pool, ["a", "b", "c"])) == 3
+    lines = pool.incidents.path.read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [(r["kind"], r["who"], r["doing"]) for r in rows] == [
+        ("death", "rollout-0", "start"),
+        ("restart", "rollout-0", "weights 1"),
+    ]
+
+
+def test_a_start_ends_when_no_more_workers_may_be_replaced(tmp_path: Path) -> None:
+    pool, starting = _starting(tmp_path, max_restarts=0)
+    with pytest.raises(RestartsSpent, match=r"start: rollout-0 died.*scale.max_restarts=0"):
+        gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
 
 
 def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:
