@@ -82,7 +82,7 @@ class GraderPool:
         return {name: grader.start.remote() for name, grader in self.workers.items()}
 
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
-        """Replace a process that died while the job starts; the ref of the new start, None where none has that name."""
+        """Replace a process that died while the job starts: the ref of its new start, None where none has the name."""
         with self._lock:
             if (index := self._index.get(name)) is None:
                 return None

@@ -33,7 +33,7 @@ class RewardPools:
         return {name: ref for pool in self.pools for name, ref in pool.start().items()}
 
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
-        """Replace a process that died while the job starts; the ref of the new start, None where none has that name."""
+        """Replace a process that died while the job starts: the ref of its new start, None where none has the name."""
         for pool in self.pools:
             if (started := pool.revive(name, loss)) is not None:
                 return started

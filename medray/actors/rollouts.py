@@ -282,7 +282,7 @@ class RolloutPool:
     # Death and return ------------------------------------------------------------------------
 
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
-        """Replace a worker that died while the job starts; the ref of the new start, None where no worker has that name."""
+        """Replace a worker that died while the job starts: the ref of its new start, None where none has the name."""
         with self._lock:
             for member in self.members:
                 if member.name == name:
