@@ -120,9 +120,9 @@ class ScriptedGrader:
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
 
-    async def score(self, group: RolloutGroup) -> GroupScore:
-        await asyncio.sleep(self.pace.grade_s)
-        return GroupScore(tuple(float(i % 2) for i in range(len(group.responses))))
+    async def score(self, *groups: RolloutGroup) -> list[GroupScore]:
+        await asyncio.sleep(self.pace.grade_s * len(groups))
+        return [GroupScore(tuple(float(i % 2) for i in range(len(g.responses)))) for g in groups]
 
 
 @ray.remote(num_cpus=0)

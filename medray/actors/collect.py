@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from medray.actors.graders import GraderPool
+from medray.actors.graders import GraderPool, ToGrade
 from medray.actors.member import Sampled
 from medray.actors.pending import Pending
 from medray.actors.reward_pools import RewardPools
@@ -165,8 +165,7 @@ class Collector:
                 refs = [*self.rollouts.refs(), *self.graders.refs(), *scoring]
             ready = ready_of(refs, timeout_s)
             with self._lock:
-                for sampled in self.rollouts.take(ready):
-                    self._on_sampled(sampled)
+                self._on_sampled(self.rollouts.take(ready))
                 for ticket, score in self.graders.take(ready).items():
                     group = self._open[ticket]
                     group.is_judged, group.score = True, score
@@ -206,11 +205,17 @@ class Collector:
             raise GraderError(NOTHING_JUDGED)
         return found
 
-    def _on_sampled(self, sampled: Sampled) -> None:
+    def _on_sampled(self, batch: Sequence[Sampled]) -> None:
+        for sampled in batch:
+            self._open[sampled.ticket].sampled = sampled
+        self.graders.submit([ToGrade(s.ticket, s.meta.prompt_id, s.group) for s in batch])
+        for sampled in batch:
+            self._score(sampled)
+
+    def _score(self, sampled: Sampled) -> None:
+        """Have the reference, the critic and the teacher look at a group, where there are any."""
         ticket, prompt_id = sampled.ticket, sampled.meta.prompt_id
         group = self._open[ticket]
-        group.sampled = sampled
-        self.graders.submit(ticket, prompt_id, sampled.group)
         if not group.is_trained_on:
             return
         if self.reference is not None:

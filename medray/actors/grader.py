@@ -12,6 +12,7 @@ from medray.actors.rank import use_threads
 from medray.actors.wait import Ref, Started
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
+from medray.errors import GraderError
 from medray.observability.mirror import mirror_of
 from medray.observability.rollouts import write_rollouts
 from medray.rewards.mixture import RewardMixture, build_rewards
@@ -37,9 +38,15 @@ class GraderActor(Placed):
         self.rewards.load()
         return Started(self.role, time.monotonic() - began)
 
-    def score(self, group: RolloutGroup) -> GroupScore:
-        """Rewards of one group."""
-        return self.rewards.score(group)
+    def score(self, *groups: RolloutGroup) -> list[GroupScore | GraderError]:
+        """Rewards of each group; the error where a group could not be judged."""
+        return [self._judge(group) for group in groups]
+
+    def _judge(self, group: RolloutGroup) -> GroupScore | GraderError:
+        try:
+            return self.rewards.score(group)
+        except GraderError as error:
+            return error
 
     def record(
         self,

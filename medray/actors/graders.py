@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,18 +32,29 @@ class _Record:
     ref: Ref
 
 
+MOST = 16  # groups that are sent to a grader together: those of one look at many rollout workers
+
+
 @dataclass
-class _Ticket:
+class ToGrade:
+    """A group that waits for its verdict."""
+
     index: int
     prompt_id: str
     group: Ref
-    grader: int
-    actor: Any = None  # who was asked last
     tries: int = 1
 
 
-class _Again(Exception):
-    """The group has to be graded once more."""
+@dataclass(frozen=True)
+class _Sent:
+    groups: Sequence[ToGrade]
+    grader: int
+    actor: Any  # who was asked
+
+    @property
+    def prompts(self) -> str:
+        ids = [group.prompt_id for group in self.groups]
+        return f"prompt{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
 
 
 class GraderPool:
@@ -65,7 +77,7 @@ class GraderPool:
         self.deadlines = job.deadlines
         self.incidents = incidents
         self.restarts_left = job.scale.max_restarts
-        self._tickets: dict[Ref, _Ticket] = {}
+        self._sent: dict[Ref, _Sent] = {}
         self._load = [0] * num_graders  # groups with each
         self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
         self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
@@ -90,18 +102,20 @@ class GraderPool:
         self.incidents.add("death", name, "start", "nothing")
         return started
 
-    def submit(self, index: int, prompt_id: str, group: Ref) -> None:
-        """Start grading a group, by the grader with the fewest to judge."""
+    def submit(self, groups: Sequence[ToGrade]) -> None:
+        """Start grading groups, spread over the graders, the one with the fewest to judge first."""
+        size = min(MOST, math.ceil(len(groups) / len(self.graders)))
         with self._lock:
-            grader = min(range(len(self.graders)), key=self._load.__getitem__)
-            if not self._load[grader]:
-                self._since[grader] = time.monotonic()
-            self._send(_Ticket(index, prompt_id, group, grader))
+            for first in range(0, len(groups), size or 1):
+                grader = min(range(len(self.graders)), key=self._load.__getitem__)
+                if not self._load[grader]:
+                    self._since[grader] = time.monotonic()
+                self._send(groups[first : first + size], grader)
 
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""
         with self._lock:
-            return list(self._tickets)
+            return list(self._sent)
 
     def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
         """Verdicts that have come, by index, None for a group that was dropped.
@@ -117,14 +131,11 @@ class GraderPool:
         scores: dict[int, GroupScore | None] = {}
         with self._lock:
             for ref in ready:
-                if (ticket := self._tickets.pop(ref, None)) is None:
+                if (sent := self._sent.pop(ref, None)) is None:
                     continue
-                self._since[ticket.grader] = time.monotonic()
-                self._load[ticket.grader] -= 1
-                try:
-                    scores[ticket.index] = self._verdict(ticket, ref)
-                except _Again:
-                    self._send(ticket)
+                self._since[sent.grader] = time.monotonic()
+                self._load[sent.grader] -= len(sent.groups)
+                scores |= self._verdicts(sent, ref)
             self._require_progress()
         return scores
 
@@ -140,18 +151,21 @@ class GraderPool:
         if now < self._look_again:
             return
         self._look_again = now + 1
-        late = [t for t in self._tickets.values() if now - self._since[t.grader] > limit]
+        late = [
+            sent
+            for sent in self._sent.values()
+            if now - self._since[sent.grader] > limit * len(sent.groups)
+        ]
         if late:
-            self._tickets.clear()
-            texts = ", ".join(f"{self.name}-{t.grader} (prompt {t.prompt_id})" for t in late)
-            names = tuple(sorted({f"{self.name}-{t.grader}" for t in late}))
+            self._sent.clear()
+            texts = ", ".join(f"{self.name}-{sent.grader} ({sent.prompts})" for sent in late)
+            names = tuple(sorted({f"{self.name}-{sent.grader}" for sent in late}))
             raise DeadlineExceeded(f"grade: no answer from {texts} within {limit:g} s", names)
 
-    def _send(self, ticket: _Ticket) -> None:
-        ticket.actor = self.graders[ticket.grader]
-        ref = ticket.actor.score.remote(ticket.group)
-        self._tickets[ref] = ticket
-        self._load[ticket.grader] += 1
+    def _send(self, groups: Sequence[ToGrade], grader: int) -> None:
+        sent = _Sent(groups, grader, self.graders[grader])
+        self._sent[sent.actor.score.remote(*(g.group for g in groups))] = sent
+        self._load[grader] += len(groups)
 
     def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
         """Write the step's rollouts to the run folder while training goes on."""
@@ -178,25 +192,41 @@ class GraderPool:
         actor = self.graders[grader]
         return _Record(rows, grader, actor, actor.record.remote(*rows))
 
-    def _verdict(self, ticket: _Ticket, ref: Ref) -> GroupScore | None:
-        name = f"{self.name}-{ticket.grader}"
+    def _verdicts(self, sent: _Sent, ref: Ref) -> dict[int, GroupScore | None]:
+        """What a grader answered, by index; groups that it could not judge are on their way to it again."""
+        name = f"{self.name}-{sent.grader}"
         try:
-            return fetch(ref, name=name, doing="grade")
+            answers: list[GroupScore | GraderError] = fetch(ref, name=name, doing="grade")
         except WorkerLost as loss:
-            self._replace(ticket.grader, ticket.actor, loss)
-            self.incidents.add("death", name, "grade", f"prompt {ticket.prompt_id} graded again")
-        except GraderError as error:
-            if ticket.tries > self.job.grading.retries:
-                if self.job.grading.on_failure == "stop":
-                    raise
-                self.incidents.add("drop", name, "grade", f"prompt {ticket.prompt_id}: {error}")
-                return None
-            self.incidents.add("retry", name, "grade", f"prompt {ticket.prompt_id}: {error}")
-            ticket.tries += 1
-        raise _Again
+            self._replace(sent.grader, sent.actor, loss)
+            self.incidents.add("death", name, "grade", f"{sent.prompts} graded again")
+            self._send(sent.groups, sent.grader)
+            return {}
+        scores: dict[int, GroupScore | None] = {}
+        again: list[ToGrade] = []
+        for group, answer in zip(sent.groups, answers, strict=True):
+            if not isinstance(answer, GraderError):
+                scores[group.index] = answer
+            elif self._may_retry(group, answer, name):
+                again.append(group)
+            else:
+                scores[group.index] = None
+        if again:
+            self._send(again, sent.grader)
+        return scores
+
+    def _may_retry(self, group: ToGrade, error: GraderError, name: str) -> bool:
+        """Note a failure; False where the group is to be dropped."""
+        is_last = group.tries > self.job.grading.retries
+        if is_last and self.job.grading.on_failure == "stop":
+            raise error
+        kind = "drop" if is_last else "retry"
+        self.incidents.add(kind, name, "grade", f"prompt {group.prompt_id}: {error}")
+        group.tries += 1
+        return not is_last
 
     def _replace(self, index: int, dead: Any, loss: WorkerLost) -> None:
-        """Replace a grader, unless an earlier ticket of it has had that done."""
+        """Replace a grader, unless another of its groups has had that done."""
         if self.graders[index] is dead:
             self._restart(index, loss)
 

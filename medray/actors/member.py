@@ -68,8 +68,8 @@ class Member:
         self.num_samples = 0
         return lost
 
-    def next(self) -> Sampled:
-        """The next group of a stream that is ready.
+    def next(self) -> tuple[Ref, Ref]:
+        """The next group of a stream that is ready, and what to know of it: (ticket, `GroupMeta`).
 
         Raises:
             WorkerLost: it died.
@@ -81,5 +81,4 @@ class Member:
             if first is not None:
                 fetch(first, name=self.name, doing="generate")
             raise WorkerLost(f"generate: {self.name} stopped serving")
-        ticket, meta = fetch(second, name=self.name, doing="generate")
-        return Sampled(ticket, meta, first)
+        return first, second

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from medray.actors.graders import GraderPool
+from medray.actors.graders import GraderPool, ToGrade
 from medray.actors.shared import RankRewards
 from medray.actors.wait import Ref
 from medray.errors import WorkerLost
@@ -39,11 +40,11 @@ class RewardPools:
                 return started
         return None
 
-    def submit(self, index: int, prompt_id: str, group: Ref) -> None:
-        """Start grading a group in every pool."""
-        self._parts[index] = []
+    def submit(self, groups: Sequence[ToGrade]) -> None:
+        """Start grading groups in every pool."""
+        self._parts |= {group.index: [] for group in groups}
         for pool in self.pools:
-            pool.submit(index, prompt_id, group)
+            pool.submit([replace(group) for group in groups])  # each counts its own tries
 
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""

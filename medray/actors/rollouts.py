@@ -19,7 +19,7 @@ from medray.actors.member import Member, Sampled
 from medray.actors.published import PublishedWeights
 from medray.actors.rollout import Ask
 from medray.actors.scaling import Scaler
-from medray.actors.wait import Ref, fetch, gather, ready_of
+from medray.actors.wait import Ref, fetch, fetch_all, gather, ready_of
 from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, RestartsSpent, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
@@ -47,7 +47,7 @@ class RolloutPool:
         self.can_revive = job.sync.backend == "object_store"
         self.in_flight = bool(job.rollout.max_lag)
         self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs
-        self.newest: PublishedWeights | None = None
+        self.newest: Ref | None = None  # of the `PublishedWeights`, written once for all workers
         self.version = -1
         self.asleep = False
         self._gap = 0.0  # largest of the newest weights' probes
@@ -111,37 +111,50 @@ class RolloutPool:
             DeadlineExceeded: a group did not come within the deadline; names who is late.
             WorkerLost: a worker died and may not be replaced any more.
         """
-        found: list[Sampled] = []
         with self._lock:
             self._settle()
             streams = {m.stream: m for m in self.members if m.stream is not None}
-            for stream in ready:
-                member = streams.get(stream)
-                if member is not None and (sampled := self._next(member)) is not None:
-                    found.append(sampled)
+            found = self._receive([streams[stream] for stream in ready if stream in streams])
             self.follow_scale()
             self._dispatch()
             self._require_progress()
         return found
 
-    def _next(self, member: Member) -> Sampled | None:
-        """The next group of a worker; None when it is gone."""
-        try:
-            sampled = member.next()
-        except WorkerLost as loss:
-            self._bury(member, "generate", loss)
-            return None
-        except RayTaskError as error:
+    def _receive(self, members: Iterable[Member]) -> list[Sampled]:
+        """The next group of each of these workers, but of those that turn out to be gone."""
+        groups: dict[str, tuple[Member, Ref]] = {}
+        notes: dict[str, Ref] = {}
+        for member in members:
+            try:
+                group, notes[member.name] = member.next()
+                groups[member.name] = member, group
+            except (WorkerLost, RayTaskError) as error:
+                self._fail(member, error)
+        found: list[Sampled] = []
+        for name, note in fetch_all(notes, doing="generate").items():
+            member, group = groups[name]
+            if isinstance(note, Exception):
+                self._fail(member, note)
+                continue
+            ticket, meta = note
+            member.release(ticket)
+            self._asked.pop(ticket)
+            self._began.pop(ticket, None)
+            self._failures.pop(ticket, None)
+            found.append(Sampled(ticket, meta, group))
+        return found
+
+    def _fail(self, member: Member, error: Exception) -> None:
+        """Bury a worker that died or broke; other errors are raised."""
+        if isinstance(error, WorkerLost):
+            self._bury(member, "generate", error)
+        elif isinstance(error, RayTaskError):
             reason = str(error).strip().splitlines()[-1]
             self._blame(member, reason)
             ray.kill(member.handle)
             self._bury(member, "generate", WorkerLost(f"generate: {member.name}: {reason}"))
-            return None
-        member.release(sampled.ticket)
-        self._asked.pop(sampled.ticket)
-        self._began.pop(sampled.ticket, None)
-        self._failures.pop(sampled.ticket, None)
-        return sampled
+        else:
+            raise error
 
     def _dispatch(self) -> None:
         """Give queued groups to serving workers that have room, the least loaded first."""
@@ -195,7 +208,7 @@ class RolloutPool:
         self._await_loads()
         with self._lock:
             before, self._gap = self._gap, 0.0
-            self.newest, self.version = published, published.version
+            self.newest, self.version = ray.put(published), published.version
             for member in self._up():
                 member.state = State.STALE
                 self._give_weights(member)

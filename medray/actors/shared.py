@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from medray.actors.critic import FOLDER, CriticDuties, critic_checkpoint
+from medray.actors.graders import ToGrade
 from medray.actors.learner import LearnerDuties
 from medray.actors.pending import Pending
 from medray.actors.rank import Rank, use_threads
@@ -80,11 +81,12 @@ class RankRewards:
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
         """None: whoever died, it is not replaced here."""
 
-    def submit(self, index: int, prompt_id: str, group: Ref) -> None:
-        """Start scoring a group, on the ranks in turn."""
-        rank = index % len(self.ranks)
-        ref = self.ranks[rank].score.remote(group)
-        self._scores.add(ref, index, f"learner rank {rank} (prompt {prompt_id})")
+    def submit(self, groups: Sequence[ToGrade]) -> None:
+        """Start scoring groups, on the ranks in turn."""
+        for group in groups:
+            rank = group.index % len(self.ranks)
+            ref = self.ranks[rank].score.remote(group.group)
+            self._scores.add(ref, group.index, f"learner rank {rank} (prompt {group.prompt_id})")
 
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""

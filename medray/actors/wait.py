@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from medray.errors import DeadlineExceeded, MedrayError, WorkerLost
 
 MANY = 128  # refs that are looked at together, at the pace of a clock
-SETTLE_S = 0.1
+SETTLE_S = 0.1  # between two looks at that many
 GRACE_S = 5.0  # how long an error waits for the death that may have caused it
 
 Ref = Any  # ray.ObjectRef: an object somewhere in the cluster
@@ -83,15 +83,15 @@ def gather(
 def ready_of(refs: list[Ref], timeout_s: float) -> list[Ref]:
     """All refs that are ready once the first one is, or by the timeout; nothing is fetched.
 
-    Many refs are looked at once every `SETTLE_S`, since that costs the same whether one of them is ready or ten.
+    Many refs are looked at once in a while, the more of them the less often: a look costs the same whether one of
+    them is ready or a hundred.
     """
     if not refs:
         time.sleep(timeout_s)
         return []
     if len(refs) >= MANY and timeout_s > 0:
-        return ray.wait(
-            refs, num_returns=len(refs), timeout=min(timeout_s, SETTLE_S), fetch_local=False
-        )[0]
+        pause = min(timeout_s, SETTLE_S * len(refs) / MANY)
+        return ray.wait(refs, num_returns=len(refs), timeout=pause, fetch_local=False)[0]
     first, _ = ray.wait(refs, num_returns=1, timeout=max(0.0, timeout_s), fetch_local=False)
     if not first or len(refs) == 1:
         return first
@@ -104,6 +104,21 @@ def fetch(ref: Ref, *, name: str, doing: str) -> Any:
         return ray.get(ref, timeout=60)
     except RayError as error:
         raise unwrap(error, name=name, doing=doing) from None
+
+
+def fetch_all(refs: Mapping[str, Ref], *, doing: str) -> dict[str, Any]:
+    """The values of refs known to be ready, by the name of who made each; an error stands where its value would."""
+    try:
+        return dict(zip(refs, ray.get(list(refs.values()), timeout=60), strict=True))
+    except RayError:
+        return {name: _value_or_error(ref, name=name, doing=doing) for name, ref in refs.items()}
+
+
+def _value_or_error(ref: Ref, *, name: str, doing: str) -> Any:
+    try:
+        return fetch(ref, name=name, doing=doing)
+    except Exception as error:
+        return error
 
 
 def unwrap(error: RayError, *, name: str, doing: str) -> Exception:

@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from medray.actors.grader import GraderActor
-from medray.actors.graders import GraderPool
+from medray.actors.graders import GraderPool, ToGrade
 from medray.actors.incidents import Incidents
 from medray.actors.learner import LearnerActor, TrainItem
 from medray.actors.learners import LearnerGroup
@@ -138,7 +138,7 @@ def _graders(job: GrpoJob, folder: Path) -> GraderPool:
 def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
     pool = _graders(job, tmp_path)
-    pool.submit(0, "p0", ray.put(random_groups(1)[0]))
+    pool.submit([ToGrade(0, "p0", ray.put(random_groups(1)[0]))])
     with pytest.raises(GraderError, match="judge unreachable"):
         pool.results()
     assert pool.incidents.drain() == {"incidents/retry": 2.0}
@@ -153,8 +153,7 @@ def test_a_group_that_cannot_be_judged_is_dropped_and_counted_where_asked(
         grading={"retries": 1, "on_failure": "drop"},
     )  # fmt: skip
     pool = _graders(job, tmp_path)
-    for i, group in enumerate(random_groups(4)):
-        pool.submit(i, f"p{i}", ray.put(group))
+    pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(random_groups(4))])
     assert [i for i, score in sorted(pool.results().items()) if score is not None] == [1, 3]
     assert pool.incidents.drain() == {"incidents/drop": 2.0, "incidents/retry": 2.0}
 
@@ -167,8 +166,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     pool = _graders(job, tmp_path)
     groups = random_groups(6)
     ray.kill(pool.graders[1])
-    for i, group in enumerate(groups):
-        pool.submit(i, f"p{i}", ray.put(group))
+    pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(groups)])
     scores = pool.results()
     assert sorted(scores) == list(range(6))
     assert pool.restarts_left == job.scale.max_restarts - 1
@@ -186,8 +184,7 @@ def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_pa
     started = pool.revive("grader-1", loss)
 
     assert gather({"grader-1": started}, deadline_s=60, doing="start")["grader-1"].text == "grader"
-    for i, group in enumerate(random_groups(4)):
-        pool.submit(i, f"p{i}", ray.put(group))
+    pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(random_groups(4))])
     assert sorted(pool.results()) == list(range(4))
     assert pool.restarts_left == job.scale.max_restarts - 1
     assert '"start"' in (tmp_path / "incidents.jsonl").read_text()

@@ -15,7 +15,7 @@ import pytest
 import ray
 
 from medray.actors.grader import GraderActor
-from medray.actors.graders import GraderPool
+from medray.actors.graders import GraderPool, ToGrade
 from medray.actors.incidents import Incidents
 from medray.actors.lookout import Placed
 from medray.actors.wait import gather
@@ -71,7 +71,7 @@ def test_a_frozen_grader_is_named_killed_and_replaced(
     pool = GraderPool(spawn, 1, job, watch.incidents)
     pid = ray.get(pool.graders[0].whereabouts.remote(), timeout=60).process.pid
     watch.start()
-    pool.submit(0, "p0", ray.put(random_groups(1)[0]))
+    pool.submit([ToGrade(0, "p0", ray.put(random_groups(1)[0]))])
     time.sleep(1)
     os.kill(pid, signal.SIGSTOP)
     frozen = _await(tmp_path, "frozen")
