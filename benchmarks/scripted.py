@@ -18,7 +18,7 @@ import ray
 
 from medray.actors.lookout import Whereabouts, here
 from medray.actors.published import PublishedWeights
-from medray.actors.rollout import Ask
+from medray.actors.rollout import Ask, Loaded
 from medray.actors.wait import Started
 from medray.observability.meters import Meters
 from medray.types import GroupMeta, GroupScore, Probe, Response, RolloutGroup, WeightManifest
@@ -90,10 +90,11 @@ class Host:
         engine.waiting.extend(asks)
         engine.refill()
 
-    async def load(self, index: int, published: PublishedWeights) -> float:
+    async def load(self, index: int, published: PublishedWeights) -> Loaded:
         await asyncio.sleep(self.pace.load_s)
-        self.engines[index].version = published.version
-        return 0.0
+        engine = self.engines[index]
+        engine.version = published.version
+        return Loaded(0.0, tuple(ask.ticket for ask in engine.waiting))
 
     async def serve(self, index: int) -> AsyncIterator[Any]:
         while index not in self.engines:

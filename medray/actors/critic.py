@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +110,13 @@ class CriticActor(Rank, CriticDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model, from the critic beside the policy's `checkpoint` if given."""
-        began = time.monotonic()
         use_threads(self.job.scale.critic.num_threads)
         from medray.learners.build import build_critic
 
         own = critic_checkpoint(self.job.out, checkpoint)
         self.bring(own, FOLDER)
         self.critic = build_critic(self.job, self.rank, address, own)
-        return Started(self.critic.policy.describe(), time.monotonic() - began)
+        return Started.now(self.critic.policy.describe())
 
 
 def critic_checkpoint(out: str, checkpoint: str | None) -> str | None:

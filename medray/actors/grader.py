@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import ray
@@ -30,13 +29,12 @@ class GraderActor(Placed):
 
     def start(self) -> Started:
         """Build the role's rewards and load their models."""
-        began = time.monotonic()
         if self.role == "reward":
             use_threads(self.job.scale.reward.num_threads)
         own = by_role(self.job.rewards)[self.role]
         self.rewards = build_rewards(own) if own else RewardMixture(())
         self.rewards.load()
-        return Started(self.role, time.monotonic() - began)
+        return Started.now(self.role)
 
     def score(self, *groups: RolloutGroup) -> list[GroupScore | GraderError]:
         """Rewards of each group; the error where a group could not be judged."""

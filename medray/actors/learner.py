@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -176,14 +175,13 @@ class LearnerActor(Rank, LearnerDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model."""
-        began = time.monotonic()
         use_threads(self.job.scale.learner.num_threads)
         from medray.learners.build import build_learner, build_rl_objective
 
         self.bring(checkpoint)
         self.learner = build_learner(self.job, self.rank, address, checkpoint)
         self.objective = build_rl_objective(self.job, self.learner)
-        return Started(self.learner.policy.describe(), time.monotonic() - began)
+        return Started.now(self.learner.policy.describe())
 
 
 def _advantages(known: Floats | TokenAdvantages, deadline_s: float) -> Floats | list[Floats]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import ray
 
 from medray.actors.lookout import Placed
@@ -23,7 +21,6 @@ class ReferenceActor(Placed):
 
     def start(self) -> Started:
         """Load the model, frozen."""
-        began = time.monotonic()
         use_threads(self.job.scale.reference.num_threads)
         from medray.learners.scorer import Scorer
         from medray.models.load import load_policy
@@ -32,7 +29,7 @@ class ReferenceActor(Placed):
         self.scorer = Scorer(
             policy, temperature=self.job.rollout.temperature, config=self.job.learner
         )
-        return Started("reference", time.monotonic() - began)
+        return Started.now("reference")
 
     def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
         """Score a group; returns (KL to the reference of each response in nats, log-probs)."""

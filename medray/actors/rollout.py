@@ -7,7 +7,6 @@ while responses are under way.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +37,19 @@ class Ask:
     spec: GenerateSpec
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker says once it has proved a version of the weights.
+
+    Attributes:
+        gap: the probe's, nats.
+        untouched: tickets of the groups all of whose tokens will be of this version or later.
+    """
+
+    gap: float
+    untouched: tuple[int, ...] = ()
+
+
 @ray.remote(concurrency_groups={"mail": 1})  # pyright: ignore[reportCallIssue]
 class RolloutActor(Placed):
     """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
@@ -51,7 +63,6 @@ class RolloutActor(Placed):
 
     def start(self) -> Started:
         """Load the engine."""
-        began = time.monotonic()
         from medray.engines.vllm import VllmEngine, prepare_environment
 
         job, threads = self.job, self.job.scale.rollout.num_threads
@@ -66,7 +77,7 @@ class RolloutActor(Placed):
             backend=job.sync.backend,
             dialogues=self._dialogues(),
         )
-        return Started(self.name, time.monotonic() - began)
+        return Started.now(self.name)
 
     def _dialogues(self) -> Any:
         """How dialogues go on; None where the job asks for single answers."""
@@ -123,11 +134,11 @@ class RolloutActor(Placed):
         self.mail.post(lambda: self._submit(asks, version))
 
     @ray.method(concurrency_group="mail")
-    def load(self, published: PublishedWeights) -> float:
-        """Take `published` as one verified transaction; returns the probe's gap in nats."""
+    def load(self, published: PublishedWeights) -> Loaded:
+        """Take `published` as one verified transaction."""
         return self._call(lambda: self._load(published))
 
-    def _load(self, published: PublishedWeights) -> float:
+    def _load(self, published: PublishedWeights) -> Loaded:
         has_kept = bool(published.kept) and published.kept == self.kept
         self.kept = ()  # a transaction that fails leaves nothing to rely on
         gap = self.engine.load_weights(
@@ -137,7 +148,7 @@ class RolloutActor(Placed):
             kept=published.kept_names if has_kept else frozenset(),
         )
         self.kept = published.kept
-        return gap
+        return Loaded(gap, self.engine.untouched())
 
     @ray.method(concurrency_group="mail")
     def begin_sync(self, probe: Probe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -19,14 +20,13 @@ from medray.actors.member import Member, Sampled
 from medray.actors.published import PublishedWeights
 from medray.actors.rollout import Ask
 from medray.actors.scaling import Scaler
-from medray.actors.wait import Ref, fetch, fetch_all, gather, ready_of
+from medray.actors.wait import MANY, Ref, fetch, fetch_all, gather, ready_of
 from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, RestartsSpent, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
-MAX_FAILURES = (
-    3  # of workers, with the same group in flight, before the group is taken for the reason
-)
+MAX_FAILURES = 3  # of workers with the same group in flight, which is then taken for the reason
+AT_A_TIME = 4  # groups beyond those it has seats for that a worker is given at most
 
 
 class RolloutPool:
@@ -54,9 +54,7 @@ class RolloutPool:
         self._tickets = itertools.count()
         self._queue: deque[Ask] = deque()  # asked for, not with any worker
         self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
-        self._began: dict[
-            int, int
-        ] = {}  # ticket -> version of the weights when it went to a worker
+        self._began: dict[int, int] = {}  # ticket -> the oldest version its tokens may be of
         self._failures: Counter[int] = Counter()
         self._look_again = 0.0  # when to look for late groups next, monotonic seconds
         self._lock = threading.RLock()
@@ -165,14 +163,17 @@ class RolloutPool:
         members = {
             m.index: m for m in self.members if m.state is State.SERVING and m.index not in leaving
         }
-        loads = [(m.num_samples, index) for index, m in members.items()]
+        # One group more than there are seats for, so that none is ever empty. Many workers with much before them get
+        # a few at a time: a call costs the driver the same for one as for four.
+        size = self._queue[0].spec.num_samples
+        enough = math.inf if self.seats is None else self.seats + size
+        is_long = len(members) >= MANY and len(self._queue) >= AT_A_TIME * len(members)
+        full = enough + size * (AT_A_TIME - 1 if is_long else 0)
+        loads = [(m.num_samples, index) for index, m in members.items() if m.num_samples < enough]
         heapq.heapify(loads)
-        while self._queue and loads:
+        while self._queue and loads and loads[0][0] < full:
             load, index = loads[0]
-            # One group more than there are seats for, so that none is ever empty.
             size = self._queue[0].spec.num_samples
-            if self.seats is not None and load >= self.seats + size:
-                break
             ask = self._queue.popleft()
             members[index].hold(ask)
             self._began[ask.ticket] = self.version
@@ -348,9 +349,11 @@ class RolloutPool:
                 continue
             if member.state is State.STARTING:
                 member.to(State.STALE)
-            elif member.taking == self.version:
-                self._gap = max(self._gap, answer)
-                self._serve(member)
+            else:
+                self._began |= {t: member.taking for t in answer.untouched if t in self._began}
+                if member.taking == self.version:
+                    self._gap = max(self._gap, answer.gap)
+                    self._serve(member)
             if member.state is State.STALE and self.newest is not None:
                 self._give_weights(member)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,7 +28,6 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks, load the base, and put the adapters on it."""
-        began = time.monotonic()
         use_threads(self.job.scale.learner.num_threads)
         from medray.learners.build import build_rl_objective
         from medray.learners.build_shared import build_shared
@@ -40,7 +38,7 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
         self.learner, self.critic = build_shared(self.job, self.rank, address, checkpoint, critic)
         self.objective = build_rl_objective(self.job, self.learner)
         self.rewards = self._rewards()
-        return Started(self.learner.policy.describe(), time.monotonic() - began)
+        return Started.now(self.learner.policy.describe())
 
     def score(self, group: RolloutGroup) -> GroupScore:
         """The reward models' part of a group's rewards."""

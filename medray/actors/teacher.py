@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import ray
 
 from medray.actors.lookout import Placed
@@ -22,7 +20,6 @@ class TeacherActor(Placed):
 
     def start(self) -> Started:
         """Load the engine."""
-        began = time.monotonic()
         from medray.engines.teacher import TeacherEngine
 
         job = self.job
@@ -33,7 +30,7 @@ class TeacherActor(Placed):
             max_tokens=job.data.max_prompt_tokens + job.rollout.max_new_tokens,
             threads=job.scale.teacher.num_threads,
         )
-        return Started(f"teacher-{self.index}", time.monotonic() - began)
+        return Started.now(f"teacher-{self.index}")
 
     def teach(self, group: RolloutGroup) -> tuple[int, list[TopTokens]]:
         """Score a group; returns the number of tokens that were scored, and `TopTokens` of each response."""

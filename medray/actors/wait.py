@@ -16,15 +16,22 @@ MANY = 128  # refs that are looked at together, at the pace of a clock
 SETTLE_S = 0.1  # between two looks at that many
 GRACE_S = 5.0  # how long an error waits for the death that may have caused it
 
+_LOADED = time.monotonic()  # in an actor's process, when it began to load what the actor is made of
+
 Ref = Any  # ray.ObjectRef: an object somewhere in the cluster
 
 
 @dataclass(frozen=True)
 class Started:
-    """What an actor says once its model is loaded: who it is, and how long that took (seconds)."""
+    """What an actor says once its model is loaded: who it is, and how long that took, with its imports (seconds)."""
 
     text: str
     seconds: float
+
+    @classmethod
+    def now(cls, text: str) -> Started:
+        """The calling actor is ready."""
+        return cls(text, time.monotonic() - _LOADED)
 
 
 def gather(

@@ -72,6 +72,10 @@ class RolloutEngine(Protocol):
         """
         ...
 
+    def untouched(self) -> tuple[int, ...]:
+        """Keys of the groups under way of which no token is drawn yet, as of the last change of weights."""
+        ...
+
     def reset_cache(self) -> None:
         """Forget cached prompts, so that what is computed depends on the coming order alone."""
         ...

@@ -99,6 +99,10 @@ class VllmEngine:
         """Begin to sample `spec.num_samples` responses to a prompt."""
         self._sampler.submit(key, prompt, seed, spec)
 
+    def untouched(self) -> tuple[int, ...]:
+        """Keys of the groups under way of which no token is drawn yet, as of the last change of weights."""
+        return self._sampler.untouched()
+
     def step(self) -> list[Generated]:
         """Draw the next token of every running response; returns the groups that became whole."""
         return self._sampler.step(self.version)

@@ -72,6 +72,11 @@ class Sampler:
         self._suspended += self._running.values()
         self._running.clear()
 
+    def untouched(self) -> tuple[int, ...]:
+        """Keys of the groups under way that had no token when they were last taken out."""
+        groups = {id(s.group): s.group for s in self._running.values()}.values()
+        return tuple(g.key for g in groups if not any(s.versions for s in g.samples))
+
     def resume(self) -> None:
         """Put suspended responses back, in their order."""
         for sample in self._suspended:

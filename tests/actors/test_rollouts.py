@@ -150,6 +150,17 @@ def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:
     assert sampled.meta.policy_version == 3
 
 
+def test_a_group_that_waits_at_its_worker_grows_no_older(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, workers=1, max_lag=1)
+    slow, *waiting = pool.submit([prompt(n) for n in ("slow", "a", "b")], [0, 1, 2], SPEC)
+    ray.wait([pool.workers["rollout-0"].start.remote()], timeout=10)  # it has begun on the first
+    pool.load(weights(2))
+    pool.load(weights(3))  # once the second version is there
+
+    assert [pool.oldest_version(ticket) for ticket in (slow, *waiting)] == [1, 2, 2]
+    assert {s.ticket: s.meta.policy_version for s in _take(pool, 3)}[waiting[-1]] == 3
+
+
 def test_a_late_worker_is_named(tmp_path: Path) -> None:
     pool = _pool(tmp_path, deadlines={"generate_s": 1})
     with pytest.raises(DeadlineExceeded, match=r"no answer from rollout-0 \(1 prompts\)") as late:

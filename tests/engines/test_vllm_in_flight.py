@@ -62,14 +62,19 @@ def test_every_token_has_the_logprob_of_the_version_that_drew_it(
     for i, prompt in enumerate(prompts):  # 24 responses for 16 seats: some begin later
         engine.submit(i, prompt, 100 * i, spec)
     done: dict[int, Generated] = {}
+    untouched: dict[int, set[int]] = {}
     for version in (2, 3):
         for _ in range(9):
             done |= {g.index: g for g in engine.step()}
         assert (
             engine.load_weights(*_delivery(policies[version], version), tolerance=TOLERANCE) < 1e-4
         )
+        untouched[version] = set(engine.untouched())
     done |= _finish(engine)
     assert sorted(done) == list(range(6))
+    assert untouched[2]
+    assert untouched[2] == {i for i, group in done.items() if group.oldest_version >= 2}
+    assert untouched[3] == {i for i, group in done.items() if group.oldest_version >= 3}
     seen = set()
     for i, group in done.items():
         expected = {v: _logps(policy, prompts[i], group) for v, policy in policies.items()}

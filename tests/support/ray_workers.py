@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from medray.actors.published import PublishedWeights
-from medray.actors.rollout import Ask
+from medray.actors.rollout import Ask, Loaded
 from medray.actors.wait import Started
 from medray.types import GroupMeta, Probe, Prompt, Record, Response, RolloutGroup, WeightManifest
 
@@ -36,23 +36,26 @@ class ScriptedRollout:
         self.load_s, self.start_s = load_s, start_s
         self.version = -1
         self.asked: asyncio.Queue[tuple[Ask, int]] = asyncio.Queue()
+        self.waiting: list[int] = []  # tickets of those
 
     async def start(self) -> Started:
         await asyncio.sleep(self.start_s)
         return Started(self.name, self.start_s)
 
-    async def load(self, published: PublishedWeights) -> float:
+    async def load(self, published: PublishedWeights) -> Loaded:
         await asyncio.sleep(self.load_s)
         self.version = published.version
-        return 1e-6 * published.version
+        return Loaded(1e-6 * published.version, tuple(self.waiting))
 
     async def submit(self, asks: Sequence[Ask], version: int) -> None:
         for ask in asks:
             self.asked.put_nowait((ask, version))
+            self.waiting.append(ask.ticket)
 
     async def serve(self) -> AsyncIterator[Any]:
         while True:
             ask, _ = await self.asked.get()
+            self.waiting.remove(ask.ticket)
             name = ask.prompt.record.id
             if name.startswith("slow"):
                 await asyncio.sleep(3)
