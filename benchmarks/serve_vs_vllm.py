@@ -32,6 +32,7 @@ from benchmarks.record import write_record
 TOKEN = "benchmark-token-0123456789"
 PROMPT = "List common causes of a persistent dry cough in adults, and say for each what a doctor would check first."
 READY_S = 600
+CATCH_UP_S = 2.0  # a server that was stopped first does what its timers have missed
 SHORT_TOKENS = 4
 SHORT_ROUNDS = 5  # rounds of short answers for each of long ones
 
@@ -103,6 +104,7 @@ def compare(servers: list[Server], num_clients: int, options: Options) -> dict[s
         for number in range(rounds):
             for server in servers if number % 2 else reversed(servers):
                 with stopped(other for other in servers if other is not server):
+                    time.sleep(CATCH_UP_S)
                     sample = asyncio.run(measure(server, num_clients, length))
                 seen[server.name].append(getattr(sample, field))
         medians = {name: statistics.median(values) for name, values in seen.items()}
