@@ -12,8 +12,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from medray.errors import DeadlineExceeded, MedrayError, WorkerLost
 
-MANY = 128  # refs that are looked at together, at the pace of a clock
-SETTLE_S = 0.1  # between two looks at that many
+MANY = 64  # refs that are looked at together, at the pace of a clock
+SETTLE_S = 0.05  # between two looks at that many
 GRACE_S = 5.0  # how long an error waits for the death that may have caused it
 
 _LOADED = time.monotonic()  # in an actor's process, when it began to load what the actor is made of
