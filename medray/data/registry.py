@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
+from medray.config.loader import validated
 from medray.data.source import Schema
 from medray.errors import ConfigError
 
@@ -102,6 +103,31 @@ def resolve_name(
             raise ConfigError(f"{key}={name}: {module_name} has no {attribute}")
         found = getattr(found, part)
     return found
+
+
+def make_named(
+    kind: str, options: Mapping[str, Any], registered: Mapping[str, str], *, key: str
+) -> Any:
+    """Make an object of the class that `kind` names, from options that its `Options` model checks where it has one.
+
+    Args:
+        kind: as `resolve_name` takes it.
+        options: what the user wrote; keyword arguments of a class without `Options`.
+        registered: as `resolve_name` takes it.
+        key: the configuration key that holds `kind` and `options`.
+
+    Raises:
+        ConfigError: unknown kind, or an unknown or bad option.
+    """
+    make: Any = resolve_name(kind, registered, key=f"{key}.kind")
+    if not callable(make):
+        raise ConfigError(f"{key}.kind={kind} is not a class")
+    if (model := getattr(make, "Options", None)) is not None:
+        return make(validated(model, options, within=f"{key}.options"))
+    try:
+        return make(**options)
+    except Exception as error:  # a user's class may raise anything
+        raise ConfigError(f"{key}: {kind} could not be made: {error}") from error
 
 
 def _nearest(name: str, registered: Mapping[str, str], known: str | None) -> str:

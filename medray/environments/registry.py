@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from medray.config.environment import EnvironmentConfig
-from medray.config.loader import validated
-from medray.data.registry import resolve_name
+from medray.data.registry import make_named
 from medray.environments.base import Environment
 from medray.errors import ConfigError
 
@@ -23,15 +20,7 @@ def build_environment(config: EnvironmentConfig) -> Environment:
     Raises:
         ConfigError: unknown kind, or an unknown or bad option.
     """
-    make: Any = resolve_name(config.kind, ENVIRONMENTS, key=f"{KEY}.kind")
-    options = getattr(make, "Options", None)
-    if options is not None:
-        made = make(validated(options, config.options, within=f"{KEY}.options"))
-    else:
-        try:
-            made = make(**config.options)
-        except Exception as error:  # a user's class may raise anything
-            raise ConfigError(f"{KEY}: {config.kind} could not be made: {error}") from error
+    made = make_named(config.kind, config.options, ENVIRONMENTS, key=KEY)
     if not isinstance(made, Environment):
         raise ConfigError(
             f"{KEY}.kind={config.kind} has no reply: see medray.environments.base.Environment"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from medray.config.loader import validated
 from medray.config.reward import RewardConfig
-from medray.data.registry import resolve_name
+from medray.data.registry import make_named
 from medray.errors import ConfigError
 from medray.rewards.base import Reward
 
@@ -28,18 +27,7 @@ def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
     Raises:
         ConfigError: unknown kind, unknown or bad option, or bounds that are missing or not finite.
     """
-    make: Any = resolve_name(config.kind, REWARDS, key=f"{key}.kind")
-    if not callable(make):
-        raise ConfigError(f"{key}.kind={config.kind} is not a class")
-    options = getattr(make, "Options", None)
-    reward: Any
-    if options is not None:
-        reward = make(validated(options, config.options, within=f"{key}.options"))
-    else:
-        try:
-            reward = make(**config.options)
-        except Exception as error:  # a user's class may raise anything
-            raise ConfigError(f"{key}: {config.kind} could not be made: {error}") from error
+    reward = make_named(config.kind, config.options, REWARDS, key=key)
     _check_contract(reward, f"{key}.kind={config.kind}")
     return reward
 
