@@ -34,7 +34,7 @@ PROMPT = "List common causes of a persistent dry cough in adults, and say for ea
 READY_S = 600
 CATCH_UP_S = 2.0  # a server that was stopped first does what its timers have missed
 SHORT_TOKENS = 4
-SHORT_ROUNDS = 5  # rounds of short answers for each of long ones
+SHORT_ASKS = 8  # short answers in a row
 
 
 @dataclass(frozen=True)
@@ -93,28 +93,36 @@ def main(
 def compare(servers: list[Server], num_clients: int, options: Options) -> dict[str, Any]:
     """Medians of each server and their ratio, rounds taken in turn.
 
-    First tokens come of short answers, of which there are more: they vary most.
+    First tokens come of short answers, a row of them each round, since they vary most. The first of a row comes to a
+    server that has done nothing for seconds, and is told apart.
     """
-    result: dict[str, Any] = {}
-    for field, rounds, length in (
-        ("first_token_s", options.rounds * SHORT_ROUNDS, SHORT_TOKENS),
-        ("tokens_per_s", options.rounds, options.new_tokens),
-    ):
-        seen: dict[str, list[float]] = {server.name: [] for server in servers}
-        for number in range(rounds):
-            for server in servers if number % 2 else reversed(servers):
-                with stopped(other for other in servers if other is not server):
-                    time.sleep(CATCH_UP_S)
-                    sample = asyncio.run(measure(server, num_clients, length))
-                seen[server.name].append(getattr(sample, field))
-        medians = {name: statistics.median(values) for name, values in seen.items()}
-        result[field] = {name: round(m, 4) for name, m in medians.items()}
-        result[field]["medray/vllm"] = round(medians["medray"] / medians["vllm"], 3)
-        result[field]["quartiles"] = {
-            name: [round(q, 4) for q in statistics.quantiles(values, n=4)]
-            for name, values in seen.items()
-        }
-    return result
+    names = [server.name for server in servers]
+    waking, first_token, rate = ({name: list[float]() for name in names} for _ in range(3))
+    for number in range(options.rounds):
+        for server in servers if number % 2 else reversed(servers):
+            with stopped(other for other in servers if other is not server):
+                time.sleep(CATCH_UP_S)
+                short = asyncio.run(measure(server, num_clients, SHORT_TOKENS, SHORT_ASKS))
+                [long] = asyncio.run(measure(server, num_clients, options.new_tokens))
+            waking[server.name].append(short[0].first_token_s)
+            first_token[server.name] += [sample.first_token_s for sample in short[1:]]
+            rate[server.name].append(long.tokens_per_s)
+    return {
+        "first_token_s": _compared(first_token),
+        "first_token_after_a_pause_s": _compared(waking),
+        "tokens_per_s": _compared(rate),
+    }
+
+
+def _compared(seen: dict[str, list[float]]) -> dict[str, Any]:
+    medians = {name: statistics.median(values) for name, values in seen.items()}
+    quartiles = {
+        name: [round(q, 4) for q in statistics.quantiles(values, n=4)]
+        for name, values in seen.items()
+    }
+    found: dict[str, Any] = {name: round(m, 4) for name, m in medians.items()}
+    ratio = round(medians["medray"] / medians["vllm"], 3)
+    return found | {"medray/vllm": ratio, "quartiles": quartiles}
 
 
 @contextlib.contextmanager
@@ -131,14 +139,19 @@ def stopped(servers: Iterable[Server]) -> Iterator[None]:
             process.resume()
 
 
-async def measure(server: Server, num_clients: int, new_tokens: int) -> Sample:
-    """Stream `num_clients` answers at once."""
+async def measure(
+    server: Server, num_clients: int, new_tokens: int, times: int = 1
+) -> list[Sample]:
+    """Stream `num_clients` answers at once, `times` in a row."""
+    samples: list[Sample] = []
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=600) as http:
-        started_s = time.monotonic()
-        firsts = await asyncio.gather(*(ask(http, i, new_tokens) for i in range(num_clients)))
-        seconds = time.monotonic() - started_s
-    return Sample(statistics.mean(firsts), num_clients * new_tokens / seconds)
+        for _ in range(times):
+            started_s = time.monotonic()
+            firsts = await asyncio.gather(*(ask(http, i, new_tokens) for i in range(num_clients)))
+            seconds = time.monotonic() - started_s
+            samples.append(Sample(statistics.mean(firsts), num_clients * new_tokens / seconds))
+    return samples
 
 
 async def ask(http: httpx.AsyncClient, client: int, new_tokens: int) -> float:
