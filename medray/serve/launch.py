@@ -22,6 +22,7 @@ from medray.errors import ConfigError, ModelError, ResourceError
 from medray.models.quantised import engine_plugins
 from medray.models.served import Model, resolve
 from medray.serve.app import build_app
+from medray.serve.tokens import token_digests
 from medray.serve.web.app import require_gradio
 
 APP_NAME = "medray"
@@ -62,7 +63,7 @@ def run(
         report: receives lines for people.
 
     Raises:
-        ConfigError: an open address without authentication.
+        ConfigError: an open address without authentication, or a token that is none.
         ResourceError: the port is taken.
         ModelError: an engine does not start.
     """
@@ -77,6 +78,7 @@ def run(
     if web:
         require_gradio()
     _require_free(address)
+    token_digests(app.auth, create=True)  # a bad one must be told before anything starts
     # In this order: Ray takes the signals for itself when it starts.
     with _cluster(address) as is_ours, _stop_event() as stop:
         serve.start(

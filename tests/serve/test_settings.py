@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
@@ -136,6 +137,18 @@ def test_tokens_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="at least 16"):
         token_digests(AuthConfig())
     assert token_digests(AuthConfig(enabled=False)) == ()
+
+
+def test_a_bad_token_is_told_before_anything_starts(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDRAY_SERVE_TOKEN", "short")
+    app = ServeApp.model_validate({"models": [{"path": str(tiny_model)}]})
+    told: list[str] = []
+    with pytest.raises(ConfigError, match="MEDRAY_SERVE_TOKEN must hold tokens"):
+        run(app, Address(port=0), follow_s=None, report=told.append)
+    assert not told
+    assert not ray.is_initialized()
 
 
 def _cli(*arguments: str) -> Any:
