@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medray.actors.incidents import Incidents
+from medray.actors.restarts import Restarts
 from medray.actors.wait import Ref, fetch, gather, ready_of
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded, GraderError, RestartsSpent, WorkerLost
+from medray.errors import DeadlineExceeded, GraderError, WorkerLost
 from medray.types import Floats, GroupScore
 
 if TYPE_CHECKING:
     from medray.actors.collect import ScoredGroup
 
+MOST = 16  # groups that are sent to a grader together: those of one look at many rollout workers
 
 _Rows = tuple[int, list[Ref], list[GroupScore], list[Floats]]  # what one step's record is made from
 
@@ -30,9 +32,6 @@ class _Record:
     grader: int
     actor: Any  # who writes it
     ref: Ref
-
-
-MOST = 16  # groups that are sent to a grader together: those of one look at many rollout workers
 
 
 @dataclass
@@ -72,11 +71,10 @@ class GraderPool:
         self._spawn = spawn
         self.name = name
         self.graders = [spawn(i) for i in range(num_graders)]
-        self._index = {f"{name}-{i}": i for i in range(num_graders)}
         self.job = job
         self.deadlines = job.deadlines
         self.incidents = incidents
-        self.restarts_left = job.scale.max_restarts
+        self.restarts = Restarts(job.scale.max_restarts, incidents)
         self._sent: dict[Ref, _Sent] = {}
         self._load = [0] * num_graders  # groups with each
         self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
@@ -96,17 +94,18 @@ class GraderPool:
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
         """Replace a process that died while the job starts: the ref of its new start, None where none has the name."""
         with self._lock:
-            if (index := self._index.get(name)) is None:
+            names = list(self.workers)
+            if name not in names:
                 return None
-            started = self._restart(index, loss)
+            started = self._restart(names.index(name), "start", loss)
         self.incidents.add("death", name, "start", "nothing")
         return started
 
     def submit(self, groups: Sequence[ToGrade]) -> None:
         """Start grading groups, spread over the graders, the one with the fewest to judge first."""
-        size = min(MOST, math.ceil(len(groups) / len(self.graders)))
+        size = min(MOST, math.ceil(len(groups) / len(self.graders))) or 1
         with self._lock:
-            for first in range(0, len(groups), size or 1):
+            for first in range(0, len(groups), size):
                 grader = min(range(len(self.graders)), key=self._load.__getitem__)
                 if not self._load[grader]:
                     self._since[grader] = time.monotonic()
@@ -160,7 +159,9 @@ class GraderPool:
             self._sent.clear()
             texts = ", ".join(f"{self.name}-{sent.grader} ({sent.prompts})" for sent in late)
             names = tuple(sorted({f"{self.name}-{sent.grader}" for sent in late}))
-            raise DeadlineExceeded(f"grade: no answer from {texts} within {limit:g} s", names)
+            raise DeadlineExceeded(
+                f"grade: no answer from {texts} within {limit:g} s a group", names
+            )
 
     def _send(self, groups: Sequence[ToGrade], grader: int) -> None:
         sent = _Sent(groups, grader, self.graders[grader])
@@ -183,7 +184,7 @@ class GraderPool:
                 self._record = None
             except WorkerLost as loss:
                 with self._lock:
-                    self._replace(record.grader, record.actor, loss)
+                    self._replace(record.grader, record.actor, doing, loss)
                 self.incidents.add("death", name, doing, "written again")
                 self._record = self._write(record.rows)
 
@@ -198,7 +199,7 @@ class GraderPool:
         try:
             answers: list[GroupScore | GraderError] = fetch(ref, name=name, doing="grade")
         except WorkerLost as loss:
-            self._replace(sent.grader, sent.actor, loss)
+            self._replace(sent.grader, sent.actor, "grade", loss)
             self.incidents.add("death", name, "grade", f"{sent.prompts} graded again")
             self._send(sent.groups, sent.grader)
             return {}
@@ -225,17 +226,12 @@ class GraderPool:
         group.tries += 1
         return not is_last
 
-    def _replace(self, index: int, dead: Any, loss: WorkerLost) -> None:
+    def _replace(self, index: int, dead: Any, doing: str, loss: WorkerLost) -> None:
         """Replace a grader, unless another of its groups has had that done."""
         if self.graders[index] is dead:
-            self._restart(index, loss)
+            self._restart(index, doing, loss)
 
-    def _restart(self, index: int, loss: WorkerLost) -> Ref:
-        if self.restarts_left <= 0:
-            most = self.job.scale.max_restarts
-            raise RestartsSpent(
-                f"{loss}; scale.max_restarts={most} {self.name}s were replaced before it"
-            )
-        self.restarts_left -= 1
+    def _restart(self, index: int, doing: str, loss: WorkerLost) -> Ref:
+        self.restarts.spend(f"{self.name}-{index}", doing, loss)
         self.graders[index] = self._spawn(index)
         return self.graders[index].start.remote()

@@ -18,11 +18,12 @@ from medray.actors.health import State
 from medray.actors.incidents import Incidents
 from medray.actors.member import Member, Sampled
 from medray.actors.published import PublishedWeights
+from medray.actors.restarts import Restarts
 from medray.actors.rollout import Ask
 from medray.actors.scaling import Scaler
 from medray.actors.wait import MANY, Ref, fetch, fetch_all, gather, ready_of
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded, RestartsSpent, WorkerLost
+from medray.errors import DeadlineExceeded, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
 MAX_FAILURES = 3  # of workers with the same group in flight, which is then taken for the reason
@@ -43,7 +44,7 @@ class RolloutPool:
         self.members = [Member(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
         self.deadlines = job.deadlines
         self.incidents = incidents
-        self.max_restarts = self.restarts_left = job.scale.max_restarts
+        self.restarts = Restarts(job.scale.max_restarts, incidents)
         self.can_revive = job.sync.backend == "object_store"
         self.in_flight = bool(job.rollout.max_lag)
         self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs
@@ -317,11 +318,7 @@ class RolloutPool:
         """Record a death, put its groups first in the queue, and start the replacement."""
         if not self.can_revive:
             raise loss
-        if self.restarts_left <= 0:
-            raise RestartsSpent(
-                f"{loss}; scale.max_restarts={self.max_restarts} workers were replaced before it"
-            )
-        self.restarts_left -= 1
+        self.restarts.spend(member.name, doing, loss)
         lost = len(member.held)
         cost = f"{lost} groups sampled again" if lost else "nothing"
         self.incidents.add("death", member.name, doing, cost)

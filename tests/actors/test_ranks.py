@@ -169,7 +169,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(groups)])
     scores = pool.results()
     assert sorted(scores) == list(range(6))
-    assert pool.restarts_left == job.scale.max_restarts - 1
+    assert pool.restarts.left == job.scale.max_restarts - 1
     assert "graded again" in (tmp_path / "incidents.jsonl").read_text()
 
 
@@ -186,7 +186,7 @@ def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_pa
     assert gather({"grader-1": started}, deadline_s=60, doing="start")["grader-1"].text == "grader"
     pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(random_groups(4))])
     assert sorted(pool.results()) == list(range(4))
-    assert pool.restarts_left == job.scale.max_restarts - 1
+    assert pool.restarts.left == job.scale.max_restarts - 1
     assert '"start"' in (tmp_path / "incidents.jsonl").read_text()
 
 

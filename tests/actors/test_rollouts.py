@@ -98,7 +98,7 @@ def test_restarts_have_a_limit(tmp_path: Path) -> None:
     pool = _pool(tmp_path, scale={"max_restarts": 2, "rollout_workers": 2})
     with pytest.raises(WorkerLost, match="rollout-"):
         _sample(pool, ["deadly"])
-    assert pool.restarts_left == 0
+    assert pool.restarts.left == 0
 
 
 def _starting(folder: Path, **scale: Any) -> tuple[RolloutPool, dict[str, Ref]]:
@@ -137,6 +137,11 @@ def test_a_start_ends_when_no_more_workers_may_be_replaced(tmp_path: Path) -> No
     pool, starting = _starting(tmp_path, max_restarts=0)
     with pytest.raises(RestartsSpent, match=r"start: rollout-0 died.*scale.max_restarts=0"):
         gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
+    [line] = pool.incidents.path.read_text().splitlines()
+    assert (
+        json.loads(line).items()
+        >= {"who": "rollout-0", "doing": "start", "cost": "the run"}.items()
+    )
 
 
 def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:

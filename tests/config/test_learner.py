@@ -40,7 +40,8 @@ def test_a_strategy_that_does_not_fit_is_refused(
 
 @pytest.mark.parametrize("strategy", ["ddp", "zero1", "zero2"])
 def test_a_quantised_base_trains_under_strategies_that_leave_weights_whole(strategy: str) -> None:
-    SftJob.model_validate({"learner": {"strategy": strategy}, "model": QUANTISED})
+    job = SftJob.model_validate({"learner": {"strategy": strategy}, "model": QUANTISED})
+    assert not job.learner.shards_weights
 
 
 def test_auto_is_one_process_or_data_parallel() -> None:

@@ -12,6 +12,7 @@ from medray.observability.metrics_file import read_metrics
 from tests.support.jobs import run_job, tiny_settings
 
 pytestmark = pytest.mark.gpu
+STEPS = 2
 
 
 def _needs_gpus(count: int) -> None:
@@ -28,7 +29,7 @@ def _gpu_settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
         "reference": {"cpus": 1, "gpus": 1},
         "grader": {"cpus": 0},
     }
-    settings = tiny_settings(model, folder, scale=scale, num_steps=2)
+    settings = tiny_settings(model, folder, scale=scale, num_steps=STEPS)
     settings["model"] |= {"device": "cuda", "dtype": "bfloat16"}
     settings["rollout"]["engine"] = {"gpu_memory_utilization": 0.3, "max_num_seqs": 16}
     return settings | changes
@@ -46,7 +47,7 @@ def _runs(settings: dict[str, Any], *overrides: str) -> list[dict[str, float]]:
 @pytest.mark.parametrize("backend", ["object_store", "nccl"])
 def test_learner_and_engine_on_two_gpus(tiny_model: Path, tmp_path: Path, backend: str) -> None:
     _needs_gpus(2)
-    _runs(_gpu_settings(tiny_model, tmp_path), f"sync.backend={backend}")
+    assert len(_runs(_gpu_settings(tiny_model, tmp_path), f"sync.backend={backend}")) == STEPS
 
 
 @pytest.mark.parametrize("backend", ["object_store", "ipc"])
@@ -56,14 +57,14 @@ def test_learner_and_engine_take_turns_on_one_gpu(
     _needs_gpus(1)
     settings = _gpu_settings(tiny_model, tmp_path)
     settings["scale"] |= {"colocate": True, "learner": {"gpus": 0.5}, "rollout": {"gpus": 0.5}}
-    _runs(settings, f"sync.backend={backend}")
+    assert len(_runs(settings, f"sync.backend={backend}")) == STEPS
 
 
 def test_two_ranks_over_nccl(tiny_model: Path, tmp_path: Path) -> None:
     _needs_gpus(3)
     settings = _gpu_settings(tiny_model, tmp_path)
     settings["scale"]["learner_ranks"] = 2
-    _runs(settings)
+    assert len(_runs(settings)) == STEPS
 
 
 def test_engine_over_two_gpus(tiny_model: Path, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_engine_over_two_gpus(tiny_model: Path, tmp_path: Path) -> None:
     settings = _gpu_settings(tiny_model, tmp_path)
     settings["scale"]["rollout"]["gpus"] = 2
     settings["rollout"]["engine"]["tensor_parallel"] = 2
-    _runs(settings, "sync.backend=nccl")
+    assert len(_runs(settings, "sync.backend=nccl")) == STEPS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -101,4 +102,4 @@ def test_quantised_base_trains_adapters(
     _needs_gpus(2)
     settings = _gpu_settings(tiny_model, tmp_path)
     settings["model"] |= {"quantisation": quantisation, "lora": {"rank": 4}}
-    _runs(settings)
+    assert len(_runs(settings)) == STEPS

@@ -23,7 +23,7 @@ groups = st.lists(st.lists(reward, min_size=2, max_size=6), min_size=1, max_size
 scales = st.sampled_from(["none", "std"])
 
 
-def close(actual, expected, tolerance: float = 1e-6) -> None:
+def assert_close(actual, expected, tolerance: float = 1e-6) -> None:
     assert len(actual) == len(expected)
     for got, want in zip(actual, expected, strict=True):
         assert got.dtype == np.float32
@@ -33,7 +33,7 @@ def close(actual, expected, tolerance: float = 1e-6) -> None:
 def test_golden_mean_only() -> None:
     """Means 1/2 and 0.35: 1, 0, 0, 1 become +-1/2; 0.5, 0.2 become +-0.15."""
     got = group_advantages([[1.0, 0.0, 0.0, 1.0], [0.5, 0.2]], scale="none")
-    close(got, [[0.5, -0.5, -0.5, 0.5], [0.15, -0.15]])
+    assert_close(got, [[0.5, -0.5, -0.5, 0.5], [0.15, -0.15]])
 
 
 def test_golden_std() -> None:
@@ -50,41 +50,43 @@ def test_golden_std() -> None:
 def test_golden_rloo() -> None:
     """1, 0, 0: the first is 1 above the others' mean 0, the rest 1/2 below their others' mean
     1/2."""
-    close(rloo_advantages([[1.0, 0.0, 0.0]]), [[1.0, -0.5, -0.5]])
+    assert_close(rloo_advantages([[1.0, 0.0, 0.0]]), [[1.0, -0.5, -0.5]])
 
 
 def test_golden_reinforce_pp() -> None:
     """0, 1, 2, 3: mean 3/2, squares sum to 5, std = sqrt(5/3) = 1.2909944."""
     got = reinforce_pp_advantages([[0.0, 1.0], [2.0], [3.0]])
-    close(got, [[-1.1618950, -0.3872983], [0.3872983], [1.1618950]], 2e-6)
+    assert_close(got, [[-1.1618950, -0.3872983], [0.3872983], [1.1618950]], 2e-6)
 
 
 def test_golden_reinforce_pp_baseline() -> None:
     """Groups 0, 1 and 2, 3 become +-1/2; squares sum to 1, std = sqrt(1/3); +-1/2 * sqrt(3)."""
     got = reinforce_pp_baseline_advantages([[0.0, 1.0], [2.0, 3.0]])
-    close(got, [[-0.8660254, 0.8660254]] * 2, 3e-6)
+    assert_close(got, [[-0.8660254, 0.8660254]] * 2, 3e-6)
 
 
 def test_golden_remax() -> None:
     """Greedy rewards 1/2 and 1 are taken from 1, 0 and from 0."""
-    close(remax_advantages([[1.0, 0.0], [0.0]], [0.5, 1.0]), [[0.5, -0.5], [-1.0]])
+    assert_close(remax_advantages([[1.0, 0.0], [0.0]], [0.5, 1.0]), [[0.5, -0.5], [-1.0]])
 
 
 @light
 @given(rewards=groups, scale=scales)
 def test_group_matches_the_reference(rewards, scale) -> None:
-    close(group_advantages(rewards, scale=scale), reference.group_advantages(rewards, scale))
+    assert_close(group_advantages(rewards, scale=scale), reference.group_advantages(rewards, scale))
 
 
 @light
 @given(rewards=groups)
 def test_other_estimators_match_the_reference(rewards) -> None:
-    close(rloo_advantages(rewards), reference.rloo(rewards))
+    assert_close(rloo_advantages(rewards), reference.rloo(rewards))
     spread = [r for group in rewards for r in group]
     assume(max(spread) - min(spread) > 1e-2)
-    close(reinforce_pp_advantages(rewards), reference.reinforce_pp(rewards, baseline=False), 1e-5)
+    assert_close(
+        reinforce_pp_advantages(rewards), reference.reinforce_pp(rewards, baseline=False), 1e-5
+    )
     assume(any(max(g) - min(g) > 1e-2 for g in rewards))
-    close(
+    assert_close(
         reinforce_pp_baseline_advantages(rewards),
         reference.reinforce_pp(rewards, baseline=True),
         1e-5,
@@ -103,7 +105,7 @@ def test_every_group_sums_to_zero(rewards, scale) -> None:
 def test_adding_a_constant_to_a_group_changes_nothing(rewards, scale, shift) -> None:
     assume(all(max(g) - min(g) == 0 or max(g) - min(g) > 1e-2 for g in rewards))
     moved = [[r + shift for r in group] for group in rewards]
-    close(group_advantages(moved, scale=scale), group_advantages(rewards, scale=scale), 1e-5)
+    assert_close(group_advantages(moved, scale=scale), group_advantages(rewards, scale=scale), 1e-5)
 
 
 @light
@@ -113,7 +115,7 @@ def test_permuting_responses_permutes_advantages(rewards, scale, order) -> None:
     shuffled = [[g[i] for i in o] for g, o in zip(rewards, orders, strict=True)]
     plain = group_advantages(rewards, scale=scale)
     expected = [a[o] for a, o in zip(plain, orders, strict=True)]
-    close(group_advantages(shuffled, scale=scale), expected)
+    assert_close(group_advantages(shuffled, scale=scale), expected)
 
 
 @light
@@ -128,11 +130,11 @@ def test_groups_do_not_see_each_other(rewards, scale) -> None:
 @given(rewards=groups)
 def test_rloo_is_the_centred_reward_times_g_over_g_minus_one(rewards) -> None:
     centred = group_advantages(rewards)
-    close(rloo_advantages(rewards), [a * len(a) / (len(a) - 1) for a in centred], 1e-5)
+    assert_close(rloo_advantages(rewards), [a * len(a) / (len(a) - 1) for a in centred], 1e-5)
 
 
 def test_tied_group_has_zero_advantages_even_over_its_std() -> None:
-    close(group_advantages([[0.3, 0.3, 0.3]], scale="std"), [[0.0, 0.0, 0.0]])
+    assert_close(group_advantages([[0.3, 0.3, 0.3]], scale="std"), [[0.0, 0.0, 0.0]])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_no_groups_give_no_advantages() -> None:
 def test_golden_overlong() -> None:
     """Limit 10, buffer 4: nothing up to 6 tokens, then a quarter more a token, all of it at 10 and beyond."""
     got = soft_overlong_penalty([1, 6, 7, 8, 9, 10, 12], max_new_tokens=10, buffer_tokens=4)
-    close([got], [[0.0, 0.0, -0.25, -0.5, -0.75, -1.0, -1.0]])
+    assert_close([got], [[0.0, 0.0, -0.25, -0.5, -0.75, -1.0, -1.0]])
 
 
 @light
