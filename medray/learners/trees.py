@@ -139,8 +139,8 @@ def with_mismatched(trees: Sequence[PromptTree]) -> list[PromptTree]:
         )
         if partner is None:
             raise DataError(
-                "KTO's reference point pairs a prompt with the response to another, and all prompts here are the "
-                "same: take more rows, or set loss.reference_point=zero"
+                "KTO's reference point pairs a prompt with the response to another, and there is only one prompt "
+                f"({len(trees)} rows): take more rows, or set loss.reference_point=zero"
             )
         other = trees[partner].continuations[0]
         foreign = _with_constant(replace(other, columns={}), "desirable", 0.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
 
 from medray.serve.loopback import keep_replica_on_loopback
@@ -9,5 +12,25 @@ from medray.serve.loopback import keep_replica_on_loopback
 keep_replica_on_loopback()
 
 
+class LeanEngine(VLLMEngine):
+    """ray.serve.llm's engine, but on a CPU the model runs in the process that schedules it.
+
+    vLLM gives a CPU model a process of its own, and the scheduler spins until each step's tokens come back: a core
+    taken from the model's own threads. It does so to bind threads to cores, which the replica's environment settles.
+    """
+
+    def _start_async_llm_engine(
+        self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any
+    ) -> Any:
+        parallel = vllm_engine_config.parallel_config
+        if vllm_engine_config.device_config.device_type == "cpu" and parallel.world_size == 1:
+            parallel.distributed_executor_backend = "uni"
+        return super()._start_async_llm_engine(
+            vllm_engine_args, vllm_engine_config, placement_group
+        )
+
+
 class EngineServer(LLMServer):
-    """ray.serve.llm's engine replica, as it is."""
+    """ray.serve.llm's engine replica with a `LeanEngine`."""
+
+    _default_engine_cls = LeanEngine
