@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 from openai import OpenAI
 
@@ -41,6 +42,12 @@ def client(service: RunningService) -> OpenAI:
 def test_models_are_listed_with_their_adapters(client: OpenAI) -> None:
     assert [card.id for card in client.models.list()] == ["tiny", "expert"]
     assert client.models.retrieve("expert").id == "expert"
+
+
+def test_a_cpu_model_runs_in_its_schedulers_process(service: RunningService) -> None:
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    engines = [c.name() for c in children if c.name().startswith("VLLM::")]
+    assert engines == ["VLLM::EngineCor"], "a scheduler that waits for another process spins"
 
 
 def test_chat_answers_and_counts_tokens(client: OpenAI) -> None:
