@@ -46,8 +46,9 @@ def test_models_are_listed_with_their_adapters(client: OpenAI) -> None:
 
 def test_a_cpu_model_runs_in_its_schedulers_process(service: RunningService) -> None:
     children = psutil.Process(service.process.pid).children(recursive=True)
-    engines = [c.name() for c in children if c.name().startswith("VLLM::")]
-    assert engines == ["VLLM::EngineCor"], "a scheduler that waits for another process spins"
+    names = [name for child in children if (name := child.name()).startswith("VLLM::")]
+    assert len(names) == 1, f"a scheduler that waits for another process spins: {names}"
+    assert names[0].startswith("VLLM::Engine")
 
 
 def test_chat_answers_and_counts_tokens(client: OpenAI) -> None:
