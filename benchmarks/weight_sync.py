@@ -19,7 +19,7 @@ import typer
 
 from benchmarks.record import write_record
 
-BUCKET_BYTES = 128 << 20
+TOLERANCE = 1e-3  # nats between engine and learner, float32
 
 
 def main(
@@ -31,7 +31,8 @@ def main(
     import ray
     import torch
 
-    from medray.actors.published import Publisher
+    from medray.actors.published import Publisher, arrays
+    from medray.config.cluster import SyncConfig
     from medray.config.learner import LearnerConfig
     from medray.config.model import ModelConfig
     from medray.config.rollout import EngineConfig
@@ -65,12 +66,13 @@ def main(
         parts.setdefault(part, [0.0])[-1] += time.perf_counter() - begin
 
     threads = os.cpu_count() or 1
-    config = ModelConfig(path=model)
+    config, sync = ModelConfig(path=model), SyncConfig()
     engine = TimedEngine(config, EngineConfig(), max_model_len=1024, threads=threads)
     policy = load_policy(config)
-    scorer, publisher = Scorer(policy, config=LearnerConfig()), Publisher(BUCKET_BYTES)
+    scorer, publisher = Scorer(policy, config=LearnerConfig()), Publisher(sync.bucket_mb << 20)
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     torch.set_num_threads(threads)
+    nbytes = 0
     for version in range(rounds + 1):
         for seconds in parts.values():
             seconds.append(0.0)
@@ -79,10 +81,9 @@ def main(
         with clock("learner: weights put into the object store"):
             weights = publisher.whole(version, named_weights(policy), tied_names(policy), probe)
         with clock("engine: weights fetched"):
-            arrays = {n: a for bucket in ray.get(list(weights.buckets)) for n, a in bucket.items()}
-            tensors = [*arrays.items(), *((a, arrays[n]) for a, n in weights.aliases.items())]
-        engine.load_weights(weights.manifest, tensors, tolerance=1e-3)
-    nbytes = sum(array.nbytes for array in arrays.values())
+            tensors = list(arrays(weights, deadline_s=60))
+        nbytes = sum(a.nbytes for name, a in tensors if name not in weights.aliases)
+        engine.load_weights(weights.manifest, tensors, tolerance=TOLERANCE)
     medians = {part: statistics.median(seconds[1:]) for part, seconds in parts.items()}
     results = {
         "weights_mb": nbytes / 1e6,

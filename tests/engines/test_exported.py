@@ -25,15 +25,8 @@ from medray.models.served import find_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PROMPT = [
-    1,
-    40,
-    7,
-    99,
-    12,
-    3,
-    60,
-]  # ends with a whole character: else its last bytes are decoded anew
+# Ends with a whole character: else vLLM decodes its last bytes anew.
+PROMPT = [1, 40, 7, 99, 12, 3, 60]
 COMPRESSOR = os.environ.get("MEDRAY_COMPRESSOR")
 needs_plugin = pytest.mark.skipif(
     importlib.util.find_spec(PLUGIN) is None, reason="needs constraints/bitsandbytes.txt"
