@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import spread, write_record
-from benchmarks.updates import SHAPES, Shape, Updates, shared
+from benchmarks.updates import SHAPES, Shape, Updates, groups
 from medray.data.packing import build_row, pack
 from medray.types import PromptTree
 
@@ -33,7 +33,7 @@ def main(
     peaks = [_gemm_peak(config)]
     results: dict[str, Any] = {}
     for name, shape in SHAPES.items():
-        trees = shared(shape, updates.vocabulary)
+        trees = groups(shape, updates.vocabulary)
         seconds: list[float] = []
         for number in range(rounds + 1):
             begin = time.perf_counter()
@@ -62,11 +62,12 @@ def _ledger(shape: Shape, trees: list[PromptTree], updates: Updates) -> dict[str
     weights = sum(
         p.numel() for n, p in updates.policy.module.named_parameters() if p.ndim == 2 and "embed" not in n
     )  # fmt: skip
-    tokens = shape.groups * (shape.prompt + shape.samples * shape.answer)
+    read = shape.answer - 1  # nothing depends on what an answer's last token would compute
+    tokens = shape.groups * (shape.prompt + shape.samples * read)
     trained = shape.groups * shape.samples * shape.answer
     pairs = shape.groups * (
         shape.prompt * (shape.prompt + 1) / 2
-        + shape.samples * (shape.answer * shape.prompt + shape.answer * (shape.answer + 1) / 2)
+        + shape.samples * (read * shape.prompt + read * (read + 1) / 2)
     )
     body = 6 * weights * tokens
     head = 6 * config.vocab_size * config.hidden_size * trained

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from benchmarks.record import ROOT, spread, write_record
-from benchmarks.updates import SHAPES, Updates, repeated, shared
+from benchmarks.updates import SHAPES, Updates, groups
+
+FORMS: dict[str, Literal["auto", "plain"]] = {"shared": "auto", "repeated": "plain"}
 
 
 def main(
@@ -26,20 +28,20 @@ def main(
     alone: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Time both forms of the update, compare their gradients, and measure each one's memory alone."""
-    updates = Updates()
-    trees = shared(SHAPES[shape], updates.vocabulary)
-    forms = {"shared": trees, "repeated": repeated(trees)}
     if alone:
+        updates = Updates(FORMS[alone])
         before = _peak_gib()
-        updates.gradient(forms[alone])
+        updates.gradient(groups(SHAPES[shape], updates.vocabulary))
         print(json.dumps({"before_gib": before, "peak_gib": _peak_gib()}))
         return
+    forms = {name: Updates(sharing) for name, sharing in FORMS.items()}
+    trees = groups(SHAPES[shape], forms["shared"].vocabulary)
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     gradients: dict[str, dict[str, Any]] = {}
     for number in range(rounds + 1):
-        for name, form in forms.items():
+        for name, updates in forms.items():
             begin = time.perf_counter()
-            gradients[name] = updates.gradient(form)
+            gradients[name] = updates.gradient(trees)
             if number:
                 seconds[name].append(time.perf_counter() - begin)
                 print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)

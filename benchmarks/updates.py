@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class Shape:
 SHAPES = {"icd10": Shape(120, 16), "pubmedqa": Shape(400, 32), "long": Shape(120, 128)}
 
 
-def shared(shape: Shape, vocabulary: int) -> list[PromptTree]:
-    """Groups whose prompt is there once."""
+def groups(shape: Shape, vocabulary: int) -> list[PromptTree]:
+    """Groups of random tokens, no two of which begin alike."""
     rng = np.random.default_rng(17)
     trees = []
     for _ in range(shape.groups):
@@ -42,15 +42,13 @@ def shared(shape: Shape, vocabulary: int) -> list[PromptTree]:
     return trees
 
 
-def repeated(trees: list[PromptTree]) -> list[PromptTree]:
-    """The same groups with a copy of the prompt before every answer."""
-    return [replace(tree, continuations=(c,)) for tree in trees for c in tree.continuations]
-
-
 class Updates:
-    """SmolLM2-135M on all cores, and its gradient of a step."""
+    """SmolLM2-135M on all cores, and its gradient of a step.
 
-    def __init__(self) -> None:
+    `sharing` is how answers share their prompt; plain computes each after a copy of its own.
+    """
+
+    def __init__(self, sharing: Literal["auto", "plain"] = "auto") -> None:
         import torch
 
         from medray.config.algorithm import AlgorithmConfig
@@ -61,7 +59,7 @@ class Updates:
         from medray.models.load import load_policy
 
         torch.set_num_threads(os.cpu_count() or 1)
-        self.policy = load_policy(ModelConfig(path="smollm2-135m"))
+        self.policy = load_policy(ModelConfig(path="smollm2-135m", attention=sharing))
         self.learner = Learner(self.policy, OptimConfig(), num_optim_steps=1)
         self.objective = PolicyGradient(AlgorithmConfig(), 128)
 

@@ -1,8 +1,10 @@
-"""Padding-free rows in which the continuations of a prompt share the prompt's tokens.
+"""Padding-free rows in which sequences share the tokens that they begin with.
 
-A row is `[prompt, c1, ..., cG, next prompt, ...]`. Position ids of every continuation restart after its
-prompt, and attention (models/attention.py) lets a continuation see its prompt and itself only, so the
-row computes what G separate sequences would, with the prompt computed once.
+A row is a prefix tree: what two prompts have in common at their start (a system prompt, say) is there once, then each
+prompt once, then what its continuations have in common, then the rest of each. Tokens that nothing reads are not there:
+a continuation ends before its last trained token. Position ids are those within the sequence, and attention
+(models/attention.py) lets a token see what precedes it in its own sequences only, so that the row computes what
+separate sequences would.
 """
 
 from __future__ import annotations
@@ -14,18 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from medray.errors import DataError
-from medray.types import Column, PromptTree
+from medray.types import Column, Continuation, PromptTree, TokenIds
 
 Indices = npt.NDArray[np.int64]
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class TreeSpan:
-    """Where one prompt and its continuations lie in a row, as half-open token ranges."""
+    """Where the tokens of one prompt and of its continuations lie in a row, ascending.
 
-    prompt: Span
-    continuations: tuple[Span, ...]
+    Sequences that begin alike have the places of what they share in common, across trees too.
+    """
+
+    prompt: Indices  # [P]
+    continuations: tuple[
+        Indices, ...
+    ]  # each [T], without the prompt's and without what is not computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,18 @@ class PackedRow:
 
     token_ids: Indices  # [T]
     position_ids: Indices  # [T]
-    spans: tuple[TreeSpan, ...]
+    spans: tuple[TreeSpan, ...]  # one a tree, in the order the trees were given
     predictors: Indices  # [N]
     targets: Indices  # [N]
     sequence_index: Indices  # [N] which of the S continuations a trained token belongs to
     sequence_lengths: Indices  # [S] trained tokens of each continuation
     columns: Mapping[str, Column]  # name -> [N] or [N, K]
+
+    def paths(self) -> Iterator[Indices]:
+        """Every sequence's tokens: a prompt's with each of its continuations', or alone where it has none."""
+        for span in self.spans:
+            for own in span.continuations or (span.prompt[:0],):
+                yield np.concatenate([span.prompt, own])
 
 
 def pack(
@@ -102,49 +114,52 @@ def balance(sizes: Sequence[int], num_ranks: int) -> list[list[int]]:
     return [sorted(rank) for rank in ranks]
 
 
-def build_row(trees: Sequence[PromptTree]) -> PackedRow:
+def build_row(trees: Sequence[PromptTree], *, whole: bool = False, merge: bool = True) -> PackedRow:
     """Lay trees out in one row.
+
+    Args:
+        trees: what to compute.
+        whole: keep the tokens after the last one that predicts, for whoever reads hidden states there.
+        merge: False gives every tree, and every continuation of it, tokens of its own.
 
     Raises:
         DataError: a trained token has nothing before it, or columns differ between continuations.
     """
-    tokens: list[npt.NDArray[np.int32]] = []
-    positions: list[npt.NDArray[np.int64]] = []
+    read = [[c.token_ids[: _num_read(c, whole)] for c in t.continuations] for t in trees]
+    layout = _Layout(merge)
+    stems = layout.add(
+        [
+            np.concatenate([t.prompt_ids, *own]) if len(own) == 1 else t.prompt_ids
+            for t, own in zip(trees, read, strict=True)
+        ]
+    )
     spans: list[TreeSpan] = []
+    for tree, own, stem in zip(trees, read, stems, strict=True):
+        prompt, lone = np.split(stem, [len(tree.prompt_ids)])
+        continuations = (lone,) if len(own) == 1 else layout.add(own, len(prompt))
+        spans.append(TreeSpan(prompt, tuple(continuations)))
     predictors: list[Indices] = []
     targets: list[Indices] = []
     lengths: list[int] = []
     columns: dict[str, list[Column]] = {}
-    cursor = 0
-    for tree in trees:
-        prompt = (cursor, cursor + len(tree.prompt_ids))
-        tokens.append(tree.prompt_ids)
-        positions.append(np.arange(len(tree.prompt_ids)))
-        cursor = prompt[1]
-        continuations: list[Span] = []
-        for continuation in tree.continuations:
-            start, size = cursor, len(continuation.token_ids)
+    for tree, span in zip(trees, spans, strict=True):
+        for continuation, own in zip(tree.continuations, span.continuations, strict=True):
             trained = np.flatnonzero(continuation.trained)
-            before = np.where(trained > 0, start + trained - 1, prompt[1] - 1)
-            if len(trained) and trained[0] == 0 and prompt[0] == prompt[1]:
+            if len(trained) and trained[0] == 0 and len(span.prompt) == 0:
                 raise DataError("the first token of a sequence without a prompt cannot be trained")
-            tokens.append(continuation.token_ids)
-            positions.append(np.arange(len(tree.prompt_ids), len(tree.prompt_ids) + size))
-            predictors.append(before.astype(np.int64))
+            path = np.concatenate([span.prompt, own])
+            predictors.append(path[len(span.prompt) + trained - 1])
             targets.append(continuation.token_ids[trained].astype(np.int64))
             lengths.append(len(trained))
             for name, column in continuation.columns.items():
                 columns.setdefault(name, []).append(_exact(column[trained]))
-            cursor += size
-            continuations.append((start, cursor))
-        spans.append(TreeSpan(prompt, tuple(continuations)))
     if any(len(parts) != len(lengths) for parts in columns.values()):
         raise DataError(
             f"columns {sorted(columns)} are not present on every continuation of the row"
         )
     return PackedRow(
-        token_ids=np.concatenate(tokens).astype(np.int64),
-        position_ids=np.concatenate(positions).astype(np.int64),
+        token_ids=np.concatenate(layout.token_ids).astype(np.int64),
+        position_ids=np.concatenate(layout.position_ids),
         spans=tuple(spans),
         predictors=np.concatenate(predictors),
         targets=np.concatenate(targets),
@@ -154,14 +169,59 @@ def build_row(trees: Sequence[PromptTree]) -> PackedRow:
     )
 
 
+class _Layout:
+    """The row's tokens so far."""
+
+    def __init__(self, merge: bool) -> None:
+        self.merge = merge
+        self.token_ids: list[npt.NDArray[np.int32]] = []
+        self.position_ids: list[Indices] = []
+        self.num_tokens = 0
+
+    def add(self, sequences: Sequence[TokenIds], position: int = 0) -> list[Indices]:
+        """Append sequences that start at `position`; returns the places of each one's tokens.
+
+        What they have in common at their start is appended once: sorted by bytes, a sequence shares most with the
+        one before it.
+        """
+        order = range(len(sequences))
+        if self.merge:
+            order = sorted(order, key=lambda i: sequences[i].tobytes())
+        places: list[Indices] = [np.zeros(0, np.int64)] * len(sequences)
+        before = None
+        for i in order:
+            ids, same = sequences[i], 0
+            shared = np.zeros(0, np.int64)
+            if self.merge and before is not None:
+                same = _common_length(sequences[before], ids)
+                shared = places[before][:same]
+            own = np.arange(self.num_tokens, self.num_tokens + len(ids) - same)
+            places[i] = np.concatenate([shared, own])
+            self.token_ids.append(ids[same:])
+            self.position_ids.append(np.arange(position + same, position + len(ids)))
+            self.num_tokens += len(own)
+            before = i
+        return places
+
+
+def _common_length(a: TokenIds, b: TokenIds) -> int:
+    """Number of tokens that two sequences begin with alike."""
+    size = min(len(a), len(b))
+    other = a[:size] != b[:size]
+    return int(other.argmax()) if other.any() else size
+
+
+def _num_read(continuation: Continuation, whole: bool) -> int:
+    """Leading tokens of a continuation that a prediction, or else its reader, depends on."""
+    if whole:
+        return len(continuation.token_ids)
+    trained = np.flatnonzero(continuation.trained)
+    return int(trained[-1]) if len(trained) else 0
+
+
 def _exact(column: Column) -> Column:
     """Numbers as float32; token ids as the integers they are."""
     return column.astype(np.float32 if column.dtype.kind == "f" else np.int64)
-
-
-def unshare(trees: Sequence[PromptTree]) -> list[PromptTree]:
-    """Every continuation with a prompt of its own: for architectures that cannot share one."""
-    return [PromptTree(t.prompt_ids, (c,)) for t in trees for c in t.continuations]
 
 
 def _split(tree: PromptTree, row_tokens: int) -> Iterator[PromptTree]:

@@ -132,10 +132,12 @@ class Learner:
         noise: EmbeddingNoise | None,
         meters: Meters,
     ) -> Iterator[Tensor]:
+        scores = objective.output == "score"
         rows = [
-            build_row(r) for r in pack(trees, self.config.row_tokens, split=objective.separable)
+            build_row(r, whole=scores or noise is not None, merge=noise is None)
+            for r in pack(trees, self.config.row_tokens, split=objective.separable)
         ]
-        if objective.output != "score":
+        if not scores:
             rows = [row for row in rows if len(row.targets)]
 
         def compute(row: PackedRow) -> Tensor:

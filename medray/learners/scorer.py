@@ -89,7 +89,7 @@ class Scorer:
             return cast(RewardModel, self.policy).values(row, noise)
 
     def sequence_scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
-        """A reward model's score of each continuation [S]; carries grad where enabled."""
+        """A reward model's score of each continuation [S] of a whole row; carries grad where enabled."""
         with self._autocast():
             return cast(RewardModel, self.policy).scores(row, noise)
 
@@ -120,7 +120,9 @@ class Scorer:
 
     def scores(self, trees: Sequence[PromptTree]) -> list[tuple[float, ...]]:
         """A reward model's score of every continuation, per tree; ranks call it as they do `logprobs`."""
-        return self._per_tree(trees, lambda row: self.sequence_scores(row).tolist(), True)
+        return self._per_tree(
+            trees, lambda row: self.sequence_scores(row).tolist(), True, whole=True
+        )
 
     @torch.no_grad()
     def _per_tree(
@@ -128,11 +130,13 @@ class Scorer:
         trees: Sequence[PromptTree],
         score: Callable[[PackedRow], list[Any]],
         adapter: bool,
+        *,
+        whole: bool = False,
     ) -> list[tuple[Any, ...]]:
         rows = list(_neighbours(trees, self.config.row_tokens))
         results: list[tuple[Any, ...]] = []
         with nullcontext() if adapter else self.policy.without_adapter():
-            scored = self.over([build_row(row_trees) for row_trees in rows], score)
+            scored = self.over([build_row(r, whole=whole) for r in rows], score)
             for row_trees, (row, values) in zip_longest(rows, scored):
                 if row is not None:
                     own = iter(values)
@@ -192,4 +196,5 @@ def _neighbours(trees: Sequence[PromptTree], row_tokens: int) -> Iterator[list[P
 def dummy_row() -> PackedRow:
     """Two tokens, the second of them trained."""
     ids = np.zeros(1, dtype=np.int32)
-    return build_row([PromptTree(ids, (Continuation(ids, np.ones(1, dtype=np.bool_)),))])
+    tree = PromptTree(ids, (Continuation(ids, np.ones(1, dtype=np.bool_)),))
+    return build_row([tree], whole=True)

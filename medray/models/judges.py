@@ -63,7 +63,7 @@ class PackedJudge:
         """One score an answer."""
         renderer = renderer_of(self.model.tokenizer)
         chats = [renderer.render([*messages, *answer], options).token_ids for answer in answers]
-        return self.model.scores(build_row([_shared_prefix(chats)])).tolist()
+        return self.model.scores(build_row([_text(chat) for chat in chats], whole=True)).tolist()
 
 
 class Classifier:
@@ -126,16 +126,10 @@ def _is_scoring_decoder(config: ModelConfig) -> bool:
     return hf_config.num_labels == 1 and score_head(shell) is not None
 
 
-def _shared_prefix(chats: Sequence[TokenIds]) -> PromptTree:
-    shortest = min(len(chat) for chat in chats)
-    stacked = np.stack([chat[: shortest - 1] for chat in chats])  # the last token is each one's own
-    same = (stacked == stacked[0]).all(axis=0)
-    shared = len(same) if same.all() else int(np.argmin(same))
-    own = [chat[shared:] for chat in chats]
-    return PromptTree(
-        chats[0][:shared],
-        tuple(Continuation(tokens, np.ones(len(tokens), dtype=np.bool_)) for tokens in own),
-    )
+def _text(token_ids: TokenIds) -> PromptTree:
+    nothing = np.zeros(0, dtype=token_ids.dtype)
+    whole = Continuation(token_ids, np.zeros(len(token_ids), dtype=np.bool_))
+    return PromptTree(nothing, (whole,))
 
 
 def _label_index(hf_config: Any, label: str | int | None, path: str) -> int | None:

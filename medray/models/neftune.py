@@ -31,17 +31,17 @@ class EmbeddingNoise:
     seed: tuple[int, ...]  # of the run and the step
 
     def of_row(self, row: PackedRow, size: int, device: torch.device) -> Tensor:
-        """Noise [T, D] of a row, D = `size`."""
-        pieces: list[Tensor] = []
+        """Noise [T, D] of a row that is whole and whose trees are not merged, D = `size`."""
+        noise = torch.zeros(len(row.token_ids), size, device=device)
         for span in row.spans:
-            prompt = row.token_ids[slice(*span.prompt)]
-            owns = [row.token_ids[slice(*c)] for c in span.continuations]
+            prompt = row.token_ids[span.prompt]
+            owns = [row.token_ids[own] for own in span.continuations]
             length = len(prompt) + max((len(own) for own in owns), default=0)
-            pieces.append(self._draw(prompt, b"", length, size, device))
-            for own in owns:
+            noise[span.prompt] = self._draw(prompt, b"", length, size, device)
+            for at, own in zip(span.continuations, owns, strict=True):
                 before = prompt.tobytes()
-                pieces.append(self._draw(own, before, len(prompt) + len(own), size, device))
-        return torch.cat(pieces)
+                noise[at] = self._draw(own, before, len(prompt) + len(own), size, device)
+        return noise
 
     def _draw(
         self, ids: Any, before: bytes, length: int, size: int, device: torch.device

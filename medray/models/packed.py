@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from medray.config.model import ModelConfig
-from medray.data.packing import PackedRow
+from medray.data.packing import Indices, PackedRow
 from medray.models import attention
 from medray.models.holding import Holder, Whole, whole_shape
 from medray.models.neftune import EmbeddingNoise, added_to_embeddings
@@ -111,7 +112,7 @@ class PackedModel:
         """How often `hidden_states` goes through the decoder for a row."""
         if not self._is_separate(row):
             return 1
-        return sum(max(1, len(span.continuations)) for span in row.spans)
+        return sum(1 for _ in row.paths())
 
     def _is_separate(self, row: PackedRow) -> bool:
         too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
@@ -119,21 +120,23 @@ class PackedModel:
 
     def _separately(self, row: PackedRow, ids: Tensor, noise: Tensor | None) -> Tensor:
         pieces: list[Tensor] = []
-        for span in row.spans:
-            size = span.prompt[1] - span.prompt[0]
-            for number, own in enumerate(span.continuations or ((span.prompt[1],) * 2,)):
-                at = torch.cat(
-                    [torch.arange(*part, device=ids.device) for part in (span.prompt, own)]
-                )
-                hidden = self._run_alone(ids[:, at], None if noise is None else noise[at])
-                # No token sees what follows it: the prompt's states are the same in every copy.
-                pieces.append(hidden if number == 0 else hidden[size:])
-        return torch.cat(pieces)
+        places: list[Indices] = []
+        computed = np.zeros(len(row.token_ids), dtype=np.bool_)
+        for path in row.paths():
+            at = torch.as_tensor(path, device=ids.device)
+            hidden = self._run_alone(ids[:, at], None if noise is None else noise[at])
+            # No token sees what follows it: what sequences share has the same states in every copy.
+            new = np.flatnonzero(~computed[path])
+            pieces.append(hidden[torch.as_tensor(new, device=ids.device)])
+            places.append(path[new])
+            computed[path] = True
+        order = torch.as_tensor(np.argsort(np.concatenate(places)), device=ids.device)
+        return torch.cat(pieces).index_select(0, order)
 
     def _run_alone(self, ids: Tensor, noise: Tensor | None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)
         if self.sharing == "tree":
-            layout = attention.RowLayout((slice(0, ids.shape[1]),), positions)
+            layout = attention.plain_layout(ids.shape[1], ids.device)
             return self._run_tree(ids, noise, positions[None], layout)
         extra = {"position_ids": positions[None]} if self.takes_positions else {}
         return self._run(ids, noise, **extra)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ class RewardModel(PackedModel):
         return self.module.base_model
 
     def scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
-        """One score a continuation [S], read at its last token; carries grad where enabled."""
+        """One score a continuation [S] of a row that is `whole`, read at its last token; carries grad where enabled."""
         hidden = self.hidden_states(row, noise)
         last = torch.as_tensor(last_tokens(row, self._pad_id()), device=hidden.device)
         return cast(Any, self.module).score(hidden.index_select(0, last))[:, 0].float()
@@ -53,13 +54,11 @@ def last_tokens(row: PackedRow, pad_id: int | None) -> list[int]:
     It is the last one that is not padding, since that is where transformers reads a padded batch: a text that
     ends in a token which serves as padding too is scored at the token before.
     """
-    found = []
+    found: list[int] = []
     for span in row.spans:
-        for start, end in span.continuations:
-            at = end - 1
-            while at > start and row.token_ids[at] == pad_id:
-                at -= 1
-            found.append(at)
+        for own in span.continuations:
+            words = np.flatnonzero(row.token_ids[own] != pad_id)
+            found.append(int(own[words[-1]] if len(words) else own[0]))
     return found
 
 

@@ -7,18 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from medray.config.model import ModelConfig
+from medray.data.packing import build_row
 from medray.errors import ModelError
 from medray.models import attention
 from medray.models.adapter_folder import base_of, is_adapter
 from medray.models.adapters import add_adapter
 from medray.models.fetch import resolve_model
 from medray.planning.tokens import Row
+from medray.types import Continuation, PromptTree
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -162,27 +165,11 @@ def _empty_model(own: Any, config: ModelConfig, implementation: str | None = Non
 
 def _layout(row: Row) -> attention.RowLayout:
     """The row's groups with responses of one length, so that nothing has to be padded."""
-    blocks: list[slice | attention.Branches] = []
-    positions: list[Tensor] = []
-    at = 0
-    for _ in range(row.num_groups):
-        prompt = slice(at, at + row.prompt)
-        tokens = slice(prompt.stop, prompt.stop + row.branches * row.branch)
-        own = torch.arange(row.prompt, row.prompt + row.branch)
-        positions += [torch.arange(row.prompt), own.repeat(row.branches)]
-        if row.branches < 2:
-            blocks.append(slice(prompt.start, tokens.stop))
-        else:
-            visible = torch.ones(
-                row.branches, 1, row.branch, row.prompt + row.branch, dtype=torch.bool
-            )
-            if row.prompt:
-                blocks.append(prompt)
-            blocks.append(
-                attention.Branches(prompt, tokens, (row.branches, row.branch), None, visible)
-            )
-        at = tokens.stop
-    return attention.RowLayout(tuple(blocks), torch.cat(positions))
+    ids = np.zeros(max(row.prompt, row.branch), np.int32)
+    response = Continuation(ids[: row.branch], np.zeros(row.branch, np.bool_))
+    tree = PromptTree(ids[: row.prompt], (response,) * row.branches)
+    packed = build_row([tree] * row.num_groups, whole=True, merge=False)
+    return attention.row_layout(packed, torch.device("cpu"))
 
 
 class _Fused(torch.autograd.Function):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medray.data.packing import balance, build_row, pack, unshare
+from medray.data.packing import balance, build_row, pack
 from medray.errors import DataError
 from medray.types import Continuation, PromptTree
-from tests.support.trees import random_tree
+from tests.support.trees import random_tree, unshare
 
 shapes = st.lists(
     st.tuples(st.integers(1, 20), st.lists(st.integers(1, 12), min_size=1, max_size=5)),
@@ -25,7 +25,7 @@ def _trees(shape: list[tuple[int, list[int]]], seed: int = 0) -> list[PromptTree
 
 
 def test_row_by_hand() -> None:
-    """[10 11 | 20 21 | 30]: both continuations start at position 2, and the prompt's last token predicts both heads."""
+    """[10 11 | 20]: the prompt's last token predicts both heads, and nothing reads what 21 and 30 would compute."""
     tree = PromptTree(
         np.array([10, 11], np.int32),
         (
@@ -40,14 +40,69 @@ def test_row_by_hand() -> None:
         ),
     )
     row = build_row([tree])
-    assert row.token_ids.tolist() == [10, 11, 20, 21, 30]
-    assert row.position_ids.tolist() == [0, 1, 2, 3, 2]
+    assert row.token_ids.tolist() == [10, 11, 20]
+    assert row.position_ids.tolist() == [0, 1, 2]
     assert row.predictors.tolist() == [1, 2, 1]
     assert row.targets.tolist() == [20, 21, 30]
     assert row.sequence_index.tolist() == [0, 0, 1]
     assert row.sequence_lengths.tolist() == [2, 1]
     assert row.columns["a"].tolist() == [1, 2, 3]
-    assert row.spans[0].continuations == ((2, 4), (4, 5))
+    assert [own.tolist() for own in row.spans[0].continuations] == [[2], []]
+    whole = build_row([tree], whole=True)
+    assert whole.token_ids.tolist() == [10, 11, 20, 21, 30]
+    assert whole.position_ids.tolist() == [0, 1, 2, 3, 2]
+    assert [own.tolist() for own in whole.spans[0].continuations] == [[2, 3], [4]]
+
+
+def test_what_sequences_begin_with_is_there_once() -> None:
+    """Prompts [1 2 3] and [1 2 4]; the continuations [7 8 5], [7 9 5], [7 8 6] of the first have a 7 and an 8 in
+    common."""
+
+    def tree(prompt: list[int], *continuations: list[int]) -> PromptTree:
+        own = (np.array(c, np.int32) for c in continuations)
+        return PromptTree(
+            np.array(prompt, np.int32),
+            tuple(Continuation(c, np.ones(len(c), np.bool_)) for c in own),
+        )
+
+    trees = [tree([1, 2, 3], [7, 8, 5], [7, 9, 5], [7, 8, 6]), tree([1, 2, 4], [7, 8])]
+    row = build_row(trees)
+    assert row.token_ids.tolist() == [1, 2, 3, 4, 7, 7, 8, 9]
+    assert row.position_ids.tolist() == [0, 1, 2, 2, 3, 3, 4, 4]
+    first, second = row.spans
+    assert (first.prompt.tolist(), second.prompt.tolist()) == ([0, 1, 2], [0, 1, 3])
+    assert [own.tolist() for own in first.continuations] == [[5, 6], [5, 7], [5, 6]]
+    assert [own.tolist() for own in second.continuations] == [[4]]
+    assert row.predictors.tolist() == [2, 5, 6, 2, 5, 7, 2, 5, 6, 3, 4]
+    assert len(build_row(trees, merge=False).token_ids) == 3 + 2 + 2 + 2 + 3 + 1
+
+
+@given(shape=shapes, seed=st.integers(0, 2**16), whole=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_rows_are_prefix_trees(shape: list[tuple[int, list[int]]], seed: int, whole: bool) -> None:
+    """Every path spells its sequence, predictors precede their targets, and no beginning is there twice."""
+    rng = np.random.default_rng(seed)
+    trees = [random_tree(rng, prompt, lengths, vocabulary=5) for prompt, lengths in shape]
+    row = build_row(trees, whole=whole)
+    paths, predictors = row.paths(), iter(row.predictors)
+    stems: set[tuple[int, ...]] = set()
+    num_branches = 0
+    for tree in trees:
+        branches: set[tuple[int, ...]] = set()
+        for continuation in tree.continuations:
+            path = next(paths)
+            own = continuation.token_ids if whole else continuation.token_ids[:-1]
+            expected = [*tree.prompt_ids.tolist(), *own.tolist()]
+            assert row.token_ids[path].tolist() == expected
+            assert row.position_ids[path].tolist() == list(range(len(path)))
+            for at in range(len(continuation.token_ids)):
+                assert next(predictors) == path[len(tree.prompt_ids) + at - 1]
+            if len(tree.continuations) > 1:
+                branches |= {tuple(own[: n + 1]) for n in range(len(own))}
+                expected = tree.prompt_ids.tolist()
+            stems |= {tuple(expected[: n + 1]) for n in range(len(expected))}
+        num_branches += len(branches)
+    assert len(row.token_ids) == len(stems) + num_branches
 
 
 def test_untrained_tokens_are_computed_but_not_targets() -> None:

@@ -82,10 +82,10 @@ def test_shared_prefix_equals_plain_on_a_gpu(tiny_model: Path, dtype: str) -> No
     import torch
 
     from medray.config.model import ModelConfig
-    from medray.data.packing import build_row, unshare
+    from medray.data.packing import build_row
     from medray.learners.scorer import Scorer
     from medray.models.load import load_policy
-    from tests.support.trees import random_tree
+    from tests.support.trees import random_tree, unshare
 
     config = ModelConfig(path=str(tiny_model), device="cuda", dtype=dtype)  # type: ignore[arg-type]
     scorer = Scorer(load_policy(config))

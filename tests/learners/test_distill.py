@@ -15,7 +15,6 @@ from medray.config.algorithm import AlgorithmConfig
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
-from medray.data.packing import unshare
 from medray.errors import ModelError
 from medray.learners.learner import Learner
 from medray.learners.objectives.distill import Distill, HeldTeacher, TopTeacher
@@ -24,7 +23,7 @@ from medray.learners.scorer import Scorer
 from medray.models.load import load_policy
 from medray.types import PromptTree, StepTotals
 from tests.support.tiny import save_tiny_model
-from tests.support.trees import random_tree
+from tests.support.trees import random_tree, unshare
 
 SHAPE = [(11, [3, 7, 12, 1]), (4, [2, 9])]
 TOTALS = StepTotals(34, 6, 2)

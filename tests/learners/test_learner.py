@@ -13,13 +13,12 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.policy import KlConfig
-from medray.data.packing import unshare
 from medray.errors import DivergedError
 from medray.learners.learner import Learner
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.models.load import load_policy
 from medray.types import PromptTree, StepTotals
-from tests.support.trees import random_tree
+from tests.support.trees import random_tree, unshare
 
 MAX_NEW = 12
 

@@ -16,7 +16,6 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.policy import CorrectionConfig
-from medray.data.packing import unshare
 from medray.learners.learner import Learner
 from medray.learners.objectives.corrections import CORRECTIONS
 from medray.learners.objectives.policy_gradient import PolicyGradient
@@ -25,7 +24,7 @@ from medray.learners.strategies import DataParallel, Strategy
 from medray.models.load import load_policy
 from medray.types import Continuation, PromptTree, StepTotals
 from tests.support.algorithms import SETTINGS, algorithm
-from tests.support.trees import random_tree
+from tests.support.trees import random_tree, unshare
 
 MAX_NEW = 12
 SHAPE = [(11, [3, 7, 12, 1]), (20, [5, 5, 5, 5]), (4, [2, 9, 4, 12])]

@@ -15,7 +15,6 @@ from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.policy import PolicyConfig
 from medray.config.ppo import PpoConfig
-from medray.data.packing import unshare
 from medray.learners.estimates import estimate
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective, RowTensors
@@ -31,7 +30,7 @@ from medray.types import (
     RolloutGroup,
     StepTotals,
 )
-from tests.support.trees import random_tree
+from tests.support.trees import random_tree, unshare
 
 SHAPE = [(11, [3, 7, 12, 1]), (20, [5, 5, 5, 5]), (4, [2, 9, 4, 12])]
 TOTALS = StepTotals(70, 12, 3)

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medray.config.model import LoraConfig, ModelConfig
-from medray.data.packing import build_row, unshare
+from medray.data.packing import build_row
 from medray.learners.scorer import Scorer
 from medray.models.load import PolicyModel, load_policy
 from medray.types import PromptTree
-from tests.support.trees import random_tree
+from tests.support.trees import random_tree, unshare
 
 RELAXED = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -54,13 +54,14 @@ def _weighted_plain(
     return logps.detach(), {n: p.grad.clone() for n, p in policy.trainable() if p.grad is not None}
 
 
-@given(shape=shapes, seed=st.integers(0, 2**16))
+@given(shape=shapes, seed=st.integers(0, 2**16), vocabulary=st.sampled_from([5, 320]))
 @RELAXED
 def test_shared_equals_plain(
-    policy: PolicyModel, shape: list[tuple[int, list[int]]], seed: int
+    policy: PolicyModel, shape: list[tuple[int, list[int]]], seed: int, vocabulary: int
 ) -> None:
+    """Also where most sequences begin as others do."""
     rng = np.random.default_rng(seed)
-    trees = [random_tree(rng, prompt, lengths) for prompt, lengths in shape]
+    trees = [random_tree(rng, prompt, lengths, vocabulary=vocabulary) for prompt, lengths in shape]
     shared, shared_grads = _grads(policy, trees)
     plain, plain_grads = _weighted_plain(policy, trees)
     torch.testing.assert_close(shared, plain, rtol=1e-5, atol=1e-5)
@@ -81,7 +82,7 @@ def test_shared_equals_plain_under_lora_and_checkpointing(
     rng = np.random.default_rng(3)
     for _, parameter in policy.trainable():
         parameter.data.normal_(0, 0.1)
-    trees = [random_tree(rng, 9, [4, 6, 1]), random_tree(rng, 5, [3, 3])]
+    trees = [random_tree(rng, 9, [4, 6, 1]), random_tree(rng, 5, [3, 3, 4], vocabulary=5)]
     shared, shared_grads = _grads(policy, trees)
     plain, plain_grads = _weighted_plain(policy, trees)
     torch.testing.assert_close(shared, plain, rtol=1e-5, atol=1e-5)
@@ -115,17 +116,19 @@ def test_sliding_window_is_kept(tiny_model: Path) -> None:
     from medray.models.attention import row_layout, row_mask, tree_attention
 
     rng = np.random.default_rng(1)
-    row = build_row([random_tree(rng, 9, [7, 4])])
+    first, second = (random_tree(rng, size, [7, 4, 6], vocabulary=5) for size in (9, 12))
+    begun = np.concatenate([first.prompt_ids[:8], second.prompt_ids])  # its own tokens are few
+    row = build_row([first, PromptTree(begun, second.continuations)])
+    size = len(row.token_ids)
     torch.manual_seed(0)
-    q, k, v = torch.randn(1, 2, 20, 32), torch.randn(1, 1, 20, 32), torch.randn(1, 1, 20, 32)
+    q, k, v = torch.randn(1, 2, size, 32), torch.randn(1, 1, size, 32), torch.randn(1, 1, size, 32)
     mask = row_mask(row_layout(row, torch.device("cpu")), sliding_window_causal_mask_function(6), 6)
     windowed, _ = tree_attention(torch.nn.Identity(), q, k, v, mask)
     at = torch.as_tensor(row.position_ids)
-    branch = torch.tensor([0] * 9 + [1] * 7 + [2] * 4)
-    step = torch.arange(20)
-    visible = (step[:, None] >= step[None]) & (
-        (branch[None] == 0) | (branch[None] == branch[:, None])
-    )
+    visible = torch.zeros(size, size, dtype=torch.bool)
+    for path in row.paths():
+        for number, token in enumerate(path):
+            visible[token, path[: number + 1]] = True
     visible &= at[:, None] - at[None] < 6
     expected = torch.nn.functional.scaled_dot_product_attention(
         q, k, v, attn_mask=visible, enable_gqa=True

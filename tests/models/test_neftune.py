@@ -11,7 +11,7 @@ import torch
 
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
-from medray.data.packing import build_row
+from medray.data.packing import PackedRow, build_row
 from medray.learners.learner import Learner
 from medray.models.load import load_policy
 from medray.models.neftune import EmbeddingNoise
@@ -32,9 +32,13 @@ def _tree(num_prompt: int, *lengths: int) -> PromptTree:
     )
 
 
+def _row(*trees: PromptTree) -> PackedRow:
+    return build_row(trees, whole=True, merge=False)
+
+
 def test_scale_is_alpha_over_root_of_length_times_size() -> None:
     """arXiv:2310.05914 algorithm 1: uniform within alpha / sqrt(T D) of 0, T the sequence's own length."""
-    noise = EmbeddingNoise(5.0, (1, 0)).of_row(build_row([_tree(40, 60), _tree(10, 6)]), 32, CPU)
+    noise = EmbeddingNoise(5.0, (1, 0)).of_row(_row(_tree(40, 60), _tree(10, 6)), 32, CPU)
     assert noise.shape == (116, 32)
     for part, length in ((noise[:100], 100), (noise[100:], 16)):
         bound = 5.0 / math.sqrt(length * 32)
@@ -46,12 +50,12 @@ def test_scale_is_alpha_over_root_of_length_times_size() -> None:
 def test_noise_depends_on_seed_step_and_sequence_alone() -> None:
     trees = [_tree(5, 7), _tree(3, 4)]
     draw = EmbeddingNoise(5.0, (1, 0))
-    both = draw.of_row(build_row(trees), 8, CPU)
-    alone = [draw.of_row(build_row([tree]), 8, CPU) for tree in trees]
+    both = draw.of_row(_row(*trees), 8, CPU)
+    alone = [draw.of_row(_row(tree), 8, CPU) for tree in trees]
     assert torch.equal(both, torch.cat(alone))
-    assert not torch.equal(EmbeddingNoise(5.0, (1, 1)).of_row(build_row(trees), 8, CPU), both)
-    assert not torch.equal(EmbeddingNoise(5.0, (2, 0)).of_row(build_row(trees), 8, CPU), both)
-    shared = draw.of_row(build_row([_tree(5, 7, 7)]), 8, CPU)
+    assert not torch.equal(EmbeddingNoise(5.0, (1, 1)).of_row(_row(*trees), 8, CPU), both)
+    assert not torch.equal(EmbeddingNoise(5.0, (2, 0)).of_row(_row(*trees), 8, CPU), both)
+    shared = draw.of_row(_row(_tree(5, 7, 7)), 8, CPU)
     assert torch.equal(shared[:5], alone[0][:5])
     assert not torch.equal(shared[5:12], shared[12:])
 
@@ -60,7 +64,7 @@ def test_noise_depends_on_seed_step_and_sequence_alone() -> None:
 def test_noise_is_added_to_the_embeddings(tiny_model: Path, attention: str) -> None:
     """The same states as from embeddings moved by hand, for every way of computing a row."""
     policy = load_policy(ModelConfig(path=str(tiny_model), attention=attention))  # type: ignore[arg-type]
-    row = build_row([_tree(5, 7)])
+    row = _row(_tree(5, 7))
     draw = EmbeddingNoise(50.0, (0, 0))
     with torch.no_grad():
         found, clean = policy.hidden_states(row, draw), policy.hidden_states(row)

@@ -78,8 +78,9 @@ def test_trailing_padding_is_not_what_is_scored() -> None:
     """[10 11 | 20 0 0 | 0]: the first continuation is read at 20; one that is all padding at its first token."""
     ids = [np.array(x, np.int32) for x in ([10, 11], [20, 0, 0], [0])]
     tree = PromptTree(ids[0], tuple(Continuation(i, np.ones(len(i), np.bool_)) for i in ids[1:]))
-    assert last_tokens(build_row([tree]), 0) == [2, 5]
-    assert last_tokens(build_row([tree]), None) == [4, 5]
+    row = build_row([tree], whole=True, merge=False)
+    assert last_tokens(row, 0) == [2, 5]
+    assert last_tokens(row, None) == [4, 5]
 
 
 def test_head_is_drawn_from_the_seed_and_trained_with_an_adapter(tiny_model: Path) -> None:

@@ -54,7 +54,7 @@ def test_activations_are_the_tensors_that_autograd_keeps(tiny_model: Path) -> No
     config = ModelConfig(path=str(tiny_model))
     policy = load_policy(config)
     [tree] = dialogues(0)[:1]
-    row = build_row([tree])
+    row = build_row([tree], whole=True, merge=False)
     own = {p.untyped_storage().data_ptr() for p in policy.module.parameters()}
     kept: dict[int, Any] = {}
 

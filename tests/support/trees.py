@@ -10,9 +10,17 @@ VOCABULARY = 320
 
 
 def random_tree(
-    rng: np.random.Generator, num_prompt: int, lengths: list[int], *, reference: bool = False
+    rng: np.random.Generator,
+    num_prompt: int,
+    lengths: list[int],
+    *,
+    reference: bool = False,
+    vocabulary: int = VOCABULARY,
 ) -> PromptTree:
-    """A prompt and one continuation for each length, all of it trained."""
+    """A prompt and one continuation for each length, all of it trained; of a small vocabulary, many begin alike."""
+
+    def ids(size: int) -> np.ndarray:
+        return rng.integers(3, vocabulary, size).astype(np.int32)
 
     def continuation(size: int) -> Continuation:
         columns = {
@@ -21,10 +29,11 @@ def random_tree(
         }
         if reference:
             columns["ref_logp"] = rng.normal(-5.5, 0.3, size).astype(np.float32)
-        return Continuation(_ids(rng, size), np.ones(size, dtype=np.bool_), columns)
+        return Continuation(ids(size), np.ones(size, dtype=np.bool_), columns)
 
-    return PromptTree(_ids(rng, num_prompt), tuple(continuation(n) for n in lengths))
+    return PromptTree(ids(num_prompt), tuple(continuation(n) for n in lengths))
 
 
-def _ids(rng: np.random.Generator, size: int) -> np.ndarray:
-    return rng.integers(3, VOCABULARY, size).astype(np.int32)
+def unshare(trees: list[PromptTree]) -> list[PromptTree]:
+    """Every continuation with a prompt of its own."""
+    return [PromptTree(t.prompt_ids, (c,)) for t in trees for c in t.continuations]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from medray.data.packing import unshare
 from medray.learners.learner import Learner
 from medray.observability.meters import Meters
 from medray.types import PromptTree
 from tests.support.objectives import CASES, Case
+from tests.support.trees import unshare
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
