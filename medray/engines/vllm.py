@@ -73,10 +73,11 @@ class VllmEngine:
         import torch
         from vllm import LLMEngine
 
-        from medray.engines import weight_transfer
+        from medray.engines import seeded_sampling, weight_transfer
 
         if model.device == "cpu":
             torch.set_num_threads(threads)
+            seeded_sampling.install()
         weight_transfer.register()
         self.version = -1
         self._asleep = False
