@@ -45,6 +45,10 @@ class BatchEngine:
         )
         from vllm import LLM
 
+        from medray.engines import seeded_sampling
+
+        if job.device == "cpu":
+            seeded_sampling.install()
         self._sampling = job.sampling
         adapter = model.adapters[0] if model.adapters else None
         self._lora: Any = None
