@@ -14,8 +14,8 @@ from medray.models.served import Model
 STREAM_INTERVAL_MS = 0
 """Tokens travel as they become ready: to wait for others would delay each, and look at every stream all the time."""
 HEALTH_PERIOD_S = 5.0
-LOOK_BACK_S = 30.0
-"""Load is averaged over this time."""
+LOOK_BACK_S = (10.0, 30.0)
+"""Load is averaged over a time within these: handles report every ten seconds, and less than that is noise."""
 START_ATTEMPTS = 2
 
 
@@ -106,7 +106,7 @@ def _deployment(replicas: ReplicaConfig) -> dict[str, Any]:
             "target_ongoing_requests": replicas.target_requests,
             "upscale_delay_s": replicas.up_after_s,
             "downscale_delay_s": replicas.down_after_s,
-            "look_back_period_s": min(LOOK_BACK_S, replicas.up_after_s),
+            "look_back_period_s": min(max(replicas.up_after_s, LOOK_BACK_S[0]), LOOK_BACK_S[1]),
         }
     else:
         options["num_replicas"] = replicas.min
