@@ -30,12 +30,6 @@ WEB_NAME, WEB_PREFIX = "medray-web", "/chat"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MIN_CPUS = 4
 """Logical CPUs a Ray of our own offers: replicas of a rolling update overlap, whatever the machine has."""
-SERVE_SETTINGS = {
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # one event loop a process, and gRPC between them
-    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",  # which that turns on: requests pass one address still
-    "RAY_SERVE_QUEUE_LENGTH_CACHE_TIMEOUT_S": "3600",  # a pause must not cost a question to each replica
-}
-"""Ray Serve's own switches for a Ray that is started here; what the environment says goes first."""
 STOP_S = 15.0
 """Seconds replicas take to end once their streams have."""
 Report = Callable[[str], None]
@@ -193,8 +187,6 @@ def _cluster(address: Address) -> Iterator[bool]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray's workers otherwise stand back behind whatever else runs here, and people wait for a service.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    for name, value in SERVE_SETTINGS.items():
-        os.environ.setdefault(name, value)
     quiet = {
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
         "logging_level": logging.ERROR,
