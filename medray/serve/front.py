@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medray.serve.access import AccessLog
@@ -34,27 +35,29 @@ class RecordRequests:
         facts: dict[str, Any] = {"method": scope["method"], "path": _known_path(route_path(scope))}
         scope.setdefault("state", {})["facts"] = facts
         started = time.monotonic()
-        ended = "complete"
+        ended = "cancelled"  # by the client, or by a server that is stopped, unless the answer becomes whole
 
         async def watched(message: Message) -> None:
+            nonlocal ended
             if message["type"] == "http.response.start":
                 facts["status"] = message["status"]
             elif message["type"] == "http.response.body":
                 facts.setdefault("first_byte_s", round(time.monotonic() - started, 4))
                 facts["bytes_out"] = facts.get("bytes_out", 0) + len(message.get("body", b""))
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                ended = "complete"
 
         self._metrics.began()
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            raise
         except Exception as error:
             if "status" in facts:
                 ended = "failed"
                 raise
             await as_api_error(error).response()(scope, receive, watched)
-        except BaseException:  # the client went away, or the server is stopped
-            ended = "cancelled"
-            raise
         finally:
             facts["seconds"] = round(time.monotonic() - started, 4)
             facts["ended"] = facts.pop("failure", None) or ended

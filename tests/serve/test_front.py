@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from ray.serve.exceptions import BackPressureError
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Scope
 
 from medray.config.serve import ServeApp
 from medray.serve.app import front
@@ -34,6 +39,15 @@ def _app(tmp_path: Path, **limits: int) -> FastAPI:
             raise KeyError("secret inside")
         await asyncio.sleep(body.get("sleep", 0))
         return {"ok": len(json.dumps(body))}
+
+    @app.post("/v1/completions")
+    async def endless() -> StreamingResponse:
+        async def words() -> AsyncIterator[str]:
+            while True:
+                yield "word "
+                await asyncio.sleep(0.01)
+
+        return StreamingResponse(words())
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -155,3 +169,35 @@ def test_the_log_names_the_request_and_holds_no_body(tmp_path: Path) -> None:
     assert answered["ended"] == "complete"
     for secret in ("patient-name", TOKEN, "passwd", "wrong"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])  # who looks for the disconnection differs
+def test_a_stream_whose_client_went_away_is_logged_as_cancelled(tmp_path: Path, spec: str) -> None:
+    app = _app(tmp_path)
+    headers = [(b"authorization", f"Bearer {TOKEN}".encode())]
+    scope: Scope = {"type": "http", "asgi": {"spec_version": spec}, "method": "POST"}
+    scope |= {"path": "/v1/completions", "headers": headers, "query_string": b""}
+    streams, asked = asyncio.Event(), False
+
+    async def receive() -> Message:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": b"{}"}
+        await streams.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if streams.is_set() and spec == "2.4":
+            raise OSError("the client is gone")
+        if message["type"] == "http.response.body":
+            streams.set()
+
+    async def call() -> None:
+        with contextlib.suppress(ClientDisconnect):
+            await asyncio.wait_for(app(scope, receive, send), 10)
+
+    asyncio.run(call())
+    [row] = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert row["status"] == 200
+    assert row["ended"] == "cancelled"
