@@ -22,7 +22,7 @@ from medray.rewards.mixture import build_rewards
 from medray.types import Prompt, Record, Response, RolloutGroup
 
 
-def main(name: str, num_steps: int, micro_batch: int) -> None:
+def main(name: str, num_steps: int, micro_batch: int, checkpointing: bool) -> None:
     """Train `num_steps` steps and print their times."""
     import numpy as np
     from datasets import Dataset
@@ -48,7 +48,7 @@ def main(name: str, num_steps: int, micro_batch: int) -> None:
             gradient_accumulation_steps=per_step // micro_batch, num_generations=workload.num_samples,
             max_completion_length=workload.max_new_tokens, temperature=1.0, learning_rate=1e-6, beta=0.0,
             scale_rewards="none", loss_type="dapo", report_to=[], save_strategy="no", logging_steps=10**6,
-            use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True,
+            use_cpu=True, bf16=False, gradient_checkpointing=checkpointing, disable_tqdm=True,
             model_init_kwargs={"dtype": "float32"},
         )  # fmt: skip
         trainer = trl.GRPOTrainer(
@@ -67,4 +67,4 @@ def _score(rewards: Any, record: Record, text: str, np: Any) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "True")

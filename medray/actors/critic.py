@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from medray.actors.rank import Rank, use_threads
+from medray.actors.cpu import use_cpu
+from medray.actors.rank import Rank
 from medray.actors.wait import Ref, Started
 from medray.config.ppo import PpoJob
 from medray.observability.meters import Meters
@@ -110,7 +111,7 @@ class CriticActor(Rank, CriticDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model, from the critic beside the policy's `checkpoint` if given."""
-        use_threads(self.job.scale.critic.num_threads)
+        use_cpu(self.job.scale.critic.num_threads)
         from medray.learners.build import build_critic
 
         own = critic_checkpoint(self.job.out, checkpoint)

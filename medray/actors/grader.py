@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import ray
 
+from medray.actors.cpu import use_cpu
 from medray.actors.lookout import Placed
-from medray.actors.rank import use_threads
 from medray.actors.wait import Ref, Started
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
@@ -30,7 +30,7 @@ class GraderActor(Placed):
     def start(self) -> Started:
         """Build the role's rewards and load their models."""
         if self.role == "reward":
-            use_threads(self.job.scale.reward.num_threads)
+            use_cpu(self.job.scale.reward.num_threads)
         own = by_role(self.job.rewards)[self.role]
         self.rewards = build_rewards(own) if own else RewardMixture(())
         self.rewards.load()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import ray
 
+from medray.actors.cpu import use_cpu
 from medray.actors.published import host_array
 from medray.config.evaluate import EvaluatedModel, EvaluateJob
 from medray.config.model import ModelConfig
@@ -113,10 +113,7 @@ class JudgeActor:
         Raises:
             DataError: as `load_dataset`.
         """
-        os.environ["OMP_NUM_THREADS"] = str(self.job.resources.num_threads)
-        import torch
-
-        torch.set_num_threads(self.job.resources.num_threads)
+        use_cpu(self.job.resources.num_threads)
         self.rows = HeldOutRows.load(self.job)
         return self.rows.sources
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from medray.actors.cpu import use_cpu
 from medray.actors.engine_calls import EngineCalls, free_address
 from medray.actors.published import Form, PublishedWeights, Publisher
-from medray.actors.rank import Rank, use_threads
+from medray.actors.rank import Rank
 from medray.actors.wait import Ref, Started
 from medray.config.rl import RlJob
 from medray.observability.meters import Meters
@@ -175,7 +176,7 @@ class LearnerActor(Rank, LearnerDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model."""
-        use_threads(self.job.scale.learner.num_threads)
+        use_cpu(self.job.scale.learner.num_threads)
         from medray.learners.build import build_learner, build_rl_objective
 
         self.bring(checkpoint)

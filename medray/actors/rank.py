@@ -30,13 +30,3 @@ class Rank(Placed):
         """
         if checkpoint is not None and (mirror := mirror_of(self.job, part)):
             mirror.fetch_checkpoint(Path(checkpoint).name)
-
-
-def use_threads(count: int) -> None:
-    """Compute with `count` threads; call it before the first model is loaded."""
-    import os
-
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    import torch
-
-    torch.set_num_threads(count)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ray
 
+from medray.actors.cpu import use_cpu
 from medray.actors.lookout import Placed
-from medray.actors.rank import use_threads
 from medray.actors.wait import Started
 from medray.config.rl import RlJob
 from medray.types import Floats, RolloutGroup
@@ -21,7 +21,7 @@ class ReferenceActor(Placed):
 
     def start(self) -> Started:
         """Load the model, frozen."""
-        use_threads(self.job.scale.reference.num_threads)
+        use_cpu(self.job.scale.reference.num_threads)
         from medray.learners.scorer import Scorer
         from medray.models.load import load_policy
 

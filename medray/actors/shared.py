@@ -7,11 +7,12 @@ from typing import Any
 
 import ray
 
+from medray.actors.cpu import use_cpu
 from medray.actors.critic import FOLDER, CriticDuties, critic_checkpoint
 from medray.actors.graders import ToGrade
 from medray.actors.learner import LearnerDuties
 from medray.actors.pending import Pending
-from medray.actors.rank import Rank, use_threads
+from medray.actors.rank import Rank
 from medray.actors.wait import Ref, Started
 from medray.config.ppo import PpoJob
 from medray.config.reward import by_role
@@ -28,7 +29,7 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks, load the base, and put the adapters on it."""
-        use_threads(self.job.scale.learner.num_threads)
+        use_cpu(self.job.scale.learner.num_threads)
         from medray.learners.build import build_rl_objective
         from medray.learners.build_shared import build_shared
 

@@ -20,6 +20,7 @@ from ray.train import (
     TrainingFailedError,
 )
 
+from medray.actors.cpu import use_cpu
 from medray.actors.relay import RelayConsole
 from medray.config.supervised import SupervisedJob
 from medray.errors import MedrayError, WorkerLost
@@ -102,11 +103,9 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
 
 
 def _work(job: SupervisedJob, train: Train, data: list[Any], relay: Any) -> None:
-    import torch
-
     if ray.get(relay.failure.remote()) is not None:
         return
-    torch.set_num_threads(job.workers.resources.num_threads)
+    use_cpu(job.workers.resources.num_threads)
     context = ray_train.get_context()
     host = Host(
         RelayConsole(relay),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports]
+from gradio.themes import Soft  # pyright: ignore[reportMissingImports]
 
 from medray.medical.safety.language import Language
 from medray.serve.web.answering import (
@@ -22,7 +23,7 @@ ClientOf = Callable[[str | None], Any]
 """The OpenAI client of a user, by name."""
 LANGUAGES: dict[str, Language] = {"English": "en", "中文": "zh"}
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "sans-serif"]
-THEME = gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"])  # nothing from a CDN
+THEME = Soft(font=FONTS, font_mono=["ui-monospace", "monospace"])  # nothing from a CDN
 CSS = """
 footer {display: none !important}
 #notice:not(:empty) .prose * {color: #b45309; font-weight: 600}
