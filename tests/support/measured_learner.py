@@ -63,14 +63,14 @@ def peak_bytes() -> int:
 def main(folder: Path, kind: str, row_tokens: int) -> None:
     """Two optimizer steps of two rows each."""
     import numpy as np
-    import torch
 
+    from medray.actors.cpu import use_cpu
     from medray.learners.learner import Learner
     from medray.learners.objectives.registry import build_objective
     from medray.models.load import load_policy
     from medray.types import Continuation, PromptTree
 
-    torch.set_num_threads(2)
+    use_cpu(2)
     settings = job(folder, kind, row_tokens)
     policy = load_policy(settings.model)
     learner = Learner(policy, settings.optim, num_optim_steps=10, config=settings.learner)
