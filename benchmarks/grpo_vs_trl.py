@@ -34,6 +34,8 @@ def main(
 ) -> None:
     """Time all sides and print the ratios of the medians."""
     variants = trl or list(TRL)
+    if unknown := set(variants) - set(TRL):
+        raise typer.BadParameter(f"--trl {', '.join(sorted(unknown))}: use one of {', '.join(TRL)}")
     seconds: dict[str, list[float]] = {name: [] for name in ("medray", *variants)}
     peaks = dict.fromkeys(variants, 0.0)
     phases: dict[str, list[float]] = {}
@@ -47,9 +49,9 @@ def main(
             found = run_trl("trl_grpo", workload, WARM_UP + steps, *TRL[name])
             seconds[name] += found["step_s"][WARM_UP:]
             peaks[name] = max(peaks[name], found["peak_gib"])
-        last = {name: [round(s, 1) for s in all_[-steps:]] for name, all_ in seconds.items()}
+        last = {name: [round(s, 1) for s in of[-steps:]] for name, of in seconds.items()}
         print(f"round {number + 1}/{rounds}, s a step: {last}", flush=True)
-    results: dict[str, Any] = {name: spread(all_) for name, all_ in seconds.items()}
+    results: dict[str, Any] = {name: spread(of) for name, of in seconds.items()}
     medray = results["medray"]
     medray["phases_median_s"] = {k: statistics.median(v) for k, v in phases.items()}
     for name in variants:

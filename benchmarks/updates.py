@@ -49,8 +49,7 @@ class Updates:
     """
 
     def __init__(self, sharing: Literal["auto", "plain"] = "auto") -> None:
-        import torch
-
+        from medray.actors.cpu import use_cpu
         from medray.config.algorithm import AlgorithmConfig
         from medray.config.model import ModelConfig
         from medray.config.optim import OptimConfig
@@ -58,7 +57,7 @@ class Updates:
         from medray.learners.objectives.policy_gradient import PolicyGradient
         from medray.models.load import load_policy
 
-        torch.set_num_threads(os.cpu_count() or 1)
+        use_cpu(os.cpu_count() or 1)
         self.policy = load_policy(ModelConfig(path="smollm2-135m", attention=sharing))
         self.learner = Learner(self.policy, OptimConfig(), num_optim_steps=1)
         self.objective = PolicyGradient(AlgorithmConfig(), 128)
