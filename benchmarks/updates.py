@@ -49,12 +49,12 @@ class Updates:
     """
 
     def __init__(self, sharing: Literal["auto", "plain"] = "auto") -> None:
-        from medray.actors.cpu import use_cpu
         from medray.config.algorithm import AlgorithmConfig
         from medray.config.model import ModelConfig
         from medray.config.optim import OptimConfig
         from medray.learners.learner import Learner
         from medray.learners.objectives.policy_gradient import PolicyGradient
+        from medray.models.cpu import use_cpu
         from medray.models.load import load_policy
 
         use_cpu(os.cpu_count() or 1)

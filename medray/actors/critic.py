@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from medray.actors.cpu import use_cpu
 from medray.actors.rank import Rank
 from medray.actors.wait import Ref, Started
 from medray.config.ppo import PpoJob
+from medray.models.cpu import use_cpu
 from medray.observability.meters import Meters
 from medray.observability.mirror import mirror_of
 from medray.types import Floats, RolloutGroup, StepTotals

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import ray
 
-from medray.actors.cpu import use_cpu
 from medray.actors.lookout import Placed
 from medray.actors.wait import Ref, Started
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
 from medray.errors import GraderError
+from medray.models.cpu import use_cpu
 from medray.observability.mirror import mirror_of
 from medray.observability.rollouts import write_rollouts
 from medray.rewards.mixture import RewardMixture, build_rewards

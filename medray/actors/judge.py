@@ -10,13 +10,13 @@ from typing import Any
 
 import ray
 
-from medray.actors.cpu import use_cpu
 from medray.actors.published import host_array
 from medray.config.evaluate import EvaluatedModel, EvaluateJob
 from medray.config.model import ModelConfig
 from medray.data.load import load_dataset
 from medray.data.source import RowError
 from medray.errors import DataError
+from medray.models.cpu import use_cpu
 from medray.observability.intervals import Interval, wilson
 from medray.types import Prompt, PromptTree, Record, Response, TensorInfo, WeightManifest
 

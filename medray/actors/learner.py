@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from medray.actors.cpu import use_cpu
 from medray.actors.engine_calls import EngineCalls, free_address
 from medray.actors.published import Form, PublishedWeights, Publisher
 from medray.actors.rank import Rank
 from medray.actors.wait import Ref, Started
 from medray.config.rl import RlJob
+from medray.models.cpu import use_cpu
 from medray.observability.meters import Meters
 from medray.observability.mirror import mirror_of
 from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest

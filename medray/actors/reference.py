@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ray
 
-from medray.actors.cpu import use_cpu
 from medray.actors.lookout import Placed
 from medray.actors.wait import Started
 from medray.config.rl import RlJob
+from medray.models.cpu import use_cpu
 from medray.types import Floats, RolloutGroup
 
 

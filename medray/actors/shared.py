@@ -7,7 +7,6 @@ from typing import Any
 
 import ray
 
-from medray.actors.cpu import use_cpu
 from medray.actors.critic import FOLDER, CriticDuties, critic_checkpoint
 from medray.actors.graders import ToGrade
 from medray.actors.learner import LearnerDuties
@@ -17,6 +16,7 @@ from medray.actors.wait import Ref, Started
 from medray.config.ppo import PpoJob
 from medray.config.reward import by_role
 from medray.errors import WorkerLost
+from medray.models.cpu import use_cpu
 from medray.rewards.mixture import RewardMixture, build_rewards
 from medray.types import GroupScore, RolloutGroup
 

@@ -20,10 +20,10 @@ from ray.train import (
     TrainingFailedError,
 )
 
-from medray.actors.cpu import use_cpu
 from medray.actors.relay import RelayConsole
 from medray.config.supervised import SupervisedJob
 from medray.errors import MedrayError, WorkerLost
+from medray.models.cpu import use_cpu
 from medray.observability.console import Console
 
 CHECKPOINTS = "checkpoints"

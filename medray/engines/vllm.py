@@ -23,6 +23,7 @@ from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Sample
 from medray.engines.vllm_sampler import Sampler, request_params
 from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
+from medray.models.cpu import EAGER, keep_heap
 from medray.models.lineage import lineage_of
 from medray.models.tokenizer import named_stops
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
@@ -35,7 +36,7 @@ BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel 
 def prepare_environment(
     config: EngineConfig, *, device: str, threads: int, plugins: tuple[str, ...] = ()
 ) -> None:
-    """Set what vLLM reads from the environment; call before it is imported.
+    """Set what vLLM reads from the environment, and on a CPU keep the heap; call before vLLM is imported.
 
     `plugins` are vLLM plug-ins beside medray's own; others that are installed are not loaded.
     """
@@ -52,6 +53,9 @@ def prepare_environment(
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
         }
+        if config.enforce_eager:
+            settings |= EAGER
+        keep_heap()
     os.environ.update(settings)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ray.serve.llm import LLMConfig
 
 from medray.config.serve import ReplicaConfig, ServedModel
+from medray.models.cpu import EAGER
 from medray.models.quantised import engine_dtype, engine_plugins
 from medray.models.served import Model
 
@@ -85,6 +86,8 @@ def _environment(served: ServedModel, model: Model) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(served.threads or os.cpu_count() or 1),
         }
+        if served.engine.enforce_eager:
+            settings |= EAGER
     return settings
 
 

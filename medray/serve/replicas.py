@@ -7,6 +7,7 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
 
+from medray.models.cpu import keep_heap
 from medray.serve.loopback import keep_replica_on_loopback
 
 keep_replica_on_loopback()
@@ -17,6 +18,7 @@ class LeanEngine(VLLMEngine):
 
     vLLM gives a CPU model a process of its own, and the scheduler spins until each step's tokens come back: a core
     taken from the model's own threads. It does so to bind threads to cores, which the replica's environment settles.
+    The process keeps its heap.
     """
 
     def _start_async_llm_engine(
@@ -24,6 +26,7 @@ class LeanEngine(VLLMEngine):
     ) -> Any:
         parallel = vllm_engine_config.parallel_config
         if vllm_engine_config.device_config.device_type == "cpu" and parallel.world_size == 1:
+            keep_heap()
             parallel.distributed_executor_backend = "uni"
         return super()._start_async_llm_engine(
             vllm_engine_args, vllm_engine_config, placement_group

@@ -64,9 +64,9 @@ def main(folder: Path, kind: str, row_tokens: int) -> None:
     """Two optimizer steps of two rows each."""
     import numpy as np
 
-    from medray.actors.cpu import use_cpu
     from medray.learners.learner import Learner
     from medray.learners.objectives.registry import build_objective
+    from medray.models.cpu import use_cpu
     from medray.models.load import load_policy
     from medray.types import Continuation, PromptTree
 

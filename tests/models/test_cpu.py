@@ -10,7 +10,7 @@ import pytest
 
 PROBE = """
 import resource
-from medray.actors.cpu import use_cpu
+from medray.models.cpu import use_cpu
 use_cpu(1)
 import torch
 assert torch.get_num_threads() == 1

@@ -1,4 +1,4 @@
-"""How a process that trains or scores uses its CPUs and its heap."""
+"""How a process that trains, scores or generates uses its CPUs and its heap."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import ctypes
 import os
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+EAGER = {"TORCH_COMPILE_DISABLE": "1"}
+"""Environment of an eager engine: vLLM would compile a comparison of its sampler even so, which takes a compiler, some
+ten seconds, and the first time on a machine a minute."""
 
 
 def use_cpu(num_threads: int) -> None:
