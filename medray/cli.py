@@ -22,6 +22,7 @@ from medray.commands import (
     serve,
     submit,
     tokenizer,
+    tune,
     version,
 )
 from medray.commands.run_app import run_app
@@ -44,6 +45,7 @@ app.command("generate")(generate.generate_command)
 app.command("serve")(serve.serve_command)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command("plan")(plan.plan_command)
+app.command("tune")(tune.tune_command)
 app.command(
     "submit",
     context_settings={

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("medray", deadline=None)  # how long an example takes tells of the machine
 settings.load_profile("medray")
 
+os.environ["MEDRAY_TUNED"] = str(ROOT / "tests" / "nothing-tuned.json")  # of this machine
+
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:

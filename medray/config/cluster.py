@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from medray.config.base import Section
+from medray.config.cores import usable_cores
 
 
 class RoleResources(Section):
@@ -14,8 +15,9 @@ class RoleResources(Section):
 
     cpus: float = Field(default=1.0, ge=0)
     """CPU cores reserved."""
-    threads: int | None = Field(default=None, ge=1)
-    """Compute threads; None takes `cpus`. Roles that take turns may each use all the cores."""
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Compute threads; None takes `cpus`. Roles that take turns may each use all the cores. auto takes what
+    `medray tune` found for an RL job on this machine, else all cores, or a fair share where roles compute at once."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs reserved; a fraction lets actors share one."""
     custom: dict[str, float] = Field(default_factory=dict)
@@ -24,6 +26,8 @@ class RoleResources(Section):
     @property
     def num_threads(self) -> int:
         """Threads an actor of this role computes with."""
+        if self.threads == "auto":
+            return usable_cores()
         return self.threads or max(1, int(self.cpus))
 
 

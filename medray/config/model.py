@@ -61,9 +61,10 @@ class ModelConfig(Section):
     """Dtype of the weights on learner and engine. float32 is the fast one on CPUs without bf16 kernels."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the learner's ranks hold the model."""
-    attention: Literal["auto", "tree", "dense", "plain"] = "auto"
-    """tree shares prompts at no cost; dense does it with a mask, for architectures with attention of their own; plain
-    computes each continuation after its own copy of the prompt. auto takes the first that is right for the model."""
+    attention: Literal["auto", "tree", "flex", "dense", "plain"] = "auto"
+    """tree shares prompts at no cost, a block a prompt; flex as one FlexAttention kernel a layer, for GPUs; dense by a
+    mask, for architectures with attention of their own; plain computes each continuation after its own copy of the
+    prompt. auto takes the first of tree, dense and plain that is right for the model."""
     rope: RopeConfig | None = None
     """Scale rotary position embeddings to a longer context."""
     gradient_checkpointing: bool = False
@@ -82,6 +83,14 @@ class ModelConfig(Section):
     """Chat template by name, written into the checkpoints' tokenizer too; None takes the tokenizer's own."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off unless you have read that code."""
+
+    @model_validator(mode="after")
+    def _flex_is_for_gpus(self) -> Self:
+        if self.attention == "flex" and self.device == "cpu":
+            raise ValueError(
+                "attention=flex has no backward pass on CPUs: set model.device=cuda, or model.attention=auto"
+            )
+        return self
 
     @model_validator(mode="after")
     def _quantised_base_is_frozen(self) -> Self:

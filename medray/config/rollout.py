@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from medray.config.base import Section
 from medray.config.environment import EnvironmentConfig
 
+BLOCK_TOKENS, BATCH_TOKENS = 32, 4096  # of engines whose settings name none
+
 
 class EngineConfig(Section):
     """One vLLM engine, the same for every rollout worker."""
@@ -25,6 +27,12 @@ class EngineConfig(Section):
     """Skip graph capture and compilation: quicker start, slower decoding on GPUs."""
     prefix_caching: bool = True
     """Compute the prompt that a group shares once."""
+    block_tokens: int | None = Field(default=None, ge=16, multiple_of=16)
+    """Tokens in a block of the KV cache, the grain of prefix sharing; CPUs take multiples of 32. None takes what
+    `medray tune` found for the job on this machine, else 32 (a server: vLLM's own)."""
+    batch_tokens: int | None = Field(default=None, ge=64)
+    """Tokens computed together at most, where the context allows so few. None takes what `medray tune` found, else 4096
+    (a server: vLLM's own)."""
 
 
 class RolloutConfig(Section):

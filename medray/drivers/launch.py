@@ -35,6 +35,7 @@ from medray.observability.startup import Startup
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
+from medray.planning.tuned import settled
 from medray.rewards.mixture import build_rewards
 
 J = TypeVar("J", bound=RlJob)
@@ -51,6 +52,7 @@ def run_rl(job: J, train: Loop[J]) -> None:
     """
     startup = Startup()
     startup.mark("driver")
+    job, tuning = settled(job)
     if mirror := mirror_of(job):
         mirror.fetch_run()
     find_resume(job)  # a folder that holds another run must fail before anything starts
@@ -60,6 +62,8 @@ def run_rl(job: J, train: Loop[J]) -> None:
     for path in model_paths(job):
         resolve_model(path)
     console = open_console(job.logging.console, job.num_steps)
+    if tuning:
+        console.note(tuning)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
         with connected():

@@ -18,7 +18,7 @@ from medray.errors import CheckpointError
 from medray.models.run_folder import checkpoints, load_scalars
 
 MAY_CHANGE = ("out", "scale", "learner", "logging", "checkpoint", "evaluation", "deadlines", "sync")
-RL_MAY_CHANGE = (*MAY_CHANGE, "mirror", "num_steps", "no_signal_patience")
+RL_MAY_CHANGE = (*MAY_CHANGE, "mirror", "num_steps", "no_signal_patience", "rollout.engine")
 SUPERVISED_MAY_CHANGE = (*MAY_CHANGE, "workers", "merge", "batch.num_steps", "batch.num_epochs")
 
 

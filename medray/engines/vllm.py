@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medray.config.model import ModelConfig
-from medray.config.rollout import EngineConfig
+from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS, EngineConfig
 from medray.engines.base import Generated, NamedArray
 from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Sample
@@ -28,9 +28,7 @@ from medray.models.lineage import lineage_of
 from medray.models.tokenizer import named_stops
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
-MIN_BATCH_TOKENS = 4096  # prompts computed together
 LOAD_BYTES = 64 << 20  # tensors that a model is given at once
-BLOCK_TOKENS = 32  # granularity of prefix sharing, the smallest the CPU kernel takes; a probe is longer than that
 
 
 def prepare_environment(
@@ -85,6 +83,7 @@ class VllmEngine:
         weight_transfer.register()
         self.version = -1
         self._asleep = False
+        self._block_tokens = config.block_tokens or BLOCK_TOKENS
         self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
         stops = named_stops(model)
         try:
@@ -230,7 +229,7 @@ class VllmEngine:
     def _fill_cache(self, probe: Probe) -> None:
         """Have the probe's first block cached; one token of work where it still is from the last sync."""
         self._sampler.score(
-            probe.token_ids[: BLOCK_TOKENS + 1], request_params(max_tokens=1, temperature=0.0)
+            probe.token_ids[: self._block_tokens + 1], request_params(max_tokens=1, temperature=0.0)
         )
 
     def _score_probe(self, probe: Probe) -> tuple[npt.NDArray[np.float32], int]:
@@ -274,12 +273,12 @@ def _engine_args(
         dtype=model.dtype,
         max_model_len=max_model_len,
         max_num_seqs=config.max_num_seqs,
-        block_size=BLOCK_TOKENS,
+        block_size=config.block_tokens or BLOCK_TOKENS,
         enforce_eager=config.enforce_eager,
         enable_prefix_caching=config.prefix_caching,
         # A prompt cut into chunks makes vLLM rewind a seeded generator, which CPU generators cannot.
         enable_chunked_prefill=model.device != "cpu",
-        max_num_batched_tokens=max(MIN_BATCH_TOKENS, max_model_len),
+        max_num_batched_tokens=max(config.batch_tokens or BATCH_TOKENS, max_model_len),
         trust_remote_code=model.trust_remote_code,
         logprobs_mode="processed_logprobs",
         weight_transfer_config=WeightTransferConfig(backend=backend),

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from medray.config.rollout import BLOCK_TOKENS
 from medray.learners.scorer import Scorer
 from medray.learners.trees import sequence_tree
 from medray.types import Probe
 
-NUM_TOKENS = 40  # more than a cache block of 32, so that a stale prefix cache shows
+BEYOND = 8  # tokens after the first cache block, so that a stale prefix cache shows
 TEXT = (
     "A 64-year-old woman comes to the clinic because of breathlessness on exertion and swollen ankles that have "
     "become worse over three weeks. Her blood pressure is 152/94 mmHg and her pulse is 96/min. There are crackles "
@@ -18,15 +19,20 @@ TEXT = (
 )
 
 
-def probe_tokens(tokenizer: Any) -> list[int]:
-    """`NUM_TOKENS` token ids of a fixed English and Chinese text."""
+def probe_tokens(tokenizer: Any, block_tokens: int) -> list[int]:
+    """Token ids of a fixed English and Chinese text, some more than a block of the engine's cache."""
     ids: list[int] = list(tokenizer(TEXT, add_special_tokens=False)["input_ids"])
-    repeats = -(-NUM_TOKENS // len(ids))
-    return (ids * repeats)[:NUM_TOKENS]
+    num = block_tokens + BEYOND
+    return (ids * -(-num // len(ids)))[:num]
 
 
-def make_probe(scorer: Scorer) -> Probe:
-    """Score the probe text under the learner's present weights, at temperature 1."""
-    ids = probe_tokens(scorer.policy.tokenizer)
+def make_probe(scorer: Scorer, block_tokens: int | None = None) -> Probe:
+    """Score the probe text under the learner's present weights, at temperature 1.
+
+    Args:
+        scorer: of the learner.
+        block_tokens: of the engine that will be tested (`rollout.engine.block_tokens`).
+    """
+    ids = probe_tokens(scorer.policy.tokenizer, block_tokens or BLOCK_TOKENS)
     [(logp,)] = scorer.logprobs([sequence_tree(ids)], temperature=1.0)
     return Probe(np.asarray(ids, dtype=np.int32), logp)

@@ -19,7 +19,7 @@ from transformers import (
 
 from medray.config.model import ModelConfig
 from medray.errors import ModelError, ResourceError
-from medray.models import attention
+from medray.models import attention, flex
 from medray.models.adapters import (
     add_adapter,
     continue_adapter,
@@ -120,6 +120,7 @@ def _load(
         )
     torch.manual_seed(seed)
     attention.register()
+    flex.register()
     sources = _sources(config, checkpoint)
     tokenizer = load_tokenizer(config)
     module = _build(auto, sources, config, tokenizer, trainable)

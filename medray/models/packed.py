@@ -15,20 +15,25 @@ from transformers import PreTrainedModel
 
 from medray.config.model import ModelConfig
 from medray.data.packing import Indices, PackedRow
-from medray.models import attention
+from medray.models import attention, flex
 from medray.models.holding import Holder, Whole, whole_shape
 from medray.models.neftune import EmbeddingNoise, added_to_embeddings
 
-Sharing = Literal["tree", "dense", "plain"]
-SHARING_TEXT = {"tree": "shared-prefix", "dense": "masked", "plain": "unshared"}
+Sharing = Literal["tree", "flex", "dense", "plain"]
+SHARING_TEXT = {
+    "tree": "shared-prefix",
+    "flex": "shared-prefix (FlexAttention)",
+    "dense": "masked",
+    "plain": "unshared",
+}
 
 
 class PackedModel:
     """A Hugging Face model, its adapter if any, and the way it computes a packed row.
 
-    `sharing` is how continuations share their prompt: "tree" by blocks, "dense" by one mask over the row,
-    "plain" not at all, every continuation being computed after its own copy of the prompt. The hidden states
-    and their gradients are the same.
+    `sharing` is how continuations share their prompt: "tree" by blocks, "flex" by one kernel that knows the row's
+    tree, "dense" by one mask over the row, "plain" not at all, every continuation being computed after its own copy
+    of the prompt. The hidden states and their gradients are the same.
     """
 
     def __init__(
@@ -106,7 +111,12 @@ class PackedModel:
         if self.sharing == "dense":
             mask = attention.dense_mask(row, self.module.dtype, device)
             return self._run(ids, drawn, attention_mask=mask, position_ids=positions)
-        return self._run_tree(ids, drawn, positions, attention.row_layout(row, device))
+        if self.sharing == "flex":
+            return self._run_laid_out(
+                ids, drawn, positions, flex.walked(flex.row_walk(row, device))
+            )
+        layout = attention.row_layout(row, device)
+        return self._run_laid_out(ids, drawn, positions, attention.laid_out(layout))
 
     def num_passes(self, row: PackedRow) -> int:
         """How often `hidden_states` goes through the decoder for a row."""
@@ -135,18 +145,26 @@ class PackedModel:
 
     def _run_alone(self, ids: Tensor, noise: Tensor | None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)
+        size = ids.shape[1]
         if self.sharing == "tree":
-            layout = attention.plain_layout(ids.shape[1], ids.device)
-            return self._run_tree(ids, noise, positions[None], layout)
+            laid_out = attention.laid_out(attention.plain_layout(size, ids.device))
+            return self._run_laid_out(ids, noise, positions[None], laid_out)
+        if self.sharing == "flex":
+            walked = flex.walked(flex.plain_walk(size, ids.device))
+            return self._run_laid_out(ids, noise, positions[None], walked)
         extra = {"position_ids": positions[None]} if self.takes_positions else {}
         return self._run(ids, noise, **extra)
 
-    def _run_tree(
-        self, ids: Tensor, noise: Tensor | None, positions: Tensor, layout: attention.RowLayout
+    def _run_laid_out(
+        self,
+        ids: Tensor,
+        noise: Tensor | None,
+        positions: Tensor,
+        laid_out: AbstractContextManager[None],
     ) -> Tensor:
         # A mask of ones keeps transformers from guessing where sequences begin.
         mask = torch.ones_like(ids)
-        with attention.laid_out(layout):
+        with laid_out:
             return self._run(ids, noise, attention_mask=mask, position_ids=positions)
 
     def _run(self, ids: Tensor, noise: Tensor | None, **extra: Any) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medray.data.packing import PackedRow, build_row
 from medray.errors import ModelError
-from medray.models import attention
+from medray.models import attention, flex
 from medray.models.adapters import first_line
 from medray.models.packed import PackedModel, PolicyModel, Sharing
 from medray.types import Continuation, PromptTree, TokenIds
@@ -39,7 +39,7 @@ def choose_sharing(model: PackedModel) -> Sharing:
     for way in order:
         if way == "plain" or not may_share(model, way):
             continue
-        implementation = attention.TREE if way == "tree" else own
+        implementation = {"tree": attention.TREE, "flex": flex.FLEX}.get(way, own)
         found = _states(model, way, implementation, row)
         other = _states(model, way, implementation, other_row)
         if isinstance(found, Tensor) and isinstance(other, Tensor):
@@ -85,7 +85,9 @@ def may_share(model: PackedModel, way: Sharing) -> bool:
         return False  # distances would be counted along the row
     kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention"}
     windows = bool(kinds) or any(getattr(text, key, None) for key in WINDOW_KEYS)
-    return way == "tree" or not windows  # one mask for all layers cannot say what each may see
+    return (
+        way in ("tree", "flex") or not windows
+    )  # one mask for all layers cannot say what each may see
 
 
 def _trial_row(vocab_size: int, *, changed: bool = False) -> PackedRow:

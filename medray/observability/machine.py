@@ -8,12 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from medray.config.cores import usable_cores
+
 
 def describe_machine() -> dict[str, Any]:
     """Processor, usable cores, memory in GiB, system, and GPUs as `nvidia-smi` names them."""
     return {
         "cpu": _cpu_model(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": platform.platform(),
         "gpus": _gpus(),
@@ -30,12 +32,6 @@ def _cpu_model() -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int:

@@ -46,6 +46,10 @@ def _engine_kwargs(served: ServedModel, model: Model) -> dict[str, Any]:
     }
     if served.max_model_len is not None:
         kwargs["max_model_len"] = served.max_model_len
+    if engine.block_tokens is not None:
+        kwargs["block_size"] = engine.block_tokens
+    if engine.batch_tokens is not None:
+        kwargs["max_num_batched_tokens"] = engine.batch_tokens
     if served.device == "cuda":
         kwargs["gpu_memory_utilization"] = engine.gpu_memory_utilization
         kwargs["tensor_parallel_size"] = engine.tensor_parallel

@@ -75,8 +75,9 @@ def test_engine_over_two_gpus(tiny_model: Path, tmp_path: Path) -> None:
     assert len(_runs(settings, "sync.backend=nccl")) == STEPS
 
 
+@pytest.mark.parametrize("attention", ["tree", "flex"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_shared_prefix_equals_plain_on_a_gpu(tiny_model: Path, dtype: str) -> None:
+def test_shared_prefix_equals_plain_on_a_gpu(tiny_model: Path, dtype: str, attention: str) -> None:
     _needs_gpus(1)
     import numpy as np
     import torch
@@ -87,8 +88,8 @@ def test_shared_prefix_equals_plain_on_a_gpu(tiny_model: Path, dtype: str) -> No
     from medray.models.load import load_policy
     from tests.support.trees import random_tree, unshare
 
-    config = ModelConfig(path=str(tiny_model), device="cuda", dtype=dtype)  # type: ignore[arg-type]
-    scorer = Scorer(load_policy(config))
+    settings = {"path": str(tiny_model), "device": "cuda", "dtype": dtype, "attention": attention}
+    scorer = Scorer(load_policy(ModelConfig.model_validate(settings)))
     tree = random_tree(np.random.default_rng(0), 40, [7, 19, 3])
     shared = scorer.token_logp(build_row([tree]))
     plain = torch.cat([scorer.token_logp(build_row([t])) for t in unshare([tree])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from medray.data.packing import build_row
 from medray.learners.scorer import Scorer
 from medray.models.load import PolicyModel, load_policy
 from medray.types import PromptTree
+from tests.support.flex import on_cpu, with_flex
 from tests.support.trees import random_tree, unshare
 
 RELAXED = settings(
@@ -27,10 +29,14 @@ shapes = st.lists(
 )
 
 
-@pytest.fixture(scope="module", params=["tree", "dense", "plain"])
-def policy(request: pytest.FixtureRequest, tiny_model: Path) -> PolicyModel:
+@pytest.fixture(scope="module", params=["tree", "flex", "dense", "plain"])
+def policy(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[PolicyModel]:
     """The tiny model under each way of sharing."""
-    return load_policy(ModelConfig(path=str(tiny_model), attention=request.param))
+    if request.param != "flex":
+        yield load_policy(ModelConfig(path=str(tiny_model), attention=request.param))
+        return
+    with on_cpu():
+        yield with_flex(load_policy(ModelConfig(path=str(tiny_model))))
 
 
 def _grads(
@@ -134,3 +140,36 @@ def test_sliding_window_is_kept(tiny_model: Path) -> None:
         q, k, v, attn_mask=visible, enable_gqa=True
     )
     torch.testing.assert_close(windowed, expected.transpose(1, 2), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("sinks", [False, True])
+@pytest.mark.parametrize("window", [None, 6])
+def test_one_kernel_gives_what_blocks_give(
+    softcap: float | None, sinks: bool, window: int | None
+) -> None:
+    """FlexAttention over the walk equals attention by blocks: capped scores, sinks and windows included."""
+    from transformers.masking_utils import causal_mask_function, sliding_window_causal_mask_function
+
+    from medray.models import attention, flex
+
+    rng, cpu = np.random.default_rng(2), torch.device("cpu")
+    first, second = (random_tree(rng, size, [7, 4, 6], vocabulary=5) for size in (9, 12))
+    row = build_row([first, second, random_tree(rng, 3, [2])])
+    size = len(row.token_ids)
+    torch.manual_seed(0)
+    q, k, v = torch.randn(1, 2, size, 32), torch.randn(1, 1, size, 32), torch.randn(1, 1, size, 16)
+    terms = {"softcap": softcap, "s_aux": torch.randn(2) if sinks else None, "scaling": 0.5}
+    rule = causal_mask_function if window is None else sliding_window_causal_mask_function(window)
+    by_blocks, _ = attention.tree_attention(
+        torch.nn.Identity(),
+        q,
+        k,
+        v,
+        attention.row_mask(attention.row_layout(row, cpu), rule, window),
+        **terms,
+    )
+    whole, _ = flex.flex_tree_attention(
+        torch.nn.Identity(), q, k, v, flex.block_mask(flex.row_walk(row, cpu), rule), **terms
+    )
+    torch.testing.assert_close(whole, by_blocks, rtol=1e-5, atol=1e-5)
