@@ -6,9 +6,11 @@ import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from medray.actors.cluster import connected
 from medray.config.cores import usable_cores
+from medray.config.grpo import GrpoJob
 from medray.config.ppo import PpoJob
 from medray.config.rl import RlJob
 from medray.drivers.grpo import train_grpo
@@ -72,7 +74,10 @@ def trial(job: RlJob, num_steps: int) -> Costs:
                 "logging.trackers": [],
             },
         )
-        run_rl(short, train_ppo if isinstance(short, PpoJob) else train_grpo)
+        if isinstance(short, PpoJob):
+            run_rl(short, train_ppo)
+        else:
+            run_rl(cast(GrpoJob, short), train_grpo)
         rows = [row.metrics for row in read_metrics(Path(short.out)) if row.kind == "train"]
     counted = rows[WARM_UP:]
     tokens = sum(row["rollout/tokens"] for row in counted)
