@@ -105,8 +105,11 @@ def test_completions_with_logprobs_and_choices(client: OpenAI) -> None:
     for choice in answer.choices:
         assert choice.logprobs is not None
         assert len(choice.logprobs.token_logprobs or []) == 5
-    pieces = client.completions.create(model="tiny", prompt="fever", max_tokens=5, stream=True)
-    assert "".join(piece.choices[0].text for piece in pieces if piece.choices)
+    asked = {"model": "tiny", "prompt": "fever", "max_tokens": 12, "temperature": 0}
+    whole = client.completions.create(**asked).choices[0].text
+    pieces = list(client.completions.create(**asked, stream=True))
+    assert "".join(piece.choices[0].text for piece in pieces if piece.choices) == whole
+    assert [piece.choices[0].finish_reason for piece in pieces if piece.choices][-1] == "length"
 
 
 def test_chat_logprobs(client: OpenAI) -> None:
