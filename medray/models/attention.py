@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from medray.data.packing import Indices, PackedRow
 from medray.errors import ModelError
 
 TREE = "medray_tree"
+L = TypeVar("L")
 
 
 Pieces = tuple[int, ...]
@@ -87,17 +88,29 @@ class RowMask:
     visible: tuple[Tensor | None, ...]
 
 
-_LAYOUT: ContextVar[RowLayout | None] = ContextVar("row_layout", default=None)
+_LAYOUT: ContextVar[Any] = ContextVar("row_layout", default=None)
 
 
 @contextmanager
-def laid_out(layout: RowLayout) -> Iterator[None]:
-    """Within this context the mask interface makes its masks for `layout`."""
+def laid_out(layout: Any) -> Iterator[None]:
+    """Within this context the mask interface makes its masks for `layout`: a `RowLayout`, or FlexAttention's `Walk`."""
     token = _LAYOUT.set(layout)
     try:
         yield
     finally:
         _LAYOUT.reset(token)
+
+
+def current_layout(kind: type[L]) -> L:
+    """The layout of the row that is being computed.
+
+    Raises:
+        ModelError: there is none of this kind.
+    """
+    layout = _LAYOUT.get()
+    if not isinstance(layout, kind):
+        raise ModelError(f"attention was called without the {kind.__name__} of a row")
+    return layout
 
 
 def row_layout(row: PackedRow, device: torch.device) -> RowLayout:
@@ -375,9 +388,7 @@ def _mask_interface(
     use_vmap: bool = False,
     **kwargs: Any,
 ) -> RowMask:
-    layout = _LAYOUT.get()
-    if layout is None:
-        raise ModelError("tree attention was called without a row layout")
+    layout = current_layout(RowLayout)
     # use_vmap says that the model added restrictions of its own to the window's.
     return row_mask(layout, mask_function, None if use_vmap else local_size)
 

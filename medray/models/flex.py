@@ -9,9 +9,7 @@ implementation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,6 +28,7 @@ from transformers.masking_utils import AttentionMaskInterface
 
 from medray.data.packing import PackedRow
 from medray.errors import ModelError
+from medray.models.attention import current_layout
 
 FLEX = "medray_flex"
 
@@ -41,19 +40,6 @@ class Walk:
     entered: Tensor
     left: Tensor
     position_ids: Tensor
-
-
-_WALK: ContextVar[Walk | None] = ContextVar("row_walk", default=None)
-
-
-@contextmanager
-def walked(walk: Walk) -> Iterator[None]:
-    """Within this context the mask interface makes its masks for `walk`."""
-    token = _WALK.set(walk)
-    try:
-        yield
-    finally:
-        _WALK.reset(token)
 
 
 def row_walk(row: PackedRow, device: torch.device) -> Walk:
@@ -104,13 +90,7 @@ def flex_tree_attention(
 ) -> tuple[Tensor, None]:
     """Attention function for transformers' interface; returns ([1, T, H, Dv], None).
 
-    Args:
-        module, query, key, value: as transformers passes them.
-        attention_mask: the `BlockMask` that the mask interface made.
-        scaling: factor of the scores; None takes 1 / sqrt(D).
-        softcap: bound of the scores (Gemma 2, arXiv:2408.00118).
-        s_aux: [H] logits of attention sinks, which take part in the softmax and add nothing (gpt-oss).
-        kwargs: ignored; windows are in the mask.
+    Arguments are those of `attention.tree_attention`; the mask is the `BlockMask` that the mask interface made.
 
     Raises:
         ModelError: the architecture makes its masks itself, so its layers cannot be known.
@@ -144,10 +124,7 @@ def _kernel(compiled: bool) -> Callable[..., Any]:
 
 
 def _mask_interface(*, mask_function: Callable[..., Any], **kwargs: Any) -> BlockMask:
-    walk = _WALK.get()
-    if walk is None:
-        raise ModelError("flex attention was called without a row")
-    return block_mask(walk, mask_function)
+    return block_mask(current_layout(Walk), mask_function)
 
 
 def register() -> None:

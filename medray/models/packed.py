@@ -111,12 +111,8 @@ class PackedModel:
         if self.sharing == "dense":
             mask = attention.dense_mask(row, self.module.dtype, device)
             return self._run(ids, drawn, attention_mask=mask, position_ids=positions)
-        if self.sharing == "flex":
-            return self._run_laid_out(
-                ids, drawn, positions, flex.walked(flex.row_walk(row, device))
-            )
-        layout = attention.row_layout(row, device)
-        return self._run_laid_out(ids, drawn, positions, attention.laid_out(layout))
+        laid_out = flex.row_walk if self.sharing == "flex" else attention.row_layout
+        return self._run_laid_out(ids, drawn, positions, laid_out(row, device))
 
     def num_passes(self, row: PackedRow) -> int:
         """How often `hidden_states` goes through the decoder for a row."""
@@ -145,13 +141,10 @@ class PackedModel:
 
     def _run_alone(self, ids: Tensor, noise: Tensor | None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)
-        size = ids.shape[1]
-        if self.sharing == "tree":
-            laid_out = attention.laid_out(attention.plain_layout(size, ids.device))
-            return self._run_laid_out(ids, noise, positions[None], laid_out)
-        if self.sharing == "flex":
-            walked = flex.walked(flex.plain_walk(size, ids.device))
-            return self._run_laid_out(ids, noise, positions[None], walked)
+        if self.sharing in ("tree", "flex"):
+            plain = flex.plain_walk if self.sharing == "flex" else attention.plain_layout
+            layout = plain(ids.shape[1], ids.device)
+            return self._run_laid_out(ids, noise, positions[None], layout)
         extra = {"position_ids": positions[None]} if self.takes_positions else {}
         return self._run(ids, noise, **extra)
 
@@ -160,11 +153,11 @@ class PackedModel:
         ids: Tensor,
         noise: Tensor | None,
         positions: Tensor,
-        laid_out: AbstractContextManager[None],
+        layout: attention.RowLayout | flex.Walk,
     ) -> Tensor:
         # A mask of ones keeps transformers from guessing where sequences begin.
         mask = torch.ones_like(ids)
-        with laid_out:
+        with attention.laid_out(layout):
             return self._run(ids, noise, attention_mask=mask, position_ids=positions)
 
     def _run(self, ids: Tensor, noise: Tensor | None, **extra: Any) -> Tensor:

@@ -14,7 +14,7 @@ from medray.config.cores import usable_cores
 def describe_machine() -> dict[str, Any]:
     """Processor, usable cores, memory in GiB, system, and GPUs as `nvidia-smi` names them."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": usable_cores(),
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": platform.platform(),
@@ -22,7 +22,8 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

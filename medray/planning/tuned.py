@@ -17,7 +17,7 @@ from medray.config.rl import RlJob
 from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS
 from medray.errors import DataError
 from medray.observability.atomic import write_text
-from medray.observability.machine import describe_machine
+from medray.observability.machine import cpu_model
 
 J = TypeVar("J", bound=RlJob)
 Values = Mapping[str, int]
@@ -43,7 +43,7 @@ class Situation:
     def of(cls, job: RlJob) -> Situation:
         """The job's, on this machine."""
         return cls(
-            cpu=str(describe_machine()["cpu"]),
+            cpu=cpu_model(),
             cores=usable_cores(),
             model=job.model.path,
             ahead=job.rollout.max_lag is not None,
