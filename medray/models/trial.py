@@ -85,9 +85,8 @@ def may_share(model: PackedModel, way: Sharing) -> bool:
         return False  # distances would be counted along the row
     kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention"}
     windows = bool(kinds) or any(getattr(text, key, None) for key in WINDOW_KEYS)
-    return (
-        way in ("tree", "flex") or not windows
-    )  # one mask for all layers cannot say what each may see
+    # One mask for all layers cannot say what each may see.
+    return way != "dense" or not windows
 
 
 def _trial_row(vocab_size: int, *, changed: bool = False) -> PackedRow:
