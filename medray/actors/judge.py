@@ -176,9 +176,7 @@ class JudgeActor:
             name: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch."))
             for name, t in delivered_weights(policy)
         }
-        manifest = WeightManifest(
-            self.version, infos, make_probe(scorer, self.job.engine.block_tokens)
-        )
+        manifest = WeightManifest(self.version, infos, make_probe(scorer, self.job.engine.block))
         arrays = ((name, host_array(tensor)) for name, tensor in delivered_weights(policy))
         tolerance = 1e-3 if policy.config.dtype == "float32" else 0.15
         self.engine.load_weights(manifest, arrays, tolerance=tolerance)

@@ -95,7 +95,7 @@ class LearnerDuties:
         """The probe text scored under the present weights."""
         from medray.learners.probe import make_probe
 
-        return make_probe(self.learner.scorer, self.job.rollout.engine.block_tokens)
+        return make_probe(self.learner.scorer, self.job.rollout.engine.block)
 
     def publish(self, version: int, form: Form) -> PublishedWeights | None:
         """Put the present weights into the object store as `version`; the other ranks only give what they hold.

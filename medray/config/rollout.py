@@ -27,12 +27,22 @@ class EngineConfig(Section):
     """Skip graph capture and compilation: quicker start, slower decoding on GPUs."""
     prefix_caching: bool = True
     """Compute the prompt that a group shares once."""
-    block_tokens: int | None = Field(default=None, ge=16, multiple_of=16)
-    """Tokens in a block of the KV cache, the grain of prefix sharing; CPUs take multiples of 32. None takes what
-    `medray tune` found for the job on this machine, else 32 (a server: vLLM's own)."""
+    block_tokens: int | None = Field(default=None, ge=32, multiple_of=32)
+    """Tokens in a block of the KV cache, the grain of prefix sharing: a multiple of 32. None takes what `medray tune`
+    found for the job on this machine, else 32 (a server: vLLM's own)."""
     batch_tokens: int | None = Field(default=None, ge=64)
     """Tokens computed together at most, where the context allows so few. None takes what `medray tune` found, else 4096
     (a server: vLLM's own)."""
+
+    @property
+    def block(self) -> int:
+        """Tokens in a block: what is set, else the default."""
+        return self.block_tokens or BLOCK_TOKENS
+
+    @property
+    def batch(self) -> int:
+        """Tokens computed together at most: what is set, else the default."""
+        return self.batch_tokens or BATCH_TOKENS
 
 
 class RolloutConfig(Section):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from medray.config.generate import GenerateJob, SamplingConfig
-from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS
 from medray.engines.base import prompt_seed
 from medray.engines.vllm import prepare_environment
 from medray.errors import ModelError
@@ -102,8 +101,8 @@ def _arguments(job: GenerateJob, model: Model) -> dict[str, Any]:
         "dtype": engine_dtype(job.dtype, device=job.device, quantisation=model.quantisation),
         "max_model_len": max_model_len,
         "max_num_seqs": job.engine.max_num_seqs,
-        "block_size": job.engine.block_tokens or BLOCK_TOKENS,
-        "max_num_batched_tokens": max(job.engine.batch_tokens or BATCH_TOKENS, max_model_len),
+        "block_size": job.engine.block,
+        "max_num_batched_tokens": max(job.engine.batch, max_model_len),
         "enforce_eager": job.engine.enforce_eager,
         "enable_prefix_caching": job.engine.prefix_caching,
         # A prompt cut into chunks makes vLLM rewind a seeded generator, which CPU generators cannot.

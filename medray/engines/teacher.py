@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medray.config.policy import DistillConfig
-from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS, EngineConfig
+from medray.config.rollout import EngineConfig
 from medray.engines.vllm import prepare_environment, reason
 from medray.errors import ModelError
 from medray.models.lineage import lineage_of
@@ -61,8 +61,8 @@ class TeacherEngine:
                 dtype=model.dtype,
                 max_model_len=max_tokens + 1,  # vLLM draws a token from whatever it reads
                 max_num_seqs=config.max_num_seqs,
-                max_num_batched_tokens=max(config.batch_tokens or BATCH_TOKENS, max_tokens + 1),
-                block_size=config.block_tokens or BLOCK_TOKENS,
+                max_num_batched_tokens=max(config.batch, max_tokens + 1),
+                block_size=config.block,
                 enforce_eager=config.enforce_eager,
                 enable_prefix_caching=False,  # positions that a cache answers have no probabilities
                 enable_chunked_prefill=model.device != "cpu",

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medray.config.model import ModelConfig
-from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS, EngineConfig
+from medray.config.rollout import EngineConfig
 from medray.engines.base import Generated, NamedArray
 from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Sample
@@ -83,7 +83,7 @@ class VllmEngine:
         weight_transfer.register()
         self.version = -1
         self._asleep = False
-        self._block_tokens = config.block_tokens or BLOCK_TOKENS
+        self._block_tokens = config.block
         self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
         stops = named_stops(model)
         try:
@@ -273,12 +273,12 @@ def _engine_args(
         dtype=model.dtype,
         max_model_len=max_model_len,
         max_num_seqs=config.max_num_seqs,
-        block_size=config.block_tokens or BLOCK_TOKENS,
+        block_size=config.block,
         enforce_eager=config.enforce_eager,
         enable_prefix_caching=config.prefix_caching,
         # A prompt cut into chunks makes vLLM rewind a seeded generator, which CPU generators cannot.
         enable_chunked_prefill=model.device != "cpu",
-        max_num_batched_tokens=max(config.batch_tokens or BATCH_TOKENS, max_model_len),
+        max_num_batched_tokens=max(config.batch, max_model_len),
         trust_remote_code=model.trust_remote_code,
         logprobs_mode="processed_logprobs",
         weight_transfer_config=WeightTransferConfig(backend=backend),

@@ -26,13 +26,13 @@ def probe_tokens(tokenizer: Any, block_tokens: int) -> list[int]:
     return (ids * -(-num // len(ids)))[:num]
 
 
-def make_probe(scorer: Scorer, block_tokens: int | None = None) -> Probe:
+def make_probe(scorer: Scorer, block_tokens: int = BLOCK_TOKENS) -> Probe:
     """Score the probe text under the learner's present weights, at temperature 1.
 
     Args:
         scorer: of the learner.
-        block_tokens: of the engine that will be tested (`rollout.engine.block_tokens`).
+        block_tokens: of the engine that will be tested (`rollout.engine.block`).
     """
-    ids = probe_tokens(scorer.policy.tokenizer, block_tokens or BLOCK_TOKENS)
+    ids = probe_tokens(scorer.policy.tokenizer, block_tokens)
     [(logp,)] = scorer.logprobs([sequence_tree(ids)], temperature=1.0)
     return Probe(np.asarray(ids, dtype=np.int32), logp)

@@ -8,8 +8,6 @@ from medray.config.rl import RlJob
 from medray.planning.memory import GIB, MIB, RUNTIME_MIB, ProcessMemory
 from medray.planning.shape import BYTES, ModelShape
 
-BATCH_TOKENS = 4096  # prompt tokens an engine computes together
-
 
 @dataclass(frozen=True)
 class EngineMemory:
@@ -42,7 +40,7 @@ def engine_memory(job: RlJob, shape: ModelShape, gpu_bytes: int | None) -> Engin
     # On a CPU an engine holds a tied head twice.
     head = shape.num_head * element if shape.tied and config.device == "cpu" else 0
     sequence = longest * shape.kv_width * shape.num_layers * element // engine.tensor_parallel
-    batch = max(BATCH_TOKENS, longest)
+    batch = max(engine.batch, longest)
     work = {
         "logits": engine.max_num_seqs * shape.vocabulary * 4 * 2,
         "workspace": batch * (2 * shape.wide + 4 * shape.hidden) * element,
