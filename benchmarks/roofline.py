@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.record import spread, write_record
 from benchmarks.updates import SHAPES, Shape, Updates, groups
+from benchmarks.work import Least, Sizes, gemm_peak
 from medray.data.packing import build_row, pack
 from medray.types import PromptTree
 
@@ -30,7 +31,7 @@ def main(
     """Time the update of each shape against the least work it could do at the measured peak."""
     updates = Updates()
     config = updates.policy.module.config
-    peaks = [_gemm_peak(config)]
+    peaks = [gemm_peak(config)]
     results: dict[str, Any] = {}
     for name, shape in SHAPES.items():
         trees = groups(shape, updates.vocabulary)
@@ -40,7 +41,7 @@ def main(
             updates.gradient(trees)
             if number:
                 seconds.append(time.perf_counter() - begin)
-        peaks.append(_gemm_peak(config))
+        peaks.append(gemm_peak(config))
         results[name] = spread(seconds) | _ledger(shape, trees, updates) | asdict(shape)
     peak = statistics.median(peaks)
     for result in results.values():
@@ -56,53 +57,23 @@ def main(
 
 
 def _ledger(shape: Shape, trees: list[PromptTree], updates: Updates) -> dict[str, float]:
-    """Tokens and multiplications (2 FLOP each, forward 1 and backward 2 times) that are needed and that are done."""
-    config = updates.policy.module.config
-    heads, layers = config.num_attention_heads * config.head_dim, config.num_hidden_layers
-    weights = sum(
-        p.numel() for n, p in updates.policy.module.named_parameters() if p.ndim == 2 and "embed" not in n
-    )  # fmt: skip
-    read = shape.answer - 1  # nothing depends on what an answer's last token would compute
-    tokens = shape.groups * (shape.prompt + shape.samples * read)
-    trained = shape.groups * shape.samples * shape.answer
-    pairs = shape.groups * (
-        shape.prompt * (shape.prompt + 1) / 2
-        + shape.samples * (read * shape.prompt + read * (read + 1) / 2)
-    )
-    body = 6 * weights * tokens
-    head = 6 * config.vocab_size * config.hidden_size * trained
-    attention = 3 * 4 * heads * layers * pairs
+    """Tokens, logits and multiplications that are needed and that are done."""
+    least, sizes = Least.of(trees), Sizes.of(updates.policy.module)
     repeated = shape.groups * shape.samples * (shape.prompt + shape.answer)
     rows = [build_row(row) for row in pack(trees, updates.learner.config.row_tokens)]
     chunk = updates.learner.config.head_chunk
-    again = sum(
-        (len(row.targets) - 1) // chunk * chunk for row in rows
-    )  # all but a row's last chunk
-    recomputed = 2 * config.vocab_size * config.hidden_size * again
+    # Logits are made again in the backward pass, all but the last chunk of a row.
+    again = sum((len(row.targets) - 1) // chunk * chunk for row in rows)
+    least_flop = 3 * sizes.forward_flop(least)
     return {
-        "needed_tokens": tokens,
+        "needed_tokens": least.tokens,
         "computed_tokens": sum(len(row.token_ids) for row in rows),
         "tokens_with_repeated_prompts": repeated,
-        "needed_logits": trained,
-        "computed_logits": trained + again,
-        "least_tflop": (body + head + attention) / 1e12,
-        "computed_tflop": (body + head + attention + recomputed) / 1e12,
+        "needed_logits": least.logits,
+        "computed_logits": least.logits + again,
+        "least_tflop": least_flop / 1e12,
+        "computed_tflop": (least_flop + 2 * sizes.head * again) / 1e12,
     }
-
-
-def _gemm_peak(config: Any) -> float:
-    """FLOP/s of float32 products at the update's sizes, the best of a few."""
-    import torch
-
-    best = 0.0
-    for inner, outer in ((config.hidden_size, config.intermediate_size), (2048, 2048)):
-        left, right = torch.randn(4096, inner), torch.randn(inner, outer)
-        out = torch.empty(4096, outer)
-        for _ in range(8):
-            begin = time.perf_counter()
-            torch.mm(left, right, out=out)
-            best = max(best, 2 * 4096 * inner * outer / (time.perf_counter() - begin))
-    return best
 
 
 def _show(peak: float, results: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.record import write_record
+from benchmarks.work import copy_seconds
 
 TOLERANCE = 1e-3  # nats between engine and learner, float32
 
@@ -87,7 +88,7 @@ def main(
     medians = {part: statistics.median(seconds[1:]) for part, seconds in parts.items()}
     results = {
         "weights_mb": nbytes / 1e6,
-        "one_copy_s": _copy_seconds(nbytes),
+        "one_copy_s": copy_seconds(nbytes),
         "sync_s": sum(medians.values()),
         "parts_s": medians,
     }
@@ -103,19 +104,6 @@ PARTS = {
     "update_weights": "engine: weights loaded and packed for the kernels",
     "finish_weight_update": "engine: layers closed",
 }
-
-
-def _copy_seconds(nbytes: int) -> float:
-    """The least a hand-over costs: bytes read once and written once to memory the process did not have."""
-    import torch
-
-    source = torch.ones(nbytes, dtype=torch.uint8)
-    best = float("inf")
-    for _ in range(3):
-        begin = time.perf_counter()
-        source.clone()
-        best = min(best, time.perf_counter() - begin)
-    return best
 
 
 if __name__ == "__main__":

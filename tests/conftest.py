@@ -27,7 +27,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def medray_data() -> Path:
     """Folder of real data for local checks; skips where there is none."""
-    folder = Path(os.environ.get("MEDRAY_DATA") or ROOT.parent / "shared" / "data")
+    folder = Path(os.environ.get("MEDRAY_DATA", "data"))
     if not folder.is_dir():
         pytest.skip("MEDRAY_DATA names no folder of real data")
     return folder
