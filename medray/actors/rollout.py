@@ -21,6 +21,7 @@ from medray.actors.wait import Ref, Started
 from medray.config.rl import RlJob
 from medray.engines.base import Generated
 from medray.errors import ModelError, WeightSyncError
+from medray.models.cpu import ONE_ARENA
 from medray.models.tokenizer import max_positions
 from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, WeightManifest
 
@@ -50,7 +51,7 @@ class Loaded:
     untouched: tuple[int, ...] = ()
 
 
-@ray.remote(concurrency_groups={"mail": 1})  # pyright: ignore[reportCallIssue]
+@ray.remote(concurrency_groups={"mail": 1}, runtime_env={"env_vars": ONE_ARENA})  # pyright: ignore[reportCallIssue]
 class RolloutActor(Placed):
     """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
 

@@ -11,6 +11,10 @@ EAGER = {"TORCH_COMPILE_DISABLE": "1"}
 """Environment of an eager engine: vLLM would compile a comparison of its sampler even so, which takes a compiler, some
 ten seconds, and the first time on a machine a minute."""
 
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
+"""Environment, from its start, of a process that computes in another thread than its first. malloc gives such a thread
+a heap in pieces of 64 MB, and maps what is larger anew each time, whatever `keep_heap` asks for."""
+
 
 def use_cpu(num_threads: int) -> None:
     """Compute with `num_threads` threads on a heap that stays; call it before the first model is loaded."""
