@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.record import spread, write_record
-from benchmarks.sides import run_medray, run_trl
+from benchmarks.sides import Ran, run_medray, run_trl
 from benchmarks.workloads import WORKLOADS, grpo_settings
 
 WARM_UP = 1
@@ -37,10 +37,12 @@ def main(
     if unknown := set(variants) - set(TRL):
         raise typer.BadParameter(f"--trl {', '.join(sorted(unknown))}: use one of {', '.join(TRL)}")
     seconds: dict[str, list[float]] = {name: [] for name in ("medray", *variants)}
-    peaks = dict.fromkeys(variants, 0.0)
+    peaks = dict.fromkeys(seconds, 0.0)
     phases: dict[str, list[float]] = {}
     for number in range(rounds):
-        for row in _medray_steps(workload, steps):
+        ran = _medray(workload, steps)
+        peaks["medray"] = max(peaks["medray"], ran.peak_gib)
+        for row in ran.steps[WARM_UP:]:
             seconds["medray"].append(row["time/step_s"])
             for key, value in row.items():
                 if key.startswith("time/"):
@@ -51,28 +53,27 @@ def main(
             peaks[name] = max(peaks[name], found["peak_gib"])
         last = {name: [round(s, 1) for s in of[-steps:]] for name, of in seconds.items()}
         print(f"round {number + 1}/{rounds}, s a step: {last}", flush=True)
-    results: dict[str, Any] = {name: spread(of) for name, of in seconds.items()}
+    results: dict[str, Any] = {
+        name: spread(of) | {"peak_gib": peaks[name]} for name, of in seconds.items()
+    }
     medray = results["medray"]
     medray["phases_median_s"] = {k: statistics.median(v) for k, v in phases.items()}
     for name in variants:
-        results[name] |= {
-            "peak_gib": peaks[name],
-            "ratio": results[name]["median_s"] / medray["median_s"],
-        }
+        results[name]["ratio"] = results[name]["median_s"] / medray["median_s"]
     settings = {"workload": workload, "rounds": rounds, "steps": steps, "warm_up": WARM_UP}
     settings["trl"] = {name: TRL[name] for name in variants}
     write_record(out / f"grpo_vs_trl_{workload}.json", main.__doc__ or "", settings, results)
     for name in variants:
         print(
-            f"{workload}: medray {medray['median_s']:.1f} s, TRL ({name}) {results[name]['median_s']:.1f} s a step: "
-            f"{results[name]['ratio']:.1f}x"
+            f"{workload}: medray {medray['median_s']:.1f} s ({peaks['medray']:.1f} GiB), TRL ({name}) "
+            f"{results[name]['median_s']:.1f} s ({peaks[name]:.1f} GiB) a step: {results[name]['ratio']:.1f}x"
         )
 
 
-def _medray_steps(name: str, steps: int) -> list[dict[str, float]]:
+def _medray(name: str, steps: int) -> Ran:
     with tempfile.TemporaryDirectory() as folder:
         settings = grpo_settings(WORKLOADS[name](), f"{folder}/run", WARM_UP + steps)
-        return run_medray("grpo", settings)[WARM_UP:]
+        return run_medray("grpo", settings)
 
 
 if __name__ == "__main__":

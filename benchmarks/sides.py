@@ -7,21 +7,34 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.record import ROOT
 from medray.observability.metrics_file import read_metrics
+from medray.planning.record import MEMORY_FILE
 
 
-def run_medray(job: str, settings: dict[str, Any]) -> list[dict[str, float]]:
-    """Run `jobs/JOB.py`; the metrics of its training steps."""
+@dataclass(frozen=True)
+class Ran:
+    """What a job of medray left in its run folder."""
+
+    steps: list[dict[str, float]]  # metrics of each
+    peak_gib: float  # of its processes, added up
+
+
+def run_medray(job: str, settings: dict[str, Any]) -> Ran:
+    """Run `jobs/JOB.py`."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(json.dumps(settings))
         file.flush()
         _run([sys.executable, f"jobs/{job}.py", "--config", file.name])
-    rows = [row for row in read_metrics(Path(settings["out"])) if row.kind == "train"]
-    return [dict(row.metrics) for row in rows]
+    run = Path(settings["out"])
+    rows = [row for row in read_metrics(run) if row.kind == "train"]
+    measured = json.loads((run / MEMORY_FILE).read_text())["measured"]
+    peak = sum(of["host"] for of in measured.values()) / 2**30
+    return Ran([dict(row.metrics) for row in rows], peak)
 
 
 def run_trl(script: str, *arguments: str | int) -> dict[str, Any]:

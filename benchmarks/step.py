@@ -43,41 +43,44 @@ def main(
     peaks = [gemm_peak(config)]
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
-        metrics = run_medray(
-            "grpo", grpo_settings(WORKLOADS[workload](), str(run), WARM_UP + steps)
-        )
+        ran = run_medray("grpo", grpo_settings(WORKLOADS[workload](), str(run), WARM_UP + steps))
         startup = json.loads((run / "startup.json").read_text())
-        memory = json.loads((run / "memory.json").read_text())
         assert job_of(run).algorithm.kl.coef == 0, "a reference would be work, too"
         sampled = list(steps_of(run, trained=False))[WARM_UP:]
         trained = list(steps_of(run, trained=True))[WARM_UP:]
     peaks.append(gemm_peak(config))
     peak = statistics.mean(peaks)
-    counted = metrics[WARM_UP:]
     flop = {
         "rollout": [sizes.forward_flop(Least.of(trees)) for trees in sampled],
         "update": [3 * sizes.forward_flop(Least.of(trees)) for trees in trained],
     }
     least = {phase: statistics.mean(of) / peak for phase, of in flop.items()}
+    done = _mean_seconds(ran.steps[WARM_UP:])
+    step_s = done.pop("step")
     least["sync"] = copy_seconds(weights)
-    names = [key for key in counted[0] if key.startswith("time/") and key != "time/step_s"]
-    phases: dict[str, dict[str, float]] = {}
-    for key in names:
-        phase = key.removeprefix("time/").removesuffix("_s")
-        done = statistics.mean(row[key] for row in counted)
-        phases[phase] = {"s": done, "least_s": least.get(phase, 0.0)}
-    step_s = statistics.mean(row["time/step_s"] for row in counted)
+    phases = {name: {"s": s, "least_s": least.get(name, 0.0)} for name, s in done.items()}
     results: dict[str, Any] = {
         "step_s": step_s,
         "gemm_peak_gflops": [p / 1e9 for p in peaks],
         "phases": phases,
         "startup": startup,
-        "memory": memory,
+        "peak_gib": ran.peak_gib,
     }
     settings = {"workload": workload, "steps": steps, "warm_up": WARM_UP}
     write_record(out / f"step_{workload}.json", main.__doc__ or "", settings, results)
     _show(f"{workload}, matrix products {peak / 1e9:.0f} GFLOP/s", step_s, phases)
-    print(f"start to the end of the first step: {startup['total_s']:.0f} s: {startup['phases_s']}")
+    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in startup["phases_s"].items())
+    print(f"{startup['total_s']:.0f} s from start to the end of the first step: {parts}")
+    print(f"{ran.peak_gib:.1f} GiB, all processes added up")
+
+
+def _mean_seconds(steps: list[dict[str, float]]) -> dict[str, float]:
+    """Of each phase, and of the step."""
+    names = [key for key in steps[0] if key.startswith("time/")]
+    return {
+        key.removeprefix("time/").removesuffix("_s"): statistics.mean(row[key] for row in steps)
+        for key in names
+    }
 
 
 def _show(title: str, step_s: float, phases: dict[str, dict[str, float]]) -> None:

@@ -34,7 +34,7 @@ def main(
     ours: list[float] = []
     theirs: list[float] = []
     losses: dict[str, list[float]] = {}
-    peak = 0.0
+    our_peak = their_peak = 0.0
     with tempfile.TemporaryDirectory() as folder:
         workload, trees = _whole_batches(stage, rows, micro_batch)
         table = Path(folder, "rows.json")
@@ -43,13 +43,14 @@ def main(
             settings = supervised_settings(
                 workload, len(trees), f"{folder}/run{number}", WARM_UP + steps
             )
-            found = run_medray(stage, settings)
-            ours += [row["time/step_s"] for row in found[WARM_UP:]]
-            losses["medray"] = [row["loss/total"] for row in found]
+            ran = run_medray(stage, settings)
+            ours += [row["time/step_s"] for row in ran.steps[WARM_UP:]]
+            losses["medray"] = [row["loss/total"] for row in ran.steps]
+            our_peak = max(our_peak, ran.peak_gib)
             trl = run_trl("trl_supervised", stage, str(table), WARM_UP + steps, micro_batch)
             theirs += trl["step_s"][WARM_UP:]
             losses["trl"] = trl["loss"]
-            peak = max(peak, trl["peak_gib"])
+            their_peak = max(their_peak, trl["peak_gib"])
             print(
                 f"round {number + 1}/{rounds}: medray {ours[-steps:]}, TRL {theirs[-steps:]}",
                 flush=True,
@@ -59,8 +60,10 @@ def main(
     results: dict[str, Any] = {
         "rows": len(trees),
         "trained_tokens": trained,
-        "medray": medray | {"trained_tokens_per_s": trained / medray["median_s"]},
-        "trl": other | {"trained_tokens_per_s": trained / other["median_s"], "peak_gib": peak},
+        "medray": medray
+        | {"trained_tokens_per_s": trained / medray["median_s"], "peak_gib": our_peak},
+        "trl": other
+        | {"trained_tokens_per_s": trained / other["median_s"], "peak_gib": their_peak},
         "losses": losses,
         "ratio": other["median_s"] / medray["median_s"],
     }
@@ -70,7 +73,8 @@ def main(
     write_record(out / f"{stage}_vs_trl.json", main.__doc__ or "", settings, results)
     print(f"losses: medray {losses['medray']}, TRL {losses['trl']}")
     print(
-        f"{stage}: medray {medray['median_s']:.1f} s, TRL {other['median_s']:.1f} s a step of {len(trees)} rows and "
+        f"{stage}: medray {medray['median_s']:.1f} s ({our_peak:.1f} GiB), TRL {other['median_s']:.1f} s "
+        f"({their_peak:.1f} GiB) a step of {len(trees)} rows and "
         f"{trained} trained tokens: {results['ratio']:.2f}x"
     )
 
