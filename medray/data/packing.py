@@ -59,18 +59,24 @@ class PackedRow:
 
 
 def pack(
-    trees: Sequence[PromptTree], row_tokens: int, *, split: bool = True
+    trees: Sequence[PromptTree], row_tokens: int, *, split: bool = True, shared: bool = True
 ) -> list[list[PromptTree]]:
-    """Distribute trees over rows of at most `row_tokens` tokens, first-fit decreasing.
+    """Distribute trees over rows of which at most `row_tokens` tokens are computed, first-fit decreasing.
 
     A tree above the budget is cut between its continuations when `split`, at the price of computing its
     prompt again; one continuation that alone exceeds the budget has a row to itself.
 
+    Args:
+        trees: what to distribute.
+        row_tokens: the budget of a row.
+        split: whether trees may be cut.
+        shared: whether continuations share their prompt, or each is computed after a copy of its own.
+
     Returns:
         Rows as lists of trees, in an order that depends on nothing but the lengths.
     """
-    pieces = [p for tree in trees for p in (_split(tree, row_tokens) if split else (tree,))]
-    rows = first_fit_decreasing([piece.num_tokens for piece in pieces], row_tokens)
+    pieces = [p for tree in trees for p in (_split(tree, row_tokens, shared) if split else (tree,))]
+    rows = first_fit_decreasing([_num_computed(piece, shared) for piece in pieces], row_tokens)
     return [[pieces[i] for i in row] for row in rows]
 
 
@@ -224,15 +230,22 @@ def _exact(column: Column) -> Column:
     return column.astype(np.float32 if column.dtype.kind == "f" else np.int64)
 
 
-def _split(tree: PromptTree, row_tokens: int) -> Iterator[PromptTree]:
-    if tree.num_tokens <= row_tokens:
+def _num_computed(tree: PromptTree, shared: bool) -> int:
+    copies = 0 if shared else max(0, len(tree.continuations) - 1)
+    return tree.num_tokens + copies * len(tree.prompt_ids)
+
+
+def _split(tree: PromptTree, row_tokens: int, shared: bool) -> Iterator[PromptTree]:
+    if _num_computed(tree, shared) <= row_tokens:
         yield tree
         return
-    part, size = [], len(tree.prompt_ids)
+    prompt = len(tree.prompt_ids)
+    part, size = [], prompt
     for continuation in tree.continuations:
-        if part and size + len(continuation.token_ids) > row_tokens:
+        own = len(continuation.token_ids) + (0 if shared or not part else prompt)
+        if part and size + own > row_tokens:
             yield PromptTree(tree.prompt_ids, tuple(part))
-            part, size = [], len(tree.prompt_ids)
+            part, size, own = [], prompt, len(continuation.token_ids)
         part.append(continuation)
-        size += len(continuation.token_ids)
+        size += own
     yield PromptTree(tree.prompt_ids, tuple(part))

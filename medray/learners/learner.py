@@ -135,7 +135,12 @@ class Learner:
         scores = objective.output == "score"
         rows = [
             build_row(r, whole=scores or noise is not None, merge=noise is None)
-            for r in pack(trees, self.config.row_tokens, split=objective.separable)
+            for r in pack(
+                trees,
+                self.config.row_tokens,
+                split=objective.separable,
+                shared=self.policy.sharing != "plain",
+            )
         ]
         if not scores:
             rows = [row for row in rows if len(row.targets)]

@@ -127,18 +127,19 @@ def test_first_token_without_a_prompt_cannot_be_trained() -> None:
         build_row([tree])
 
 
-@given(shape=shapes, budget=st.integers(8, 80))
+@given(shape=shapes, budget=st.integers(8, 80), shared=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_packing_keeps_every_continuation_once_within_the_budget(
-    shape: list[tuple[int, list[int]]], budget: int
+    shape: list[tuple[int, list[int]]], budget: int, shared: bool
 ) -> None:
     trees = _trees(shape)
-    rows = pack(trees, budget)
+    rows = pack(trees, budget, shared=shared)
     packed = sorted(tuple(c.token_ids) for row in rows for tree in row for c in tree.continuations)
     assert packed == sorted(tuple(c.token_ids) for tree in trees for c in tree.continuations)
     for row in rows:
         lone = len(row) == 1 and len(row[0].continuations) == 1
-        assert sum(tree.num_tokens for tree in row) <= budget or lone
+        computed = sum(tree.num_tokens for tree in (row if shared else unshare(row)))
+        assert computed <= budget or lone
 
 
 @given(shape=shapes)

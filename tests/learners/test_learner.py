@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.policy import KlConfig
+from medray.data.packing import PackedRow
 from medray.errors import DivergedError
 from medray.learners.learner import Learner
 from medray.learners.objectives.policy_gradient import PolicyGradient
@@ -50,6 +52,27 @@ def _loss_and_grads(
     learner.optimizer.zero_grad()
     loss = learner.forward_backward(trees, objective, _totals(_batch())).values()["loss/total"]
     return loss, torch.cat([p.grad.flatten() for p in learner.parameters if p.grad is not None])
+
+
+def test_a_row_of_a_model_that_shares_nothing_keeps_to_the_budget(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer is computed after its own copy of the prompt, all of which are held until the backward pass."""
+    policy = load_policy(ModelConfig(path=str(tiny_model), attention="plain"))
+    learner = Learner(
+        policy, OptimConfig(), num_optim_steps=10, config=LearnerConfig(row_tokens=48)
+    )
+    sizes: list[int] = []
+    compute = policy.hidden_states
+
+    def spied(row: PackedRow, *noise: Any) -> torch.Tensor:
+        sizes.append(sum(len(path) for path in row.paths()))
+        return compute(row, *noise)
+
+    monkeypatch.setattr(policy, "hidden_states", spied)
+    _loss_and_grads(learner, _batch(), PolicyGradient(AlgorithmConfig(), MAX_NEW))
+    assert sum(sizes) > 48
+    assert max(sizes) <= 48
 
 
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "fixed"])
