@@ -6,7 +6,6 @@ python -m benchmarks.shared_prefix --shape pubmedqa --rounds 3
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import typer
 
 from benchmarks.record import ROOT, spread, write_record
 from benchmarks.updates import SHAPES, Updates, groups
+from medray.actors.memory import own_peak
 
 FORMS: dict[str, Literal["auto", "plain"]] = {"shared": "auto", "repeated": "plain"}
 
@@ -64,7 +64,7 @@ def _alone(shape: str, form: str) -> dict[str, float]:
 
 
 def _peak_gib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return own_peak()["host"] / 2**30
 
 
 if __name__ == "__main__":

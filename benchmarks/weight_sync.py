@@ -96,7 +96,7 @@ def main(
     for part, seconds in medians.items():
         print(f"{seconds:7.3f} s  {part}")
     print(f"{results['sync_s']:7.3f} s  for {nbytes / 1e6:.0f} MB")
-    print(f"{results['one_copy_s']:7.3f} s  the same bytes copied once into fresh memory")
+    print(f"{results['one_copy_s']:7.3f} s  the same bytes copied once")
 
 
 PARTS = {
