@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medray.config.rl import RlJob
-from medray.planning.memory import GIB, MIB, RUNTIME_MIB, ProcessMemory
+from medray.planning.memory import GIB, HEAP_SHARE, MIB, RUNTIME_MIB, ProcessMemory
 from medray.planning.shape import BYTES, ModelShape
 
 
@@ -55,6 +55,7 @@ def engine_memory(job: RlJob, shape: ModelShape, gpu_bytes: int | None) -> Engin
             "weights": weights + head,
             "KV cache": kv,
             **work,
+            "heap": int(HEAP_SHARE["engine"] * sum(work.values())),
             "runtime": RUNTIME_MIB["engine"] * MIB,
         }
         # Versions come through the object store: one is served and the next loaded. Adapters bring their bases once.

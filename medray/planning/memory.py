@@ -21,8 +21,9 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """A weight in NF4 with double quantisation (arXiv:2305.14314): four bits, and scales for blocks of 64 and 256."""
 INT8_BYTES = 1.0 + 4 / 1024  # one float a row
 GPU_SLACK = 1.08  # what a caching allocator holds beyond what is in use
-HEAP_SHARE = {"full": 0.45, "lora": 1.5}
-"""What malloc holds on a CPU beyond what is in use, as a share of what every row takes and frees again."""
+HEAP_SHARE = {"full": 0.45, "lora": 1.5, "engine": 2.0}
+"""What malloc holds on a CPU beyond what is in use, as a share of what every row, or an engine's every batch and sync,
+takes and frees again."""
 
 
 @dataclass(frozen=True)
