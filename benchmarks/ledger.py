@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.record import write_record
 from benchmarks.run_trees import job_of, steps_of
-from medray.data.packing import build_row, pack
+from medray.data.batches.packing import build_row, pack
 from medray.types import PromptTree
 
 

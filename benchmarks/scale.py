@@ -20,19 +20,19 @@ import typer
 
 from benchmarks.record import write_record
 from benchmarks.scripted import Pace, ScriptedGrader, ScriptedLearner, spawner
-from medray.actors.cluster import connected
-from medray.actors.collect import Collector
-from medray.actors.graders import GraderPool
-from medray.actors.incidents import Incidents
-from medray.actors.learners import LearnerGroup
-from medray.actors.rollouts import RolloutPool
-from medray.actors.wait import gather
-from medray.actors.weight_sync import make_sync
+from medray.actors.cluster.connect import connected
+from medray.actors.collector import Collector
+from medray.actors.ray_calls.wait import gather
+from medray.actors.rollout.pool import RolloutPool
+from medray.actors.scoring.reward_pool import RewardPool
+from medray.actors.supervision.incidents import Incidents
+from medray.actors.sync import make_sync
+from medray.actors.training.learner_group import LearnerGroup
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
-from medray.drivers.grpo import train_grpo
-from medray.drivers.steps import PromptSets, Run
-from medray.observability.console import PlainConsole
+from medray.observability.console.plain import PlainConsole
+from medray.training.grpo import train_grpo
+from medray.training.steps import PromptSets, Run
 from medray.types import Prompt, Record
 
 SAMPLES = 8
@@ -85,7 +85,7 @@ def _job(count: int, groups_per_worker: int, num_steps: int, max_lag: int, pace:
 def _measure(job: GrpoJob, count: int, hosts: int, pace: Pace) -> dict[str, float]:
     incidents = Incidents()
     rollouts = RolloutPool(spawner(hosts, pace), count, job, incidents)
-    graders = GraderPool(lambda i: ScriptedGrader.remote(pace), 1, job, incidents)
+    graders = RewardPool(lambda i: ScriptedGrader.remote(pace), 1, job, incidents)
     learners = LearnerGroup([ScriptedLearner.remote(pace)], job)
     collector = Collector(rollouts, graders, None, job.deadlines)
     workers = Workers(

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import ray
 
-from medray.actors.lookout import Whereabouts, here
-from medray.actors.published import PublishedWeights
-from medray.actors.rollout import Ask, Loaded
-from medray.actors.wait import Started
+from medray.actors.ray_calls.wait import Started
+from medray.actors.rollout.actor import Loaded, Request
+from medray.actors.supervision.node_probe import ProcessLocation, here
+from medray.actors.weights.publish import PublishedWeights
 from medray.observability.meters import Meters
 from medray.types import GroupMeta, GroupScore, Probe, Response, RolloutGroup, WeightManifest
 
@@ -49,10 +49,10 @@ class _Engine:
 
     name: str
     pace: Pace
-    waiting: deque[Ask] = field(default_factory=deque[Ask])
+    waiting: deque[Request] = field(default_factory=deque[Request])
     running: int = 0
     version: int = -1
-    done: asyncio.Queue[tuple[Ask, int]] = field(default_factory=asyncio.Queue)
+    done: asyncio.Queue[tuple[Request, int]] = field(default_factory=asyncio.Queue)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def refill(self) -> None:
@@ -62,7 +62,7 @@ class _Engine:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def _decode(self, ask: Ask) -> None:
+    async def _decode(self, ask: Request) -> None:
         began = self.version
         await asyncio.sleep(group_seconds(ask.seed, self.pace))
         self.running -= 1
@@ -78,16 +78,16 @@ class Host:
         self.pace = pace
         self.engines: dict[int, _Engine] = {}
 
-    async def whereabouts(self, index: int) -> Whereabouts:
+    async def location(self, index: int) -> ProcessLocation:
         return here()
 
     async def start(self, index: int) -> Started:
         self.engines[index] = _Engine(f"rollout-{index}", self.pace)
         return Started(f"rollout-{index}", 0.0)
 
-    async def submit(self, index: int, asks: Sequence[Ask], version: int) -> None:
+    async def submit(self, index: int, requests: Sequence[Request], version: int) -> None:
         engine = self.engines[index]
-        engine.waiting.extend(asks)
+        engine.waiting.extend(requests)
         engine.refill()
 
     async def load(self, index: int, published: PublishedWeights) -> Loaded:
@@ -149,7 +149,7 @@ class Worker:
     """What a driver holds of a scripted worker: the methods of its host, with its number put first."""
 
     def __init__(self, host: Any, index: int) -> None:
-        for name in ("whereabouts", "start", "serve", "submit", "load"):
+        for name in ("location", "start", "serve", "submit", "load"):
             setattr(self, name, _Method(getattr(host, name), index))
 
 

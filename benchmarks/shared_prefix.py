@@ -16,7 +16,7 @@ import typer
 
 from benchmarks.record import ROOT, spread, write_record
 from benchmarks.updates import SHAPES, Updates, groups
-from medray.actors.memory import own_peak
+from medray.actors.supervision.memory import own_peak
 
 FORMS: dict[str, Literal["auto", "plain"]] = {"shared": "auto", "repeated": "plain"}
 

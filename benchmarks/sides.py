@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import ROOT
-from medray.observability.metrics_file import read_metrics
 from medray.planning.record import MEMORY_FILE
+from medray.storage.metrics_file import read_metrics
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from benchmarks.clock import step_clock
 from benchmarks.workloads import WORKLOADS
 from medray.config.data import DataConfig
 from medray.config.reward import RewardConfig
-from medray.data.load import load_dataset
-from medray.models.fetch import resolve_model
+from medray.data.loading.load import load_dataset
+from medray.models.fetching.fetch import resolve_model
 from medray.rewards.mixture import build_rewards
 from medray.types import Prompt, Record, Response, RolloutGroup
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clock import step_clock
-from medray.models.fetch import resolve_model
+from medray.models.fetching.fetch import resolve_model
 
 trl: Any = import_module("trl")
 

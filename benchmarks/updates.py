@@ -54,8 +54,8 @@ class Updates:
         from medray.config.optim import OptimConfig
         from medray.learners.learner import Learner
         from medray.learners.objectives.policy_gradient import PolicyGradient
-        from medray.models.cpu import use_cpu
         from medray.models.load import load_policy
+        from medray.system.cpu import use_cpu
 
         use_cpu(os.cpu_count() or 1)
         self.policy = load_policy(ModelConfig(path="smollm2-135m", attention=sharing))

@@ -32,15 +32,15 @@ def main(
     import ray
     import torch
 
-    from medray.actors.published import Publisher, arrays
+    from medray.actors.weights.publish import Publisher, arrays
     from medray.config.cluster import SyncConfig
     from medray.config.learner import LearnerConfig
     from medray.config.model import ModelConfig
     from medray.config.rollout import EngineConfig
-    from medray.engines.vllm import VllmEngine
+    from medray.engines.vllm.engine import VllmEngine
     from medray.learners.probe import make_probe
     from medray.learners.scorer import Scorer
-    from medray.models.export import named_weights, tied_names
+    from medray.models.checkpoints.export import named_weights, tied_names
     from medray.models.load import load_policy
 
     class TimedEngine(VllmEngine):

@@ -100,7 +100,7 @@ def tokenised(workload: Supervised) -> list[PromptTree]:
     from medray.config.dpo import DpoJob
     from medray.config.rm import RmJob
     from medray.config.sft import SftJob
-    from medray.drivers.tokenise import tokenise_dataset
+    from medray.runs.tokenise import tokenise_dataset
 
     job = {"sft": SftJob, "dpo": DpoJob, "rm": RmJob}[workload.stage]
     settings = supervised_settings(workload, 1, "runs/unused", 1)

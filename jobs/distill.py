@@ -7,8 +7,8 @@ from medray.config.resources import describe, rl_roles
 
 def main(job: DistillJob) -> None:
     """Train; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.grpo import train_grpo
-    from medray.drivers.launch import run_rl
+    from medray.runs.launch import run_rl
+    from medray.training.grpo import train_grpo
 
     run_rl(job, train_grpo)
 

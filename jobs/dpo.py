@@ -7,7 +7,7 @@ from medray.config.resources import describe, supervised_roles
 
 def main(job: DpoJob) -> None:
     """Train; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.launch_supervised import run_supervised
+    from medray.runs.launch_supervised import run_supervised
 
     run_supervised("dpo", job)
 

@@ -7,7 +7,7 @@ from medray.config.resources import Role, describe
 
 def main(job: EvaluateJob) -> None:
     """Evaluate; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.evaluate_models import run_evaluate
+    from medray.evaluation.models import run_evaluate
 
     run_evaluate(job)
 

@@ -7,7 +7,7 @@ from medray.config.resources import Role, describe
 
 def main(job: GenerateJob) -> None:
     """Answer every row; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.generate import run_generate
+    from medray.runs.generate import run_generate
 
     run_generate(job)
 

@@ -7,8 +7,8 @@ from medray.config.resources import describe, rl_roles
 
 def main(job: PpoJob) -> None:
     """Train; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.launch import run_rl
-    from medray.drivers.ppo import train_ppo
+    from medray.runs.launch import run_rl
+    from medray.training.ppo import train_ppo
 
     run_rl(job, train_ppo)
 

@@ -6,7 +6,7 @@ from medray.config.prepare import PrepareJob
 
 def main(job: PrepareJob) -> None:
     """Prepare; heavy imports wait until the settings are known to be right."""
-    from medray.drivers.prepare import run_prepare
+    from medray.runs.prepare import run_prepare
 
     run_prepare(job)
 

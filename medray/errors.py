@@ -67,7 +67,7 @@ class WorkerLost(MedrayError, RuntimeError):
     exit_code = 5
 
 
-class RestartsSpent(WorkerLost):
+class RestartBudgetExhausted(WorkerLost):
     """As many actors have died as may be replaced; `scale.max_restarts` says how many."""
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from medray.commands.job_file import load_job
-from medray.models.run_folder import checkpoints, load_scalars
+from medray.storage.run_folder import checkpoints, load_scalars
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("pt", "sft", "rm", "dpo", "grpo")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from medray.commands.job_file import load_job
-from medray.data.load import load_dataset
+from medray.data.loading.load import load_dataset
 from scripts.pipeline import STAGES, config_of, is_finished
 from tests.conftest import ROOT
 

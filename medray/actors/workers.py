@@ -10,24 +10,25 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from medray.actors.collect import Collector, ReferenceScorer
-from medray.actors.critic import CriticActor, CriticItem
-from medray.actors.critics import CriticGroup
-from medray.actors.grader import GraderActor
-from medray.actors.graders import GraderPool
-from medray.actors.incidents import Incidents
-from medray.actors.learner import LearnerActor, TrainItem
-from medray.actors.learners import LearnerGroup, merged_meters
-from medray.actors.placement import actor_options, outside, reserve
-from medray.actors.reference import ReferenceActor
-from medray.actors.reward_pools import RewardPools
-from medray.actors.rollout import RolloutActor
-from medray.actors.rollouts import RolloutPool
-from medray.actors.shared import RankRewards, SharedActor
-from medray.actors.teacher import TeacherActor
-from medray.actors.wait import Ref, Started, gather
-from medray.actors.watch import Watch
-from medray.actors.weight_sync import WeightSync, make_sync
+from medray.actors.cluster.placement import actor_options, outside, reserve
+from medray.actors.collector import Collector, ReferenceScorer
+from medray.actors.ray_calls.wait import Ref, Started, gather
+from medray.actors.rollout.actor import RolloutActor
+from medray.actors.rollout.pool import RolloutPool
+from medray.actors.scoring.on_ranks import RankRewards
+from medray.actors.scoring.reference import ReferenceActor
+from medray.actors.scoring.reward_actor import RewardActor
+from medray.actors.scoring.reward_pool import RewardPool
+from medray.actors.scoring.reward_pools import RewardPools
+from medray.actors.scoring.teacher import TeacherActor
+from medray.actors.supervision.incidents import Incidents
+from medray.actors.supervision.watchdog import Watchdog
+from medray.actors.sync import WeightSync, make_sync
+from medray.actors.training.critic import CriticActor, CriticItem
+from medray.actors.training.critic_group import CriticGroup
+from medray.actors.training.learner import LearnerActor, TrainItem
+from medray.actors.training.learner_group import LearnerGroup, merged_meters
+from medray.actors.training.shared_base import SharedActor
 from medray.config.ppo import PpoJob
 from medray.config.resources import Role, rl_roles
 from medray.config.reward import by_role
@@ -44,7 +45,7 @@ class Workers:
     job: RlJob
     learners: LearnerGroup
     rollouts: RolloutPool
-    graders: GraderPool | RewardPools
+    graders: RewardPool | RewardPools
     collector: Collector
     weight_sync: WeightSync
     incidents: Incidents
@@ -116,16 +117,16 @@ class Workers:
             roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
         )
         incidents = Incidents(job.out)
-        watch = Watch(incidents, job.deadlines.frozen_s)
-        crew = _Crew(job, roles, group, watch)
+        watchdog = Watchdog(incidents, job.deadlines.frozen_s)
+        crew = _Crew(job, roles, group, watchdog)
         try:
             workers = cls._assemble(job, crew, incidents, checkpoint)
-            watch.start()
+            watchdog.start()
             yield workers
         except DeadlineExceeded as error:
-            raise watch.explain(error) from None
+            raise watchdog.explain(error) from None
         finally:
-            watch.stop()
+            watchdog.stop()
             crew.dismiss()
             remove_placement_group(group)
 
@@ -183,10 +184,10 @@ class _Crew:
     """Starts actors in their places, again where one died, and lets all of them go."""
 
     def __init__(
-        self, job: RlJob, roles: Sequence[Role], group: PlacementGroup, watch: Watch
+        self, job: RlJob, roles: Sequence[Role], group: PlacementGroup, watchdog: Watchdog
     ) -> None:
         self.job = job
-        self.watch = watch
+        self.watchdog = watchdog
         self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
         self.actors: list[Any] = []
 
@@ -196,7 +197,7 @@ class _Crew:
         options = places[index] if index < len(places) else outside(places[0])
         actor = kind.options(**options).remote(self.job, index, *settings)
         self.actors.append(actor)
-        self.watch.add(actor_name(role, index), actor)
+        self.watchdog.add(actor_name(role, index), actor)
         return actor
 
     def all(self, role: str, kind: Any) -> list[Any]:
@@ -216,12 +217,12 @@ def _start_ranks(name: str, ranks: Sequence[Any], checkpoint: str | None) -> dic
 
 def _graders(
     job: RlJob, crew: _Crew, learners: LearnerGroup, incidents: Incidents
-) -> GraderPool | RewardPools:
-    def pool(role: str, size: int) -> GraderPool:
+) -> RewardPool | RewardPools:
+    def pool(role: str, size: int) -> RewardPool:
         def spawn(i: int) -> Any:
-            return crew.one(role, GraderActor, i, role)
+            return crew.one(role, RewardActor, i, role)
 
-        return GraderPool(spawn, size, job, incidents, name=role)
+        return RewardPool(spawn, size, job, incidents, name=role)
 
     graders = pool("grader", job.scale.graders)
     if not by_role(job.rewards)["reward"]:

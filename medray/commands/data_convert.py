@@ -21,9 +21,9 @@ def convert_command(
 
     A bad row stops it, unless --set on_bad_row=skip leaves it out and counts it.
     """
-    from medray.data.mixture import open_source
-    from medray.data.report import DropCounter
-    from medray.data.rows import checked_rows
+    from medray.data.loading.mixture import open_source
+    from medray.data.loading.report import DropCounter
+    from medray.data.loading.rows import checked_rows
     from medray.data.writing import open_writer, require_suffix
 
     require_suffix(out)

@@ -24,7 +24,7 @@ def list_command(paths: Paths = None, kind: Kind = "auto", settings: Settings = 
         for line in _schemas():
             typer.echo(line)
         return
-    from medray.data.inspection import open_parts
+    from medray.data.inspecting.by_file import open_parts
 
     for path in paths:
         for name, opened in open_parts(data_config([path], kind, settings)):

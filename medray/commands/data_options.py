@@ -10,7 +10,7 @@ from medray.errors import ConfigError
 
 if TYPE_CHECKING:
     from medray.config.data import DataConfig
-    from medray.data.stages import Stage
+    from medray.data.loading.stages import Stage
 
 Paths = Annotated[
     list[str] | None,
@@ -37,7 +37,7 @@ def stage_of(name: str | None) -> Stage | None:
     Raises:
         ConfigError: there is no such stage.
     """
-    from medray.data.stages import STAGES
+    from medray.data.loading.stages import STAGES
 
     if name is not None and name not in STAGES:
         raise ConfigError(f"--stage {name}: use one of {', '.join(STAGES)}")

@@ -14,7 +14,7 @@ from medray.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from medray.config.prepare import PrepareJob
-    from medray.data.stages import Stage
+    from medray.data.loading.stages import Stage
     from medray.types import PromptTree, Record
 
 _STAGES = ("preference", "kto", "sft", "pt")
@@ -79,7 +79,7 @@ def _record(
     number: int,
     record_id: str | None,
 ) -> tuple[str, Record]:
-    from medray.data.mixture import open_source
+    from medray.data.loading.mixture import open_source
     from medray.data.source import Row
 
     source = open_source(data_config(paths, kind, settings))
@@ -96,7 +96,7 @@ def _record(
 
 
 def _first_stage(record: Record) -> Stage:
-    from medray.data.stages import fits
+    from medray.data.loading.stages import fits
 
     for name in cast("tuple[Stage, ...]", _STAGES):
         if fits(record, name):
@@ -117,9 +117,9 @@ def _job(stage: str, model: str, settings: list[str] | None) -> PrepareJob:
 def _trees(
     record: Record, stage: Stage, job: PrepareJob, tokenizer: Any, where: str
 ) -> Iterator[PromptTree]:
+    from medray.data.batches.examples import build_examples
+    from medray.data.loading.stages import for_stage
     from medray.data.source import BadRow, RowError
-    from medray.data.stages import for_stage
-    from medray.learners.examples import build_examples
 
     try:
         examples = list(build_examples(stage, job, tokenizer)(for_stage(record, stage)))

@@ -31,7 +31,7 @@ def split_command(
 
     Without a group key, rows that say the same are one group. A split that the dataset brings is kept.
     """
-    from medray.data.partition import write_split
+    from medray.data.inspecting.partition import write_split
     from medray.data.writing import SUFFIXES
 
     if (num_eval is None) == (fraction is None):

@@ -22,10 +22,10 @@ def stats_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count rows, turns, roles, lengths, languages, duplicates and sources; bad rows are counted and left out."""
-    from medray.data.mixture import open_source
-    from medray.data.report import DropCounter
-    from medray.data.rows import checked_rows
-    from medray.data.statistics import DatasetStatistics
+    from medray.data.inspecting.statistics import DatasetStatistics
+    from medray.data.loading.mixture import open_source
+    from medray.data.loading.report import DropCounter
+    from medray.data.loading.rows import checked_rows
 
     config = data_config(paths, kind, [*(settings or ()), "on_bad_row=skip"])
     source = open_source(config)

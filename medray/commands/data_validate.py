@@ -13,7 +13,7 @@ from medray.errors import DataError
 
 if TYPE_CHECKING:
     from medray.data.detection import Part
-    from medray.data.stages import Stage
+    from medray.data.loading.stages import Stage
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def validate_command(
 
     With --stage, rows that could not train that stage are bad, too.
     """
-    from medray.data.inspection import open_parts
+    from medray.data.inspecting.by_file import open_parts
 
     wanted = stage_of(stage)
     configs = [data_config([path], kind, settings) for path in paths or ()]
@@ -66,8 +66,8 @@ def validate_command(
 
 
 def _judge(name: str, opened: Callable[[], Part], stage: Stage | None) -> Verdict:
-    from medray.data.load import without_repeated_ids
-    from medray.data.rows import staged
+    from medray.data.loading.load import without_repeated_ids
+    from medray.data.loading.rows import staged
     from medray.data.source import BadRow
 
     verdict = Verdict(name)

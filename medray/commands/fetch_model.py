@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from medray.errors import ConfigError
-from medray.models.catalogue import CATALOGUE
-from medray.models.fetch import fetch_model
+from medray.models.fetching.catalogue import CATALOGUE
+from medray.models.fetching.fetch import fetch_model
 
 
 def fetch_model_command(

@@ -24,6 +24,6 @@ def generate_command(
 
     base = {"model": model, "input": input, "output": output}
     job = load_config(GenerateJob, None, settings or [], base=base)
-    from medray.drivers.generate import run_generate
+    from medray.runs.generate import run_generate
 
     run_generate(job)

@@ -28,6 +28,6 @@ def quantise_command(
     for name, value in (("TQDM_DISABLE", "1"), ("DS_ACCELERATOR", job.device)):
         os.environ.setdefault(name, value)  # read when the libraries are imported, which else talk
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    from medray.drivers.quantise import run_quantise
+    from medray.runs.quantise import run_quantise
 
     run_quantise(job)

@@ -24,7 +24,7 @@ def scale_command(
     New workers serve from the next batch after they hold the newest weights; those that leave end their work first.
     Run it where the run folder is; on a cluster: ray exec cluster.yaml 'medray scale RUN rollouts=8'.
     """
-    from medray.observability.control import ask_for, read_workers
+    from medray.storage.control import ask_for, read_workers
 
     wanted = _number(setting)
     if read_workers(run) is None:

@@ -16,7 +16,7 @@ from medray.commands.run_app import INTERRUPTED
 from medray.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
-    from medray.actors.submission import Cluster
+    from medray.actors.cluster.jobs import Cluster
 
 Address = Annotated[
     str | None,
@@ -44,7 +44,7 @@ def submit_command(
     Options of submit come before the script. Only code and configuration are uploaded. Ends with the job's own exit
     code; Ctrl-C stops following, not the job. Submitting the same run folder again continues it.
     """
-    from medray.actors.submission import Cluster, running_in
+    from medray.actors.cluster.jobs import Cluster, running_in
 
     out = _run_folder(script, context.args)
     environ = _environment(env or [])
@@ -74,7 +74,7 @@ def logs_command(
     address: Address = None,
 ) -> None:
     """Follow a job's output to its end; ends with the job's own exit code."""
-    from medray.actors.submission import Cluster
+    from medray.actors.cluster.jobs import Cluster
 
     raise typer.Exit(_follow(Cluster(address), job))
 
@@ -84,7 +84,7 @@ def stop_command(
     address: Address = None,
 ) -> None:
     """Stop a job; submitted again with the same run folder it continues from its last checkpoint."""
-    from medray.actors.submission import ENDED, Cluster
+    from medray.actors.cluster.jobs import ENDED, Cluster
 
     cluster = Cluster(address)
     cluster.stop(job)
@@ -98,7 +98,7 @@ def stop_command(
 
 def list_command(address: Address = None) -> None:
     """Show the jobs of a cluster, newest first."""
-    from medray.actors.submission import Cluster
+    from medray.actors.cluster.jobs import Cluster
 
     for job in Cluster(address).jobs():
         typer.echo(

@@ -61,7 +61,7 @@ def whole_folder(out: Path):
     import contextlib
     import shutil
 
-    from medray.observability.atomic import replace_dir, temporary_beside
+    from medray.storage.atomic import replace_dir, temporary_beside
 
     @contextlib.contextmanager
     def writing():

@@ -59,8 +59,8 @@ def extend_command(
 def _save_model(config: ModelConfig, extension: Extension, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    from medray.models.adapter_folder import is_adapter
-    from medray.models.fetch import resolve_model
+    from medray.models.adapters.folder import is_adapter
+    from medray.models.fetching.fetch import resolve_model
     from medray.models.vocabulary.extend import extend_embeddings
 
     source = resolve_model(config.path)

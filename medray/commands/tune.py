@@ -37,7 +37,7 @@ def tune_command(
         raise ConfigError(
             f"{config} is for model.device={wanted.model.device}: medray tune is for CPUs"
         )
-    from medray.drivers.tune import tune
+    from medray.runs.tune import tune
 
     values, file, saved = tune(wanted, steps, typer.echo)
     typer.echo(f"kept in {file}: {describe(values)}, {saved:.0%} off a step")

@@ -3,16 +3,16 @@
 An algorithm is put together from parts that know nothing of each other:
 
     part                    key                            where it is computed
-    advantage estimator     advantage, advantage_scale     drivers/advantages.py, on the batch's rewards
-    reward shaping          kl (place=reward), overlong    drivers/advantages.py
-    batch hook              dynamic_sampling               drivers/sampling.py
+    advantage estimator     advantage, advantage_scale     training/advantages.py, on the batch's rewards
+    reward shaping          kl (place=reward), overlong    training/advantages.py
+    batch hook              dynamic_sampling               training/sampling.py
     token loss              loss, clip_*, ratio            learners/objectives/token_losses.py
     mismatch correction     correction                     learners/objectives/corrections.py
     KL to the reference     kl (place=loss)                learners/objectives/policy_gradient.py
     teacher                 distill                        learners/objectives/distill.py
     entropy bonus           entropy_coef                   learners/objectives/policy_gradient.py
     aggregation             aggregation                    losses/reduce.py
-    optimizer steps         minibatches, epochs            drivers/batch.py
+    optimizer steps         minibatches, epochs            training/batch.py
 
 `preset` names a set of values for these keys (`config/algorithms/`, one file each); a key that is written down
 wins over the preset. Neither the driver nor the learner asks which algorithm runs, so one more of the same parts

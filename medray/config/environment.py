@@ -12,8 +12,8 @@ from medray.config.base import Section
 class EnvironmentConfig(Section):
     """The other side of a dialogue. `rollout.max_new_tokens` bounds all that follows the prompt, its turns included."""
 
-    kind: str = "second_look"
-    """A registered environment (second_look, interview), or your own as `package.module:ClassName`."""
+    kind: str = "self_check"
+    """A registered environment (self_check, interview), or your own as `package.module:ClassName`."""
     max_turns: int = Field(default=2, ge=1)
     """Turns of the policy; the last is not answered."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -83,7 +83,7 @@ class WorkersConfig(Section):
     resources: RoleResources = RoleResources(cpus=1.0)
     """What one worker reserves."""
     max_failures: int = Field(default=3, ge=0)
-    """Restarts from the newest checkpoint before the job gives up."""
+    """RestartBudget from the newest checkpoint before the job gives up."""
 
     @model_validator(mode="after")
     def _range_is_one(self) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medray.observability.atomic import atomic_file
+from medray.storage.atomic import atomic_file
 
 _BATCH_ROWS = 1024
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.feeds import Feed, FileFeed, open_feeds
+from medray.data.loading.raw_rows import Feed, FileFeed, open_feeds
 from medray.data.registry import SCHEMAS, find_schema
 from medray.data.schema import RowSchema
 from medray.data.schemas.pubmedqa import is_pubmedqa_file, read_pubmedqa

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.feeds import Feed, open_feeds
-from medray.data.fields import Fields, require_scalar
 from medray.data.files.data_file import RawRow
+from medray.data.loading.raw_rows import Feed, open_feeds
+from medray.data.loading.stages import Stage
+from medray.data.parsing.fields import Fields, require_scalar
 from medray.data.source import BadRow, Row, RowError, Source
-from medray.data.stages import Stage
 from medray.types import Record
 
 ParseRow = Callable[[dict[str, Any], str, DataConfig], Record]

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 
 from medray.data.schemas.canonical import record_to_row
 from medray.errors import ConfigError
-from medray.observability.atomic import atomic_file
+from medray.storage.atomic import atomic_file
 from medray.types import Record
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")

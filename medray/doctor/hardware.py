@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from medray.doctor.finding import Finding, error, note, ok, warning
-from medray.observability.machine import describe_machine
+from medray.system.machine import describe_machine
 
 GIB = 2**30
 MIN_SHM_GIB = 2.0

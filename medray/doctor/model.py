@@ -10,7 +10,7 @@ from typing import Any
 from medray.config.model import ModelConfig
 from medray.doctor.finding import Finding, error, note, ok, warning
 from medray.errors import MedrayError
-from medray.models.fetch import resolve_model
+from medray.models.fetching.fetch import resolve_model
 
 ANSWER = "Ask for a chest X-ray."
 CHAT = [

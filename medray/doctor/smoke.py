@@ -61,7 +61,7 @@ def smoke(folder: Path) -> dict[str, float]:
     from medray.config.learner import LearnerConfig
     from medray.config.model import ModelConfig
     from medray.config.rollout import EngineConfig
-    from medray.engines.vllm import VllmEngine, prepare_environment
+    from medray.engines.vllm.engine import VllmEngine, prepare_environment
     from medray.learners.scorer import Scorer
     from medray.models.load import load_policy
     from medray.models.tiny import save_tiny_model
@@ -91,7 +91,7 @@ def smoke(folder: Path) -> dict[str, float]:
 
 def _delivery(scorer: Any) -> tuple[Any, list[tuple[str, Any]]]:
     from medray.learners.probe import make_probe
-    from medray.models.export import delivered_weights
+    from medray.models.checkpoints.export import delivered_weights
     from medray.types import TensorInfo, WeightManifest
 
     weights = [(n, t.detach().numpy()) for n, t in delivered_weights(scorer.policy)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from medray.doctor.finding import Finding, error, note, ok, warning
-from medray.observability.machine import describe_machine
+from medray.system.machine import describe_machine
 
 MIN_OPEN_FILES = 8192
 MIN_PROCESSES = 4096

@@ -24,7 +24,7 @@ LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
-class Interlude:
+class EnvironmentTurn:
     """The other side's turn: its text, and the tokens from the end of one of the policy's turns to the next's start."""
 
     text: str
@@ -44,7 +44,7 @@ class Dialogues(Generic[K]):
         self._renderer = renderer
         self._in_order = in_order
         self._threads = ThreadPoolExecutor(NUM_THREADS, "environment")
-        self._pending: dict[Future[Interlude | None], K] = {}
+        self._pending: dict[Future[EnvironmentTurn | None], K] = {}
 
     @property
     def is_waiting(self) -> bool:
@@ -55,7 +55,7 @@ class Dialogues(Generic[K]):
         """Have a turn answered, beside whatever the caller does."""
         self._pending[self._threads.submit(self._answer, record, tuple(turns))] = key
 
-    def answered(self, *, idle: bool) -> list[tuple[K, Interlude | None]]:
+    def answered(self, *, idle: bool) -> list[tuple[K, EnvironmentTurn | None]]:
         """Replies that have come; None where the dialogue is over.
 
         Args:
@@ -80,12 +80,12 @@ class Dialogues(Generic[K]):
             future.cancel()
         self._pending.clear()
 
-    def _answer(self, record: Record, turns: tuple[str, ...]) -> Interlude | None:
+    def _answer(self, record: Record, turns: tuple[str, ...]) -> EnvironmentTurn | None:
         text = self._reply(record, turns)
-        return None if text is None else interlude(self._renderer, record, text)
+        return None if text is None else environment_turn(self._renderer, record, text)
 
 
-def interlude(renderer: ChatRenderer, record: Record, text: str) -> Interlude:
+def environment_turn(renderer: ChatRenderer, record: Record, text: str) -> EnvironmentTurn:
     """`text` as the user's turn between two turns of the policy."""
     messages = [
         *record.messages,
@@ -96,4 +96,4 @@ def interlude(renderer: ChatRenderer, record: Record, text: str) -> Interlude:
     chat = renderer.render(messages, options)
     end = [turn.end for turn in chat.turns if turn.message == len(record.messages)][-1]
     ids = [int(t) for t in chat.token_ids]
-    return Interlude(text, ids[end - 1], tuple(ids[end:]))
+    return EnvironmentTurn(text, ids[end - 1], tuple(ids[end:]))

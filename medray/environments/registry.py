@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from medray.config.environment import EnvironmentConfig
-from medray.data.registry import make_named
 from medray.environments.base import Environment
 from medray.errors import ConfigError
+from medray.plugins import make_named
 
 ENVIRONMENTS: dict[str, str] = {
-    "second_look": "medray.environments.second_look:SecondLook",
+    "self_check": "medray.environments.self_check:SelfCheck",
     "interview": "medray.environments.interview:Interview",
 }
 KEY = "rollout.environment"

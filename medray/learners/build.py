@@ -16,10 +16,10 @@ from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy, connect_ranks, make_strategy
-from medray.models.checkpoint import load_state
+from medray.models.checkpoints.checkpoint import load_state
 from medray.models.load import load_policy, load_reward_model
-from medray.models.reward import start_at_zero
-from medray.models.score_head import has_score_head
+from medray.models.reward.head import has_score_head
+from medray.models.reward.model import start_at_zero
 from medray.models.tokenizer import load_tokenizer
 
 

@@ -8,9 +8,9 @@ from medray.config.ppo import PpoJob
 from medray.learners.build import build_learner, require_critic
 from medray.learners.learner import Learner
 from medray.learners.strategies import make_strategy
-from medray.models.checkpoint import load_state
+from medray.models.adapters.shared_base import critic_on
+from medray.models.checkpoints.checkpoint import load_state
 from medray.models.packed import PolicyModel
-from medray.models.shared_base import critic_on
 
 
 def build_shared(

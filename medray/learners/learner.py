@@ -12,15 +12,15 @@ from torch import Tensor
 
 from medray.config.learner import LearnerConfig
 from medray.config.optim import OptimConfig
-from medray.data.packing import PackedRow, build_row, pack
+from medray.data.batches.packing import PackedRow, build_row, pack
+from medray.data.batches.trees import count
 from medray.errors import DivergedError
 from medray.learners.objectives.base import Objective, RowTensors, StepwideObjective
 from medray.learners.rng import restore_rng, rng_states
 from medray.learners.schedule import learning_rate
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import SingleProcess, Strategy
-from medray.learners.trees import count
-from medray.models.export import named_weights
+from medray.models.checkpoints.export import named_weights
 from medray.models.neftune import EmbeddingNoise
 from medray.models.packed import PackedModel
 from medray.observability.meters import Meters

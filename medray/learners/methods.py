@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medray.data.stages import Stage
+from medray.data.loading.stages import Stage
 
 
 @dataclass(frozen=True, slots=True)

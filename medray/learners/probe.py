@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from medray.config.rollout import BLOCK_TOKENS
+from medray.data.batches.trees import sequence_tree
 from medray.learners.scorer import Scorer
-from medray.learners.trees import sequence_tree
 from medray.types import Probe
 
 BEYOND = 8  # tokens after the first cache block, so that a stale prefix cache shows

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from medray.data.batches.trees import rollout_tree
 from medray.learners.scorer import Scorer
-from medray.learners.trees import rollout_tree
 from medray.losses.kl import kl_penalty
 from medray.types import Continuation, Floats, PromptTree, RolloutGroup
 

@@ -11,12 +11,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from medray.data.tree_table import Offsets, TreeSource
+from medray.data.batches.tree_table import Offsets, TreeSource
 from medray.learners.reference import add_reference
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy
 from medray.models.packed import PackedModel
-from medray.observability.atomic import atomic_file
+from medray.storage.atomic import atomic_file
 from medray.types import Floats, PromptTree
 
 SAMPLES = 64

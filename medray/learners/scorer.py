@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from medray.config.learner import LearnerConfig
-from medray.data.packing import PackedRow, build_row
+from medray.data.batches.packing import PackedRow, build_row
 from medray.learners.objectives.base import Output
 from medray.losses.logprobs import token_logprobs
 from medray.models.neftune import EmbeddingNoise
 from medray.models.packed import PackedModel, PolicyModel
-from medray.models.reward import RewardModel
+from medray.models.reward.model import RewardModel
 from medray.types import Continuation, Floats, PromptTree
 
 T = TypeVar("T")

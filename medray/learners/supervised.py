@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from medray.config.supervised import SupervisedJob, reference_kind
+from medray.data.batches.feed import Feed, StepFeed
+from medray.data.batches.prepared_feed import PreparedFeed
+from medray.data.batches.tree_table import TreeSource
+from medray.data.batches.trees import with_mismatched
 from medray.data.prepared.reader import PreparedTrees
-from medray.data.tree_table import TreeSource
 from medray.errors import ConfigError
-from medray.learners.feed import Feed, StepFeed
+from medray.learners.held_out.quality import Quality
 from medray.learners.learner import Learner
 from medray.learners.methods import METHODS, needs_mismatched
-from medray.learners.prepared_feed import PreparedFeed
-from medray.learners.quality import Quality
 from medray.learners.reference import Reference, with_reference
 from medray.learners.reference_cache import ReferenceCache, ReferencedRows
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy
-from medray.learners.trees import with_mismatched
-from medray.models.checkpoint import load_state
+from medray.models.checkpoints.checkpoint import load_state
 from medray.models.load import load_policy, load_reward_model
 from medray.types import PromptTree
 

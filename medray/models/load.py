@@ -19,22 +19,23 @@ from transformers import (
 
 from medray.config.model import ModelConfig
 from medray.errors import ModelError, ResourceError
-from medray.models import attention, flex
-from medray.models.adapters import (
+from medray.models.adapters.chain import adapter_chain
+from medray.models.adapters.lora import (
     add_adapter,
     continue_adapter,
     first_line,
     fit_embeddings,
     fold_adapter,
 )
-from medray.models.lineage import lineage_of
+from medray.models.attention import flex
+from medray.models.attention import shared_prefix as attention
+from medray.models.attention.probe import check_head, choose_sharing
+from medray.models.attention.rope import scale_rope
+from medray.models.hf_logging import quiet
 from medray.models.packed import PackedModel, PolicyModel
-from medray.models.quiet import quiet
-from medray.models.reward import RewardModel, prepare_scalar_head
-from medray.models.rope import scale_rope
-from medray.models.score_head import require_score_head
+from medray.models.reward.head import require_score_head
+from medray.models.reward.model import RewardModel, prepare_scalar_head
 from medray.models.tokenizer import add_stops, load_tokenizer
-from medray.models.trial import check_head, choose_sharing
 
 __all__ = ["PolicyModel", "RewardModel", "load_policy", "load_reward_model"]
 
@@ -153,13 +154,13 @@ def _load(
 def _sources(config: ModelConfig, checkpoint: str | None) -> Sources:
     if checkpoint is not None and config.lora is None:
         return Sources(checkpoint, (), None)
-    lineage = lineage_of(config.path)
-    if lineage.adapters and config.quantisation != "none":
+    chain = adapter_chain(config.path)
+    if chain.adapters and config.quantisation != "none":
         raise ModelError(
             f"model.path={config.path} is an adapter, and merging it into a quantised base loses precision: "
             "run `medray merge` first, or set model.quantisation=none"
         )
-    return Sources(lineage.weights, lineage.adapters, checkpoint or config.adapter)
+    return Sources(chain.weights, chain.adapters, checkpoint or config.adapter)
 
 
 def _build(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medray.data.packing import PackedRow
+from medray.data.batches.packing import PackedRow
 
 
 @dataclass(frozen=True)

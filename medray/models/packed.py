@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from medray.config.model import ModelConfig
-from medray.data.packing import Indices, PackedRow
-from medray.models import attention, flex
-from medray.models.holding import Holder, Whole, whole_shape
+from medray.data.batches.packing import Indices, PackedRow
+from medray.models.attention import flex
+from medray.models.attention import shared_prefix as attention
 from medray.models.neftune import EmbeddingNoise, added_to_embeddings
+from medray.models.weight_placement import WeightPlacement, Whole, whole_shape
 
 Sharing = Literal["tree", "flex", "dense", "plain"]
 SHARING_TEXT = {
@@ -49,7 +50,7 @@ class PackedModel:
         self.config = config
         self.adapter = adapter  # peft.PeftModel around `module`, or None
         self.sharing = sharing
-        self.holder: Holder = Whole()
+        self.holder: WeightPlacement = Whole()
         self.needs_train_mode = config.gradient_checkpointing or (
             config.lora is not None and config.lora.dropout > 0
         )

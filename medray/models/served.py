@@ -8,10 +8,10 @@ from pathlib import Path
 
 from medray.config.serve import ServeApp, ServedModel
 from medray.errors import ConfigError, ModelError
-from medray.models.adapter_folder import SETTINGS, base_of, is_adapter
-from medray.models.catalogue import CATALOGUE
-from medray.models.fetch import resolve_model
-from medray.models.run_folder import chosen_checkpoint
+from medray.models.adapters.folder import SETTINGS, base_of, is_adapter
+from medray.models.fetching.catalogue import CATALOGUE
+from medray.models.fetching.fetch import resolve_model
+from medray.storage.run_folder import chosen_checkpoint
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks vLLM can be set up for."""

@@ -7,17 +7,17 @@ from typing import Any
 from medray.config.model import ModelConfig
 from medray.data.templates.registry import Stops, apply_template, get_template, template_stops
 from medray.errors import ModelError
-from medray.models.lineage import lineage_of
-from medray.models.quiet import quiet
+from medray.models.adapters.chain import adapter_chain
+from medray.models.hf_logging import quiet
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
     """The model's tokenizer, with a pad token and the template asked for; an adapter's own, where it has one."""
     from transformers import AutoTokenizer
 
-    lineage = lineage_of(config.tokenizer or config.path)
-    own = (a for a in reversed(lineage.adapters) if any(a.glob("tokenizer*")))
-    source = next(own, lineage.weights)
+    chain = adapter_chain(config.tokenizer or config.path)
+    own = (a for a in reversed(chain.adapters) if any(a.glob("tokenizer*")))
+    source = next(own, chain.weights)
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(
@@ -39,7 +39,7 @@ def max_positions(config: ModelConfig) -> int | None:
     """Positions the model was built for, or None where its config does not say."""
     from transformers import AutoConfig
 
-    source = lineage_of(config.path).weights
+    source = adapter_chain(config.path).weights
     try:
         found = AutoConfig.from_pretrained(
             source, revision=config.revision, trust_remote_code=config.trust_remote_code

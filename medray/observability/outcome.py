@@ -10,7 +10,7 @@ from statistics import fmean, median, variance
 
 from medray.observability.held_out import held_out, is_accuracy
 from medray.observability.intervals import Interval
-from medray.observability.metrics_file import METRICS_FILE, MetricRow, read_metrics
+from medray.storage.metrics_file import METRICS_FILE, MetricRow, read_metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from medray.errors import ConfigError
-from medray.observability.metrics_file import JsonlSink
 from medray.observability.trackers import TRACKERS, TensorBoardSink
+from medray.storage.metrics_file import JsonlSink
 
 if TYPE_CHECKING:
     from medray.config.run import LoggingConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from medray.observability.atomic import write_text
+from medray.storage.atomic import write_text
 
 STARTUP_FILE = "startup.json"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import ConfigError
-from medray.observability.atomic import explain_full_disk, write_text
 from medray.observability.logging import get_logger
+from medray.storage.atomic import explain_full_disk, write_text
 
 EVENTS_FOLDER = "events"
 _logger = get_logger(__name__)

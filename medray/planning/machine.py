@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medray.errors import ConfigError
-from medray.observability.machine import describe_machine
 from medray.planning.memory import GIB
+from medray.system.machine import describe_machine
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medray.config.base import Section
 from medray.errors import MedrayError
-from medray.observability.atomic import write_text
+from medray.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from medray.planning.plan import Plan

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from medray.config.model import ModelConfig
-from medray.data.packing import build_row
+from medray.data.batches.packing import build_row
 from medray.errors import ModelError
-from medray.models import attention
-from medray.models.adapter_folder import base_of, is_adapter
-from medray.models.adapters import add_adapter
-from medray.models.fetch import resolve_model
+from medray.models.adapters.folder import base_of, is_adapter
+from medray.models.adapters.lora import add_adapter
+from medray.models.attention import shared_prefix as attention
+from medray.models.fetching.fetch import resolve_model
 from medray.planning.tokens import Row
 from medray.types import Continuation, PromptTree
 

@@ -16,8 +16,8 @@ from medray.config.cores import usable_cores
 from medray.config.rl import RlJob
 from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS
 from medray.errors import DataError
-from medray.observability.atomic import write_text
-from medray.observability.machine import cpu_model
+from medray.storage.atomic import write_text
+from medray.system.machine import cpu_model
 
 J = TypeVar("J", bound=RlJob)
 Values = Mapping[str, int]

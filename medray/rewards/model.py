@@ -9,13 +9,13 @@ from pydantic import model_validator
 
 from medray.config.base import Section
 from medray.config.model import ModelConfig
-from medray.data.chat import with_system
 from medray.data.rendering.chat import ChatOptions
-from medray.models.score_head import require_score_head
+from medray.data.rendering.prompts import with_system
+from medray.models.reward.head import require_score_head
 from medray.types import GroupScore, Message, Prompt, Response
 
 if TYPE_CHECKING:
-    from medray.models.judges import Judge
+    from medray.models.reward.scorer import RewardScorer
 
 
 class ModelOptions(Section):
@@ -55,7 +55,7 @@ class ModelReward:
         require_score_head(options.model.path)
         self.options = options
         self.low, self.high = options.low, options.high
-        self.judge: Judge | None = None
+        self.judge: RewardScorer | None = None
 
     def load(self) -> None:
         """Load the model; later calls do nothing.
@@ -64,9 +64,9 @@ class ModelReward:
             ModelError: missing or damaged files, or a label that does not exist.
         """
         if self.judge is None:
-            from medray.models.judges import load_judge
+            from medray.models.reward.scorer import load_reward_scorer
 
-            self.judge = load_judge(self.options.model, self.options.label)
+            self.judge = load_reward_scorer(self.options.model, self.options.label)
 
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """One score a response, cut to the bounds."""

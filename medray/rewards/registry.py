@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from medray.config.reward import RewardConfig
-from medray.data.registry import make_named
 from medray.errors import ConfigError
+from medray.plugins import make_named
 from medray.rewards.base import Reward
 
 REWARDS: dict[str, str] = {

@@ -8,9 +8,9 @@ from typing import Any
 from ray.serve.llm import LLMConfig
 
 from medray.config.serve import ReplicaConfig, ServedModel
-from medray.models.cpu import EAGER
-from medray.models.quantised import engine_dtype, engine_plugins
+from medray.models.quantisation.quantised import engine_dtype, engine_plugins
 from medray.models.served import Model
+from medray.system.cpu import EAGER
 
 STREAM_INTERVAL_MS = 0
 """Tokens travel as they become ready: to wait for others would delay each, and look at every stream all the time."""

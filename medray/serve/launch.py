@@ -19,7 +19,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 
 from medray.config.serve import ServeApp
 from medray.errors import ConfigError, ModelError, ResourceError
-from medray.models.quantised import engine_plugins
+from medray.models.quantisation.quantised import engine_plugins
 from medray.models.served import Model, resolve
 from medray.serve.app import build_app
 from medray.serve.tokens import token_digests

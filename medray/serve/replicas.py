@@ -7,8 +7,8 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
 
-from medray.models.cpu import keep_heap
 from medray.serve.loopback import keep_replica_on_loopback
+from medray.system.cpu import keep_heap
 
 keep_replica_on_loopback()
 

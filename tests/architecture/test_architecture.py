@@ -79,7 +79,7 @@ def test_files_and_functions_stay_small(path):
         "medray.cli",
         "medray.config.grpo",
         "medray.errors",
-        "medray.models.fetch",
+        "medray.models.fetching.fetch",
         "medray.observability",
         "medray.rewards",
         "medray.types",
@@ -96,7 +96,7 @@ def test_importing_it_loads_nothing_heavy(module):
 def test_an_rl_driver_starts_its_actors_before_it_loads_torch():
     """Its own imports would come before theirs, on the way to the first step."""
     code = (
-        "import sys, medray.drivers.launch; "
+        "import sys, medray.runs.launch; "
         "print([name for name in ('torch', 'transformers', 'vllm') if name in sys.modules])"
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medray.actors.submission import JobState, job_server_address, running_in
+from medray.actors.cluster.jobs import JobState, job_server_address, running_in
 from medray.commands import bundle as bundles
 from medray.commands.bundle import make_bundle
 from medray.commands.job import in_runs_folder

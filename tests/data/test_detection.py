@@ -9,9 +9,9 @@ import pytest
 
 from medray.config.data import DataConfig
 from medray.data.detection import detect
-from medray.data.feeds import open_feeds
-from medray.data.load import load_dataset
-from medray.data.mixture import open_source
+from medray.data.loading.load import load_dataset
+from medray.data.loading.mixture import open_source
+from medray.data.loading.raw_rows import open_feeds
 from medray.data.source import BadRow, Row
 from medray.errors import DataError
 

@@ -18,12 +18,12 @@ from medray.config.loader import load_config
 from medray.config.prepare import PrepareJob
 from medray.config.sft import SftJob
 from medray.data.detection import row_schemas
-from medray.data.mixture import open_source
+from medray.data.loading.mixture import open_source
+from medray.data.loading.stages import fits
 from medray.data.registry import SCHEMAS
 from medray.data.schemas.icd10_codes import code_table
 from medray.data.source import Row
-from medray.data.stages import fits
-from medray.drivers.tokenise import tokenise_dataset
+from medray.runs.tokenise import tokenise_dataset
 from tests.support.prepare import prepare_for
 
 from .helpers import write_jsonl

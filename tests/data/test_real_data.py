@@ -9,10 +9,10 @@ import pytest
 
 from medray.config.data import DataConfig
 from medray.data.detection import detect
-from medray.data.feeds import open_feeds
-from medray.data.mixture import open_source
+from medray.data.loading.mixture import open_source
+from medray.data.loading.raw_rows import open_feeds
+from medray.data.loading.stages import Stage, fits
 from medray.data.source import BadRow, Row
-from medray.data.stages import Stage, fits
 from medray.types import Record
 
 BLANK_TURN = "empty value"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medray.config.data import DataConfig
-from medray.data.mixture import open_source
+from medray.data.loading.mixture import open_source
 from medray.data.source import Row
 from medray.data.writing import SUFFIXES, open_writer
 from medray.errors import ConfigError

@@ -35,11 +35,11 @@ def test_a_case_without_findings_is_named() -> None:
         _build("interview").reply(Record("case-2", ()), ["Fever?"])
 
 
-def test_the_second_look_asks_in_the_records_language() -> None:
-    look = _build("second_look")
+def test_the_self_check_asks_in_the_records_language() -> None:
+    look = _build("self_check")
     assert look.reply(Record("a", ()), ["B"]).startswith("Check your answer")
     assert look.reply(Record("a", (), lang="zh"), ["B"]).startswith("请")
-    assert _build("second_look", text="Sure?").reply(CASE, ["B"]) == "Sure?"
+    assert _build("self_check", text="Sure?").reply(CASE, ["B"]) == "Sure?"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from medray.models.run_folder import checkpoints
-from medray.observability.metrics_file import read_metrics
+from medray.storage.metrics_file import read_metrics
+from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, tiny_settings
 
 pytestmark = pytest.mark.gpu
@@ -83,7 +83,7 @@ def test_shared_prefix_equals_plain_on_a_gpu(tiny_model: Path, dtype: str, atten
     import torch
 
     from medray.config.model import ModelConfig
-    from medray.data.packing import build_row
+    from medray.data.batches.packing import build_row
     from medray.learners.scorer import Scorer
     from medray.models.load import load_policy
     from tests.support.trees import random_tree, unshare

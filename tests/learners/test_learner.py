@@ -14,7 +14,7 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.policy import KlConfig
-from medray.data.packing import PackedRow
+from medray.data.batches.packing import PackedRow
 from medray.errors import DivergedError
 from medray.learners.learner import Learner
 from medray.learners.objectives.policy_gradient import PolicyGradient
@@ -116,7 +116,7 @@ def test_calls_add_up(tiny_model: Path) -> None:
 def test_state_brings_back_the_next_step_bit_for_bit(
     tiny_model: Path, tmp_path: Path, lora: bool
 ) -> None:
-    from medray.models.checkpoint import load_state, save_checkpoint
+    from medray.models.checkpoints.checkpoint import load_state, save_checkpoint
 
     objective = PolicyGradient(AlgorithmConfig(), MAX_NEW)
 

@@ -111,7 +111,7 @@ def test_the_random_batch_reaches_both_sides_of_every_bound(whole: Learner, name
 
 def test_a_response_is_never_cut() -> None:
     """GSPO and the sequence mask look at whole responses, so a row must hold whole ones, however small its budget."""
-    from medray.data.packing import build_row, pack
+    from medray.data.batches.packing import build_row, pack
 
     rng = np.random.default_rng(0)
     trees = [random_tree(rng, prompt, lengths) for prompt, lengths in SHAPE]

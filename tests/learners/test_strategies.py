@@ -10,8 +10,8 @@ import torch
 import torch.multiprocessing as mp
 from transformers import AutoModelForCausalLM
 
-from medray.models.run_folder import checkpoints
 from medray.observability.meters import Meters
+from medray.storage.run_folder import checkpoints
 from tests.support.strategies import (
     NUM_STEPS,
     PPO_LAYOUTS,

@@ -11,7 +11,7 @@ import torch
 
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
-from medray.data.packing import PackedRow, build_row
+from medray.data.batches.packing import PackedRow, build_row
 from medray.learners.learner import Learner
 from medray.models.load import load_policy
 from medray.models.neftune import EmbeddingNoise

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medray.observability.metrics_file import JsonlSink
+from medray.storage.metrics_file import JsonlSink
 
 EVALS = {
     0: {"reward": (0.32, 0.27, 0.37), "accuracy": (0.27, 0.2, 0.35)},

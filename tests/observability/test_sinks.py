@@ -11,9 +11,9 @@ import pytest
 
 from medray.config.run import LoggingConfig
 from medray.errors import ConfigError, DataError, ResourceError
-from medray.observability.metrics_file import JsonlSink, MetricRow, read_metrics
 from medray.observability.sinks import CompositeSink, open_sinks
 from medray.observability.trackers import MlflowSink, TensorBoardSink, WandbSink
+from medray.storage.metrics_file import JsonlSink, MetricRow, read_metrics
 
 
 def lines(folder):

@@ -48,7 +48,7 @@ def test_parameters_are_those_of_the_loaded_model(
 
 def test_activations_are_the_tensors_that_autograd_keeps(tiny_model: Path) -> None:
     """The dry run against a real forward pass of the same row on the CPU."""
-    from medray.data.packing import build_row
+    from medray.data.batches.packing import build_row
     from tests.support.objectives import dialogues
 
     config = ModelConfig(path=str(tiny_model))

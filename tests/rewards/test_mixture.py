@@ -179,7 +179,7 @@ def test_no_reward_or_a_weight_that_is_not_finite() -> None:
 
 def test_importing_rewards_loads_no_heavy_library() -> None:
     code = (
-        "import sys, medray.data.load, medray.data.chat, medray.data.stream;"
+        "import sys, medray.data.loading.load, medray.data.rendering.prompts, medray.data.batches.stream;"
         "import medray.rewards.mixture, medray.rewards.choice, medray.rewards.text;"
         "print([m for m in ('torch', 'ray', 'vllm', 'transformers') if m in sys.modules])"
     )

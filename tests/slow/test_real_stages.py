@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from medray.config.supervised import SupervisedJob
-from medray.drivers.tokenise import tokenise_dataset
-from medray.observability.metrics_file import read_metrics
+from medray.runs.tokenise import tokenise_dataset
+from medray.storage.metrics_file import read_metrics
 from tests.support.supervised import supervised_job, train_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from medray.models.run_folder import checkpoints
-from medray.observability.metrics_file import read_metrics
 from medray.observability.outcome import run_summary
+from medray.storage.metrics_file import read_metrics
+from medray.storage.run_folder import checkpoints
 from tests.support.jobs import ROOT, run_job, start_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from medray.actors.collect import Inbox, ScoredGroup
+from medray.actors.collector import Inbox
+from medray.actors.groups import ScoredGroup
 from medray.types import GenerateSpec, GroupMeta, GroupScore, Prompt
 
 Script = Callable[

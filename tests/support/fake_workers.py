@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from medray.actors.collect import ScoredGroup
-from medray.actors.learner import TrainItem
+from medray.actors.groups import ScoredGroup
+from medray.actors.training.learner import TrainItem
 from medray.observability.meters import Meters
 from medray.types import GenerateSpec, GroupMeta, GroupScore, Prompt
 
@@ -16,7 +16,7 @@ Script = Callable[[int, Prompt], Sequence[float]]  # (call number, prompt) -> on
 
 @dataclass
 class FakeWorkers:
-    """Records what a driver asks for, in order."""
+    """Records what a driver requests for, in order."""
 
     script: Script
     log: list[str] = field(default_factory=list)

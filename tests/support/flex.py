@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from torch.nn.attention import flex_attention
 
-from medray.models import flex
+from medray.models.attention import flex
 from medray.models.packed import PolicyModel
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from medray.observability.metrics_file import read_metrics
-from medray.observability.rollouts import read_rollouts
+from medray.storage.metrics_file import read_metrics
+from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import ROOT, tiny_settings
 from tests.support.supervised import supervised_settings
 

@@ -66,8 +66,8 @@ def main(folder: Path, kind: str, row_tokens: int) -> None:
 
     from medray.learners.learner import Learner
     from medray.learners.objectives.registry import build_objective
-    from medray.models.cpu import use_cpu
     from medray.models.load import load_policy
+    from medray.system.cpu import use_cpu
     from medray.types import Continuation, PromptTree
 
     use_cpu(2)

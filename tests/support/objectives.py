@@ -18,12 +18,12 @@ from medray.config.optim import OptimConfig
 from medray.config.orpo import OddsRatioConfig
 from medray.config.rm import BradleyTerryConfig
 from medray.config.sft import CrossEntropyConfig
+from medray.data.batches.trees import labelled_tree, pair_tree, with_mismatched
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.registry import build_objective
 from medray.learners.reference import add_reference
 from medray.learners.strategies import Strategy
-from medray.learners.trees import labelled_tree, pair_tree, with_mismatched
 from medray.models.load import load_policy, load_reward_model
 from medray.types import Continuation, PromptTree
 from tests.support.trees import VOCABULARY

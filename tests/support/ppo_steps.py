@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from medray.actors.critic import METRIC_NAMES
+from medray.actors.training.critic import METRIC_NAMES
 from medray.config.critic import ValueLossConfig
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.ppo import PpoConfig
+from medray.data.batches.trees import rollout_tree, value_tree
 from medray.learners.estimates import estimate
 from medray.learners.learner import Learner
 from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.value import ValueRegression
 from medray.learners.strategies import make_strategy
-from medray.learners.trees import rollout_tree, value_tree
 from medray.losses.moments import merged
+from medray.models.adapters.shared_base import critic_on
 from medray.models.load import load_policy, load_reward_model
 from medray.models.packed import PackedModel, PolicyModel
-from medray.models.shared_base import critic_on
 from medray.observability.meters import Meters
 from medray.types import Floats, Prompt, PromptTree, Record, Response, RolloutGroup
 from tests.support.trees import VOCABULARY

@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from medray.config.prepare import PrepareJob
+from medray.data.batches.examples import build_examples
 from medray.data.pipelines.reading import Window, read_windows
 from medray.data.pipelines.screening import build_screens
 from medray.data.pipelines.shards import ShardWriter
 from medray.data.pipelines.tokenising import Steps, TokeniseRows
 from medray.data.prepared.manifest import Manifest, is_prepared, read_manifest
-from medray.drivers.prepare import COLUMNS, build_steps, open_folder
-from medray.learners.examples import build_examples
 from medray.models.tokenizer import load_tokenizer
+from medray.runs.prepare import COLUMNS, build_steps, open_folder
 from tests.support.chats import byte_tokenizer
 
 WORDS = (

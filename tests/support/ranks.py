@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from medray.data.packing import balance
+from medray.data.batches.packing import balance
 from medray.learners.learner import Learner
 from medray.learners.strategies import DataParallel
 from medray.observability.meters import Meters

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import ray
 
-from medray.actors.published import PublishedWeights
-from medray.actors.rollout import Ask, Loaded
-from medray.actors.wait import Started
+from medray.actors.ray_calls.wait import Started
+from medray.actors.rollout.actor import Loaded, Request
+from medray.actors.weights.publish import PublishedWeights
 from medray.types import GroupMeta, Probe, Prompt, Record, Response, RolloutGroup, WeightManifest
 
 
@@ -35,7 +35,7 @@ class ScriptedRollout:
         self.name = f"rollout-{index}"
         self.load_s, self.start_s = load_s, start_s
         self.version = -1
-        self.asked: asyncio.Queue[tuple[Ask, int]] = asyncio.Queue()
+        self.asked: asyncio.Queue[tuple[Request, int]] = asyncio.Queue()
         self.waiting: list[int] = []  # tickets of those
 
     async def start(self) -> Started:
@@ -47,8 +47,8 @@ class ScriptedRollout:
         self.version = published.version
         return Loaded(1e-6 * published.version, tuple(self.waiting))
 
-    async def submit(self, asks: Sequence[Ask], version: int) -> None:
-        for ask in asks:
+    async def submit(self, requests: Sequence[Request], version: int) -> None:
+        for ask in requests:
             self.asked.put_nowait((ask, version))
             self.waiting.append(ask.ticket)
 

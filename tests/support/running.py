@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from medray.observability.metrics_file import read_metrics
+from medray.storage.metrics_file import read_metrics
 
 
 def wait_for_step(out: Path, step: int, process: psutil.Popen, deadline_s: float = 200) -> None:

@@ -22,10 +22,10 @@ from medray.learners.objectives.distill import Distill, HeldTeacher
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import make_strategy, zero
-from medray.models.checkpoint import load_state, save_checkpoint
+from medray.models.checkpoints.checkpoint import load_state, save_checkpoint
 from medray.models.load import load_policy, load_reward_model
-from medray.models.run_folder import checkpoints
 from medray.observability.meters import Meters
+from medray.storage.run_folder import checkpoints
 from medray.types import PromptTree
 from tests.support.objectives import CASES
 from tests.support.ppo_steps import PpoRank, ppo_model

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medray.actors.train import Host
+from medray.actors.training.ray_train import Host
 from medray.commands.check_config import JOBS
 from medray.config.supervised import SupervisedJob
-from medray.drivers.launch_supervised import Task, train_rank
-from medray.drivers.tokenise import tokenise_dataset
-from medray.observability.console import QuietConsole
+from medray.observability.console.plain import QuietConsole
+from medray.runs.launch_supervised import Task, train_rank
+from medray.runs.tokenise import tokenise_dataset
 
 STAGES = ("pt", "sft", "rm", "dpo", "orpo", "kto")
 ADAPTED = ("dpo", "kto")

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from medray.actors.collect import ScoredGroup
-from medray.actors.critic import METRIC_NAMES, CriticItem
-from medray.actors.learner import TrainItem
+from medray.actors.groups import ScoredGroup
+from medray.actors.training.critic import METRIC_NAMES, CriticItem
+from medray.actors.training.learner import TrainItem
 from medray.config.ppo import PpoJob
+from medray.data.batches.trees import rollout_tree, value_tree
 from medray.learners.build import build_critic
 from medray.learners.estimates import Estimates, EstimateSummary, estimate
 from medray.learners.objectives.value import ValueRegression
 from medray.learners.reference import score_reference
 from medray.learners.scorer import Scorer
-from medray.learners.trees import rollout_tree, value_tree
 from medray.models.load import load_policy
 from medray.observability.meters import Meters
 from medray.types import Floats, GroupMeta, StepTotals

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from medray.actors.collect import ScoredGroup
-from medray.actors.learner import TrainItem
+from medray.actors.groups import ScoredGroup
+from medray.actors.training.learner import TrainItem
 from medray.config.grpo import GrpoJob
+from medray.data.batches.trees import rollout_tree
 from medray.learners.build import build_learner, build_rl_objective
-from medray.learners.trees import rollout_tree
 from medray.observability.meters import Meters
 from medray.types import (
     Floats,

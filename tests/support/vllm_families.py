@@ -31,7 +31,7 @@ def verdict(folder: Path, architecture: str) -> tuple[Verdict, str]:
     """
     from medray.config.model import ModelConfig
     from medray.config.rollout import EngineConfig
-    from medray.engines.vllm import VllmEngine, prepare_environment
+    from medray.engines.vllm.engine import VllmEngine, prepare_environment
     from medray.learners.probe import make_probe
     from medray.learners.scorer import Scorer
     from medray.models.load import load_policy

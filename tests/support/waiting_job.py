@@ -18,7 +18,7 @@ def wait(job: Waiting) -> None:
     """Start Ray, say so, and wait."""
     import ray
 
-    from medray.actors.cluster import connected
+    from medray.actors.cluster.connect import connected
 
     with connected():
         sleeper = ray.remote(lambda s: time.sleep(s)).options(num_cpus=0).remote(job.seconds)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from medray.data.fields import kind_of
 from medray.data.files.data_file import DataFile, RawRow, raw_row
 from medray.data.files.opening import Digests, open_text
+from medray.data.parsing.fields import kind_of
 from medray.data.source import RowError
 from medray.errors import DataError
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from medray.data.fields import kind_of
 from medray.data.files.data_file import DataFile, RawRow, raw_row
 from medray.data.files.encoding import UTF8_BOM
 from medray.data.files.opening import Digests, encoding_of, open_binary
+from medray.data.parsing.fields import kind_of
 from medray.data.source import RowError
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from medray.config.data import DataConfig, FileConfig
-from medray.data.feeds import is_hub_id
 from medray.data.files.find import find_files
+from medray.data.loading.raw_rows import is_hub_id
+from medray.data.parsing.text import num_characters
 from medray.data.source import BadRow, Row
-from medray.data.text import num_characters
 
 _UNPACKED = {".gz": 4.0, ".parquet": 3.0}
 """About how much text is in a packed byte."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from medray.config.prepare import LayoutConfig
-from medray.data.packing import first_fit_decreasing
+from medray.data.batches.packing import first_fit_decreasing
 
 _NUM_BUCKETS = 32
 """Buckets of a shard: within one, lengths are about equal."""

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from medray.config.prepare import PrepareJob
-from medray.data.mixture import open_parts
+from medray.data.loading.mixture import open_parts
+from medray.data.loading.rows import Sides, staged
 from medray.data.pipelines.interleaving import expected_sizes, interleave
 from medray.data.pipelines.schema import READ
-from medray.data.rows import Sides, staged
 from medray.data.schemas.canonical import record_to_row
 from medray.data.source import BadRow, Row
 from medray.errors import DataError

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable
 
 from medray.config.prepare import FilterConfig
-from medray.data.language import guess_language
-from medray.data.registry import resolve_name
+from medray.data.parsing.language import guess_language
+from medray.data.parsing.text import all_text
 from medray.data.source import RowError
-from medray.data.text import all_text
 from medray.errors import ConfigError, DataError
+from medray.plugins import resolve_name
 from medray.types import Record
 
 Screen = Callable[[Record], None]

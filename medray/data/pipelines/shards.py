@@ -19,7 +19,7 @@ from medray.data.pipelines.tally import Tally
 from medray.data.prepared.manifest import Manifest, ShardEntry, Side, write_manifest
 from medray.data.prepared.tables import BUNDLE, ID, write_table
 from medray.errors import DataError
-from medray.observability.atomic import atomic_file
+from medray.storage.atomic import atomic_file
 
 RESUME = ".resume"
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from medray.data.loading.report import MAX_EXAMPLES
 from medray.data.prepared.manifest import Counts, Drops, Manifest, PartCounts
-from medray.data.report import MAX_EXAMPLES
 
 _REPEATS = ("near-duplicate", "most of its words are those of an earlier row")
 

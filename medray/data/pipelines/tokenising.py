@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from medray.config.data import DataConfig
 from medray.config.prepare import DuplicatesConfig
-from medray.data.mixture import copies
+from medray.data.loading.mixture import copies
+from medray.data.parsing.text import all_text
 from medray.data.pipelines.minhash import sketch
 from medray.data.pipelines.schema import VERDICT
 from medray.data.pipelines.screening import Screen
 from medray.data.prepared.tables import tree_columns
 from medray.data.schemas.canonical import canonical_record
 from medray.data.source import RowError
-from medray.data.text import all_text
 from medray.errors import DataError, ModelError
 from medray.types import PromptTree, Record
 

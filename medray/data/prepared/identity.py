@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from medray.config.prepare import PrepareJob
-from medray.observability.manifest import package_versions
+from medray.storage.manifest import package_versions
 
 _PACKAGES = ("transformers", "tokenizers", "sentencepiece", "rensa", "pyarrow", "numpy")
 _FREE = {"out", "resume", "num_workers", "memory_mb"}

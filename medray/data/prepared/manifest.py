@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from medray.config.base import Section
 from medray.errors import DataError
-from medray.observability.atomic import write_text
+from medray.storage.atomic import write_text
 
 FILE = "manifest.json"
 FORMAT = 1

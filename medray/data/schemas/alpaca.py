@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_text, from_json, require, require_text, text_or_blank
+from medray.data.parsing.fields import check_text, from_json, require, require_text, text_or_blank
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.data.source import RowError
-from medray.data.turns import chat
 from medray.types import Record
 
 

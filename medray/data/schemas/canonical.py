@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from medray.config.data import DataConfig
-from medray.data.fields import (
+from medray.data.parsing.fields import (
     Fields,
     check_encodable,
     check_object,
@@ -16,9 +16,9 @@ from medray.data.fields import (
     kind_of,
     require,
 )
+from medray.data.parsing.tool_calls import parse_calls, parse_tools
 from medray.data.schema import RowSchema, has
 from medray.data.source import RowError
-from medray.data.tool_calls import parse_calls, parse_tools
 from medray.types import Message, Record, Role
 
 VERSION = 1

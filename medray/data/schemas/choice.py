@@ -12,8 +12,8 @@ import unicodedata
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_text, from_json, optional_text, require, require_text
-from medray.data.language import language_of, text_group
+from medray.data.parsing.fields import check_text, from_json, optional_text, require, require_text
+from medray.data.parsing.language import language_of, text_group
 from medray.data.schema import RowSchema, has
 from medray.data.source import RowError
 from medray.types import Record

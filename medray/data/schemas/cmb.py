@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import (
+from medray.data.parsing.fields import (
     check_object,
     check_text,
     from_json,
@@ -23,7 +23,8 @@ from medray.data.fields import (
     require_text,
     text_or_blank,
 )
-from medray.data.language import text_group
+from medray.data.parsing.language import text_group
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import (
     arranged_choice,
@@ -32,7 +33,6 @@ from medray.data.schemas.choice import (
     shuffle_seed_of,
 )
 from medray.data.schemas.sharegpt import chat_record
-from medray.data.turns import chat
 from medray.types import Record
 
 _OPTION_LINE = re.compile(r"^\s*([A-Z])[\s.．、:：)）]+(.+?)\s*$", re.MULTILINE)

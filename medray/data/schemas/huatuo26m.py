@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_text, require
+from medray.data.parsing.fields import check_text, require
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record
 from medray.data.source import RowError
-from medray.data.turns import chat
 from medray.types import Record
 
 

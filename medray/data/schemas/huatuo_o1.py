@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import require_text
+from medray.data.parsing.fields import require_text
+from medray.data.parsing.turns import chat, with_thinking
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record
-from medray.data.turns import chat, with_thinking
 from medray.types import Record
 
 PROBLEM, TRUTH = "Open-ended Verifiable Question", "Ground-True Answer"

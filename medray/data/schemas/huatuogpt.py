@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import Fields, check_text, require_list
+from medray.data.parsing.fields import Fields, check_text, require_list
 from medray.data.schema import RowSchema
 from medray.data.schemas.sharegpt import chat_record
 from medray.data.source import RowError

@@ -10,11 +10,11 @@ import random
 from dataclasses import replace
 
 from medray.config.data import DataConfig
+from medray.data.parsing.turns import chat
 from medray.data.schemas.choice import INSTRUCTION, LETTERS
 from medray.data.schemas.icd10 import icd10_item
 from medray.data.schemas.icd10_codes import code_table, generated_source, place
 from medray.data.source import Source
-from medray.data.turns import chat
 from medray.types import Record
 
 PREFIX = "icd10-sft"

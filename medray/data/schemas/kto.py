@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import Fields, require
+from medray.data.parsing.fields import Fields, require
+from medray.data.parsing.tool_calls import parse_tools
+from medray.data.parsing.turns import parse_turns
 from medray.data.schema import RowSchema
 from medray.data.schemas.preference import parse_continuation
 from medray.data.schemas.preference_messages import parse_prompt
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.data.source import RowError
-from medray.data.tool_calls import parse_tools
-from medray.data.turns import parse_turns
 from medray.types import Message, Record
 
 _LABELS = {"true": True, "1": True, "false": False, "0": False}

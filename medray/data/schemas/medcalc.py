@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import Fields, kind_of, require, require_text
-from medray.data.language import text_group
+from medray.data.parsing.fields import Fields, kind_of, require, require_text
+from medray.data.parsing.language import text_group
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.source import RowError
-from medray.data.turns import chat
 from medray.types import Record
 
 _EXTRA = {

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import Fields, require, require_text, text_or_blank
+from medray.data.parsing.fields import Fields, require, require_text, text_or_blank
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import arranged_choice, check_options, shuffle_seed_of
 from medray.data.source import RowError

@@ -13,8 +13,8 @@ import re
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import Fields, optional_text, require, require_text, text_or_blank
-from medray.data.language import guess_language
+from medray.data.parsing.fields import Fields, optional_text, require, require_text, text_or_blank
+from medray.data.parsing.language import guess_language
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import (
     arranged_choice,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import optional_text, require_text, text_or_blank
-from medray.data.language import text_group
+from medray.data.parsing.fields import optional_text, require_text, text_or_blank
+from medray.data.parsing.language import text_group
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
-from medray.data.turns import chat
 from medray.types import Record
 
 

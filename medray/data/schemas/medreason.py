@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import require_text, text_or_blank
+from medray.data.parsing.fields import require_text, text_or_blank
+from medray.data.parsing.turns import chat, with_thinking
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record
-from medray.data.turns import chat, with_thinking
 from medray.types import Record
 
 

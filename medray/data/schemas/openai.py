@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import require
+from medray.data.parsing.fields import require
+from medray.data.parsing.turns import parse_turns
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record, system_of
-from medray.data.turns import parse_turns
 from medray.types import Record
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_text, require
+from medray.data.parsing.fields import check_text, require
+from medray.data.parsing.tool_calls import parse_react, parse_tools
+from medray.data.parsing.turns import Thinking, parse_turns
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.data.source import RowError
-from medray.data.tool_calls import parse_react, parse_tools
-from medray.data.turns import Thinking, parse_turns
 from medray.types import Message, Record, Tool
 
 

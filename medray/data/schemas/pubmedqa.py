@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_object, check_text, require, require_scalar, require_text
 from medray.data.files.data_file import DataFile
 from medray.data.files.encoding import UTF8_BOM
 from medray.data.files.opening import sample
+from medray.data.parsing.fields import (
+    check_object,
+    check_text,
+    require,
+    require_scalar,
+    require_text,
+)
 from medray.data.schema import RowSchema, has
 from medray.data.source import BadRow, Row, RowError, Source
 from medray.errors import DataError

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import Fields, optional_text, require_text
-from medray.data.language import language_of, text_group
+from medray.data.parsing.fields import Fields, optional_text, require_text
+from medray.data.parsing.language import language_of, text_group
 from medray.data.schema import RowSchema, has
 from medray.types import Record
 

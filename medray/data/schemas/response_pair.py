@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import require, require_text
+from medray.data.parsing.fields import require, require_text
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.alpaca import parse_history
 from medray.data.schemas.preference import check_pair, margin_of, parse_continuation
 from medray.data.schemas.sharegpt import chat_record, system_of
-from medray.data.turns import chat
 from medray.types import Record
 
 

@@ -14,12 +14,19 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_object, check_text, from_json, kind_of, require, require_text
-from medray.data.language import guess_language, text_group
+from medray.data.parsing.fields import (
+    check_object,
+    check_text,
+    from_json,
+    kind_of,
+    require,
+    require_text,
+)
+from medray.data.parsing.language import guess_language, text_group
+from medray.data.parsing.turns import chat, parse_turns
 from medray.data.schema import EVALUATION_ONLY, RowSchema, has
 from medray.data.schemas.sharegpt import chat_record
 from medray.data.source import RowError
-from medray.data.turns import chat, parse_turns
 from medray.types import Record
 
 

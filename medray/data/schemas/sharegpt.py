@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import require, text_or_blank
-from medray.data.language import guess_language, text_group
+from medray.data.parsing.fields import require, text_or_blank
+from medray.data.parsing.language import guess_language, text_group
+from medray.data.parsing.tool_calls import parse_tools
+from medray.data.parsing.turns import parse_turns, user_text
 from medray.data.schema import RowSchema, has
-from medray.data.tool_calls import parse_tools
-from medray.data.turns import parse_turns, user_text
 from medray.types import Message, Record
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import require_text
-from medray.data.language import guess_language, text_group
+from medray.data.parsing.fields import require_text
+from medray.data.parsing.language import guess_language, text_group
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import source_of
 from medray.types import Record

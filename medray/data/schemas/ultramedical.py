@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import optional_text, text_or_blank
+from medray.data.parsing.fields import optional_text, text_or_blank
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import LETTERS
 from medray.data.schemas.sharegpt import parse_sharegpt

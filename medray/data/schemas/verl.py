@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.fields import check_object, optional_text, require, text_or_blank
-from medray.data.language import text_group
+from medray.data.parsing.fields import check_object, optional_text, require, text_or_blank
+from medray.data.parsing.language import text_group
+from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.preference_messages import parse_prompt
 from medray.data.schemas.sharegpt import chat_record
-from medray.data.turns import chat
 from medray.types import Record
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from medray.data.packing import PackedRow
+from medray.data.batches.packing import PackedRow
 from medray.observability.meters import Meters
 from medray.types import PromptTree, StepTotals
 

@@ -24,8 +24,8 @@ from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.losses.distill import distill_loss, top_distill_loss
 from medray.losses.reduce import aggregate
-from medray.models.holding import whole_shape
 from medray.models.packed import PolicyModel
+from medray.models.weight_placement import whole_shape
 from medray.observability.meters import Meters
 from medray.types import StepTotals
 

@@ -13,13 +13,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from medray.config.optim import OptimConfig
-from medray.models.holding import Holder
 from medray.models.packed import PackedModel
+from medray.models.weight_placement import WeightPlacement
 
 T = TypeVar("T")
 
 
-class Strategy(Holder, Protocol):
+class Strategy(WeightPlacement, Protocol):
     """Holds a model with its peers and steps it.
 
     Ranks may have different numbers of rows, none included: `plan` says how many passes each must run.

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from medray.learners.strategies.adamw import named_state
 from medray.learners.strategies.base import Root, common_plan, peer_device, run_hooked
 from medray.learners.strategies.replicated import DataParallel
-from medray.models.holding import layer_stacks, parts_of
+from medray.models.weight_placement import layer_stacks, parts_of
 
 T = TypeVar("T")
 

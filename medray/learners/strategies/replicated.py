@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from medray.config.optim import OptimConfig
 from medray.learners.strategies.adamw import adamw, named_state, saved_state
 from medray.learners.strategies.base import from_all, reduced
-from medray.models.holding import Whole
 from medray.models.packed import PackedModel
+from medray.models.weight_placement import Whole
 
 T = TypeVar("T")
 BUCKET_BYTES = 64 * 2**20

@@ -30,8 +30,8 @@ from medray.learners.strategies.base import (
     reduced,
     run_hooked,
 )
-from medray.models.holding import layer_stacks, parts_of
 from medray.models.packed import PackedModel
+from medray.models.weight_placement import layer_stacks, parts_of
 
 T = TypeVar("T")
 PERSISTENT_NUMEL = 100_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medray.config.data import DataConfig
-from medray.data.mixture import open_source
-from medray.data.report import DropCounter
-from medray.data.rows import checked_rows
-from medray.data.text import all_text
+from medray.data.loading.mixture import open_source
+from medray.data.loading.report import DropCounter
+from medray.data.loading.rows import checked_rows
+from medray.data.parsing.text import all_text
 from medray.errors import DataError
 
 

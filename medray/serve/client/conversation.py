@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from medray.errors import DataError
-from medray.observability.atomic import write_text
+from medray.storage.atomic import write_text
 
 
 class Message(TypedDict):

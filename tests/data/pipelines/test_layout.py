@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medray.config.prepare import LayoutConfig
-from medray.data.packing import first_fit_decreasing
+from medray.data.batches.packing import first_fit_decreasing
 from medray.data.pipelines.layout import lay_out
 
 SIZES = st.lists(st.integers(1, 90), max_size=60)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medray.data.loading.rows import RecordStream
 from medray.data.pipelines.screening import build_screens
 from medray.data.prepared.manifest import read_manifest
 from medray.data.prepared.reader import PreparedTrees
-from medray.data.rows import RecordStream
 from medray.errors import ConfigError, DataError
 from medray.types import PromptTree, Record
 from tests.data.helpers import write_jsonl

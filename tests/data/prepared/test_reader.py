@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medray.data.load import load_dataset
+from medray.data.loading.load import load_dataset
 from medray.data.prepared.identity import tokenizer_sha256
 from medray.data.prepared.manifest import FILE, is_prepared, read_manifest
 from medray.data.prepared.reader import PreparedTrees, open_prepared, read_prepared

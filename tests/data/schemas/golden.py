@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from medray.data.turns import chat
+from medray.data.parsing.turns import chat
 from medray.types import Record
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medray.config.data import DataConfig
-from medray.data.load import load_dataset
+from medray.data.loading.load import load_dataset
 from medray.data.schemas.choice import parse_choice
 from medray.errors import DataError
 

@@ -9,11 +9,11 @@ import pytest
 
 from medray.config.data import DataConfig
 from medray.data.detection import row_schemas
-from medray.data.mixture import open_source
+from medray.data.loading.mixture import open_source
+from medray.data.loading.stages import fits
 from medray.data.registry import SCHEMAS, find_schema
 from medray.data.schema import RowSchema
 from medray.data.source import Row
-from medray.data.stages import fits
 
 from ..helpers import write_jsonl
 from .golden import GOLDEN, Golden

@@ -7,7 +7,7 @@ import pytest
 import simple_icd_10_cm as icd
 
 from medray.config.data import DataConfig
-from medray.data.load import Dataset, load_dataset
+from medray.data.loading.load import Dataset, load_dataset
 from medray.errors import DataError
 from medray.types import Record
 

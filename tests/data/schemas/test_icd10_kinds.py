@@ -8,9 +8,9 @@ import pytest
 import simple_icd_10_cm as icd
 
 from medray.config.data import DataConfig
-from medray.data.load import Dataset, load_dataset
+from medray.data.loading.load import Dataset, load_dataset
+from medray.data.loading.stages import Stage
 from medray.data.schemas.icd10_codes import code_table
-from medray.data.stages import Stage
 from medray.types import Record
 
 STAGES: dict[str, Stage] = {

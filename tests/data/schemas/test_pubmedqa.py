@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medray.config.data import DataConfig
-from medray.data.load import load_dataset
+from medray.data.loading.load import load_dataset
 from medray.errors import DataError
 
 ARTICLE = {

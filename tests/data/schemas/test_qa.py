@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medray.config.data import DataConfig
-from medray.data.load import load_dataset
+from medray.data.loading.load import load_dataset
 from medray.errors import DataError
 
 from ..helpers import write_jsonl

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from medray.config.data import DataConfig
+from medray.data.parsing.turns import chat
 from medray.data.registry import find_schema
 from medray.data.schema import RowSchema
 from medray.data.schemas.ultramedical import exam_options
 from medray.data.source import RowError
-from medray.data.turns import chat
 from medray.errors import DataError
 from medray.types import Record
 

@@ -1,0 +1,1 @@
+"""Joining a Ray cluster, placing actors on it, sending jobs to it."""

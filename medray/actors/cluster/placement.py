@@ -1,0 +1,75 @@
+"""Reserving room for all actors of a job before any of them starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from medray.config.resources import Role, total
+from medray.errors import ResourceError
+
+
+def reserve(roles: Sequence[Role], *, spread: bool, deadline_s: float) -> PlacementGroup:
+    """One placement group with a bundle for each actor that reserves anything, in role order.
+
+    Raises:
+        ResourceError: the cluster cannot hold the job; says what is asked for and what there is.
+    """
+    wanted, have = total(list(roles)), ray.cluster_resources()
+    lacking = {n: a for n, a in wanted.items() if a > have.get(n, 0.0) + 1e-9}
+    if lacking and not _autoscaling():
+        raise ResourceError(
+            "the cluster lacks "
+            + ", ".join(
+                f"{name} (needs {amount:g}, has {have.get(name, 0):g})"
+                for name, amount in lacking.items()
+            )
+            + ": lower scale.*, or add nodes"
+        )
+    bundles = [role.bundle for role in roles if role.bundle for _ in range(role.count)]
+    group = placement_group(bundles, strategy="SPREAD" if spread else "PACK")
+    ready, _ = ray.wait([group.ready()], timeout=deadline_s)
+    if not ready:
+        remove_placement_group(group)
+        raise ResourceError(
+            f"no room for {wanted} within {deadline_s:g} s: other jobs hold the cluster's resources"
+        )
+    return group
+
+
+def actor_options(group: PlacementGroup, roles: Sequence[Role], name: str) -> list[dict[str, Any]]:
+    """Options that put each actor of role `name` into its bundle."""
+    first = 0
+    for role in roles:
+        if role.name == name:
+            return [_options(group, first + i, role) for i in range(role.count)]
+        first += role.count if role.bundle else 0
+    return []
+
+
+def outside(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an actor that requests for as much, on any node that has room, preferably one with fewer actors."""
+    return options | {"scheduling_strategy": "SPREAD"}
+
+
+def _options(group: PlacementGroup, bundle: int, role: Role) -> dict[str, Any]:
+    place = PlacementGroupSchedulingStrategy(
+        group, placement_group_bundle_index=bundle if role.bundle else -1
+    )
+    return {
+        "num_cpus": role.resources.cpus,
+        "num_gpus": role.resources.gpus,
+        "resources": dict(role.resources.custom),
+        "scheduling_strategy": place if role.bundle else "DEFAULT",
+    }
+
+
+def _autoscaling() -> bool:
+    """True on clusters that can grow, where a lack is worth waiting for."""
+    import os
+
+    return bool(os.environ.get("MEDRAY_AUTOSCALING"))

@@ -1,0 +1,1 @@
+"""Waiting for Ray calls: deadlines, errors unwrapped and named."""

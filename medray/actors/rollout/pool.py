@@ -1,0 +1,371 @@
+"""The rollout workers, driven as one sampler that outlives any of them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from medray.actors.ray_calls.wait import MANY, Ref, fetch, fetch_all, gather, ready_of
+from medray.actors.rollout.actor import Request
+from medray.actors.rollout.scaling import Scaler
+from medray.actors.rollout.state import State
+from medray.actors.rollout.worker import RolloutWorker, Sampled
+from medray.actors.supervision.incidents import Incidents
+from medray.actors.supervision.restart_budget import RestartBudget
+from medray.actors.weights.publish import PublishedWeights
+from medray.config.rl import RlJob
+from medray.errors import DeadlineExceeded, WorkerLost
+from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
+
+MAX_FAILURES = 3  # of workers with the same group in flight, which is then taken for the reason
+AT_A_TIME = 4  # groups beyond those it has seats for that a worker is given at most
+
+
+class RolloutPool:
+    """All rollout workers. A group goes to the least loaded one, whole, so that its prompt is computed once.
+
+    A dead worker costs the groups it had in flight, which others sample again with the same seeds. Its replacement
+    serves only after it has taken and proved the newest weights.
+    """
+
+    def __init__(
+        self, spawn: Callable[[int], Any], num_workers: int, job: RlJob, incidents: Incidents
+    ) -> None:
+        self._spawn = spawn
+        self.members = [RolloutWorker(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
+        self.deadlines = job.deadlines
+        self.incidents = incidents
+        self.restarts = RestartBudget(job.scale.max_restarts, incidents)
+        self.can_revive = job.sync.backend == "object_store"
+        self.in_flight = bool(job.rollout.max_lag)
+        self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs
+        self.newest: Ref | None = None  # of the `PublishedWeights`, written once for all workers
+        self.version = -1
+        self.asleep = False
+        self._gap = 0.0  # largest of the newest weights' probes
+        self._tickets = itertools.count()
+        self._queue: deque[Request] = deque()  # asked for, not with any worker
+        self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
+        self._began: dict[int, int] = {}  # ticket -> the oldest version its tokens may be of
+        self._failures: Counter[int] = Counter()
+        self._look_again = 0.0  # when to look for late groups next, monotonic seconds
+        self._lock = threading.RLock()
+        self.scaler = Scaler(
+            self.members,
+            job.out,
+            incidents,
+            recruit=self._recruit if self.can_revive else None,
+            dismiss=lambda member: ray.kill(member.handle),
+        )
+
+    @property
+    def workers(self) -> dict[str, Any]:
+        """Handles of the workers that are up."""
+        return {m.name: m.handle for m in self.members if m.state in (State.STALE, State.SERVING)}
+
+    def start(self) -> dict[str, Ref]:
+        """Have every worker load its model and then serve; refs of the former by name."""
+        return {m.name: m.start() for m in self.members}
+
+    # Sampling --------------------------------------------------------------------------------
+
+    def submit(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
+    ) -> list[int]:
+        """Have a group sampled for every prompt; returns their tickets."""
+        with self._lock:
+            requests = [
+                Request(next(self._tickets), prompt, seed, spec)
+                for prompt, seed in zip(prompts, seeds, strict=True)
+            ]
+            now = time.monotonic()
+            self._asked |= {ask.ticket: now for ask in requests}
+            self._queue.extend(requests)
+            self.follow_scale()
+            self._settle()
+            self._dispatch()
+            return [ask.ticket for ask in requests]
+
+    def oldest_version(self, ticket: int) -> int | None:
+        """The oldest version that a token of a group to come may be of: the newest, while it waits for a worker."""
+        with self._lock:
+            return self._began.get(ticket, self.version) if ticket in self._asked else None
+
+    def refs(self) -> list[Any]:
+        """What to wait for: one of these is ready when `take` has something to do."""
+        with self._lock:
+            streams = [m.stream for m in self.members if m.stream is not None]
+            return streams + [m.coming for m in self.members if m.coming is not None]
+
+    def take(self, ready: Iterable[Any]) -> list[Sampled]:
+        """Groups that have become whole, in no particular order; deaths are dealt with on the way.
+
+        Args:
+            ready: which of `refs` are; nobody else may have taken from them since.
+
+        Raises:
+            DeadlineExceeded: a group did not come within the deadline; names who is late.
+            WorkerLost: a worker died and may not be replaced any more.
+        """
+        with self._lock:
+            self._settle()
+            streams = {m.stream: m for m in self.members if m.stream is not None}
+            found = self._receive([streams[stream] for stream in ready if stream in streams])
+            self.follow_scale()
+            self._dispatch()
+            self._require_progress()
+        return found
+
+    def _receive(self, members: Iterable[RolloutWorker]) -> list[Sampled]:
+        """The next group of each of these workers, but of those that turn out to be gone."""
+        groups: dict[str, tuple[RolloutWorker, Ref]] = {}
+        notes: dict[str, Ref] = {}
+        for member in members:
+            try:
+                group, notes[member.name] = member.next()
+                groups[member.name] = member, group
+            except (WorkerLost, RayTaskError) as error:
+                self._fail(member, error)
+        found: list[Sampled] = []
+        for name, note in fetch_all(notes, doing="generate").items():
+            member, group = groups[name]
+            if isinstance(note, Exception):
+                self._fail(member, note)
+                continue
+            ticket, meta = note
+            member.release(ticket)
+            self._asked.pop(ticket)
+            self._began.pop(ticket, None)
+            self._failures.pop(ticket, None)
+            found.append(Sampled(ticket, meta, group))
+        return found
+
+    def _fail(self, member: RolloutWorker, error: Exception) -> None:
+        """Bury a worker that died or broke; other errors are raised."""
+        if isinstance(error, WorkerLost):
+            self._mark_dead(member, "generate", error)
+        elif isinstance(error, RayTaskError):
+            reason = str(error).strip().splitlines()[-1]
+            self._blame(member, reason)
+            ray.kill(member.handle)
+            self._mark_dead(member, "generate", WorkerLost(f"generate: {member.name}: {reason}"))
+        else:
+            raise error
+
+    def _dispatch(self) -> None:
+        """Give queued groups to serving workers that have room, the least loaded first."""
+        if not self._queue:
+            return
+        given: dict[int, list[Request]] = {}
+        leaving = {m.index for m in self.scaler.leaving()}
+        members = {
+            m.index: m for m in self.members if m.state is State.SERVING and m.index not in leaving
+        }
+        # One group more than there are seats for, so that none is ever empty. Many workers with much before them get
+        # a few at a time: a call costs the driver the same for one as for four.
+        size = self._queue[0].spec.num_samples
+        enough = math.inf if self.seats is None else self.seats + size
+        is_long = len(members) >= MANY and len(self._queue) >= AT_A_TIME * len(members)
+        full = enough + size * (AT_A_TIME - 1 if is_long else 0)
+        loads = [(m.num_samples, index) for index, m in members.items() if m.num_samples < enough]
+        heapq.heapify(loads)
+        while self._queue and loads and loads[0][0] < full:
+            load, index = loads[0]
+            size = self._queue[0].spec.num_samples
+            ask = self._queue.popleft()
+            members[index].hold(ask)
+            self._began[ask.ticket] = self.version
+            heapq.heapreplace(loads, (load + size, index))
+            given.setdefault(index, []).append(ask)
+        for index, requests in given.items():
+            members[index].handle.submit.remote(requests, self.version)
+
+    def _require_progress(self) -> None:
+        limit, now = self.deadlines.generate_s, time.monotonic()
+        if now < self._look_again:
+            return
+        self._look_again = now + 1
+        if not any(now - asked > limit for asked in self._asked.values()):
+            return
+        late = [m for m in self.members if m.held]
+        texts = [f"{m.name} ({len(m.held)} prompts)" for m in late]
+        texts += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
+        raise DeadlineExceeded(
+            f"generate: no answer from {', '.join(texts) or 'any worker'} within {limit:g} s",
+            tuple(m.name for m in late),
+        )
+
+    # Weights ---------------------------------------------------------------------------------
+
+    def load(self, published: PublishedWeights) -> float:
+        """Give every worker the weights, in parallel; returns the largest probe gap in nats.
+
+        In flight, workers take them between two steps, in the middle of their responses, and nobody waits: the gap
+        returned is that of the weights before.
+        """
+        first = self.newest is None
+        self._await_loads()
+        with self._lock:
+            before, self._gap = self._gap, 0.0
+            self.newest, self.version = ray.put(published), published.version
+            for member in self._up():
+                member.state = State.STALE
+                self._give_weights(member)
+        if self.in_flight and not first:
+            return before
+        self._await_loads()
+        return self._gap
+
+    def _give_weights(self, member: RolloutWorker) -> None:
+        assert self.newest is not None
+        member.taking = self.version
+        member.wait_for(member.handle.load.remote(self.newest))
+
+    def _await_loads(self) -> None:
+        """Wait until every worker that is up has the newest weights, and one serves.
+
+        Where a death shows only while its load is awaited, the replacement has all the time that a start may take.
+        """
+        began, asked = time.monotonic(), set[Ref]()
+        while True:
+            with self._lock:
+                self._settle()
+                loading = [
+                    m for m in self.members if m.state is State.STALE and m.coming is not None
+                ]
+                starting = [m for m in self.members if m.state is State.STARTING]
+                served = self.newest is None or any(m.state is State.SERVING for m in self.members)
+            if not loading and served:
+                return
+            waiting = loading or starting
+            coming = {m.coming for m in waiting if m.coming is not None}
+            if not coming <= asked:
+                began, asked = time.monotonic(), asked | coming
+            limit = self.deadlines.sync_s if loading else self.deadlines.start_s
+            if time.monotonic() - began > limit:
+                names = [m.name for m in waiting]
+                raise DeadlineExceeded(
+                    f"weight sync {self.version}: no answer from {', '.join(names)} within {limit:g} s",
+                    tuple(names),
+                )
+            ready_of(list(coming), 0.2)
+
+    def begin_sync(self, probe: Probe) -> None:
+        """Open a transaction on every worker, for tensors that the learner will send."""
+        self._all("begin_sync", probe, doing="open weight sync")
+
+    def end_sync(self, manifest: WeightManifest) -> float:
+        """Have every worker prove and serve the weights it was sent; the largest gap in nats."""
+        gaps = self._all("end_sync", manifest, doing=f"weight sync {manifest.version}")
+        with self._lock:
+            self.version = manifest.version
+            for member in self._up():
+                member.state = State.SERVING
+        return max(gaps.values())
+
+    def sleep(self) -> None:
+        """Free the accelerators that learner and engines share."""
+        if not self.asleep:
+            self._all("sleep", doing="sleep")
+            self.asleep = True
+
+    def wake(self) -> None:
+        """Take the accelerators' memory back."""
+        if self.asleep:
+            self._all("wake", doing="wake")
+            self.asleep = False
+
+    # Joining and leaving ---------------------------------------------------------------------
+
+    def follow_scale(self) -> None:
+        """Take up and let go of workers as `medray scale` requests."""
+        self.scaler.follow(busy={m.name for m in self.members if m.held})
+
+    def _recruit(self, index: int) -> RolloutWorker:
+        """A new worker, on its way up."""
+        member = RolloutWorker(f"rollout-{index}", index, self._spawn(index), State.STARTING)
+        member.wait_for(member.start())
+        return member
+
+    # Death and return ------------------------------------------------------------------------
+
+    def revive(self, name: str, loss: WorkerLost) -> Ref | None:
+        """Replace a worker that died while the job starts: the ref of its new start, None where none has the name."""
+        with self._lock:
+            for member in self.members:
+                if member.name == name:
+                    self._mark_dead(member, "start", loss)
+                    return member.coming
+        return None
+
+    def _blame(self, member: RolloutWorker, reason: str) -> None:
+        """Count a failure against every group that was in flight where it happened."""
+        self._failures.update(member.held.keys())
+        for ticket, ask in member.held.items():
+            if self._failures[ticket] >= MAX_FAILURES:
+                raise WorkerLost(
+                    f"generate: {MAX_FAILURES} workers failed with prompt {ask.prompt.record.id} in flight: {reason}"
+                )
+
+    def _mark_dead(self, member: RolloutWorker, doing: str, loss: WorkerLost) -> None:
+        """Record a death, put its groups first in the queue, and start the replacement."""
+        if not self.can_revive:
+            raise loss
+        self.restarts.use(member.name, doing, loss)
+        lost = len(member.held)
+        cost = f"{lost} groups sampled again" if lost else "nothing"
+        self.incidents.add("death", member.name, doing, cost)
+        for ask in reversed(member.lose()):
+            self._queue.appendleft(ask)
+            self._asked[ask.ticket] = time.monotonic()
+            self._began.pop(ask.ticket, None)
+        member.to(State.DEAD)
+        member.handle = self._spawn(member.index)
+        member.to(State.STARTING)
+        member.taking, member.returning = -1, True
+        member.wait_for(member.start())
+
+    def _settle(self) -> None:
+        """Take note of starts and loads that have ended, without waiting for any."""
+        coming = {m.coming: m for m in self.members if m.coming is not None}
+        for ref in ready_of(list(coming), 0):
+            member = coming[ref]
+            member.coming = None
+            doing = "start" if member.state is State.STARTING else f"weight sync {member.taking}"
+            try:
+                answer = fetch(ref, name=member.name, doing=doing)
+            except WorkerLost as loss:
+                self._mark_dead(member, doing, loss)
+                continue
+            if member.state is State.STARTING:
+                member.to(State.STALE)
+            else:
+                self._began |= {t: member.taking for t in answer.untouched if t in self._began}
+                if member.taking == self.version:
+                    self._gap = max(self._gap, answer.gap)
+                    self._serve(member)
+            if member.state is State.STALE and self.newest is not None:
+                self._give_weights(member)
+
+    def _serve(self, member: RolloutWorker) -> None:
+        member.to(State.SERVING)
+        if member.returning:
+            member.returning = False
+            self.incidents.add("restart", member.name, f"weights {self.version}", "nothing")
+
+    def _up(self) -> list[RolloutWorker]:
+        up = (State.STALE, State.SERVING)
+        return [m for m in self.members if m.state in up and m.coming is None]
+
+    def _all(self, method: str, *arguments: Any, doing: str) -> dict[str, Any]:
+        calls = {m.name: getattr(m.handle, method).remote(*arguments) for m in self._up()}
+        return gather(calls, deadline_s=self.deadlines.sync_s, doing=doing)

@@ -1,0 +1,60 @@
+"""A process that computes rewards and keeps the rollouts' record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ray
+
+from medray.actors.ray_calls.wait import Ref, Started
+from medray.actors.supervision.node_probe import MonitoredActor
+from medray.config.reward import by_role
+from medray.config.rl import RlJob
+from medray.errors import GraderError
+from medray.rewards.mixture import RewardMixture, build_rewards
+from medray.storage.mirror import mirror_of
+from medray.storage.rollout_files import write_rollouts
+from medray.system.cpu import use_cpu
+from medray.types import Floats, GroupScore, RolloutGroup
+
+
+@ray.remote
+class RewardActor(MonitoredActor):
+    """Scores groups with the job's reward mixture."""
+
+    def __init__(self, job: RlJob, index: int, role: str = "grader") -> None:
+        self.job = job
+        self.index = index
+        self.role = role
+
+    def start(self) -> Started:
+        """Build the role's rewards and load their models."""
+        if self.role == "reward":
+            use_cpu(self.job.scale.reward.num_threads)
+        own = by_role(self.job.rewards)[self.role]
+        self.rewards = build_rewards(own) if own else RewardMixture(())
+        self.rewards.load()
+        return Started.now(self.role)
+
+    def score(self, *groups: RolloutGroup) -> list[GroupScore | GraderError]:
+        """Rewards of each group; the error where a group could not be judged."""
+        return [self._judge(group) for group in groups]
+
+    def _judge(self, group: RolloutGroup) -> GroupScore | GraderError:
+        try:
+            return self.rewards.score(group)
+        except GraderError as error:
+            return error
+
+    def record(
+        self,
+        step: int,
+        groups: Sequence[Ref],
+        scores: Sequence[GroupScore],
+        advantages: Sequence[Floats],
+    ) -> None:
+        """Write the step's rollouts to the run folder."""
+        fetched = ray.get(list(groups), timeout=self.job.deadlines.grade_s)
+        written = write_rollouts(self.job.out, step, fetched, scores, advantages)
+        if mirror := mirror_of(self.job):
+            mirror.push(written)

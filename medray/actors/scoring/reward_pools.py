@@ -1,0 +1,87 @@
+"""Graders of two kinds as one: plug-ins on one set of processes, reward models on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from medray.actors.groups import ToGrade
+from medray.actors.ray_calls.wait import Ref
+from medray.actors.scoring.on_ranks import RankRewards
+from medray.actors.scoring.reward_pool import RewardPool
+from medray.errors import WorkerLost
+from medray.types import Floats, GroupScore
+
+if TYPE_CHECKING:
+    from medray.actors.groups import ScoredGroup
+
+
+class RewardPools:
+    """Every group goes to both pools at once; its reward is the sum of theirs. The first pool keeps the record."""
+
+    def __init__(self, graders: RewardPool, models: RewardPool | RankRewards) -> None:
+        self.graders = graders
+        self.pools = (graders, models)
+        self._parts: dict[int, list[GroupScore | None]] = {}  # verdicts of the groups under way
+
+    @property
+    def workers(self) -> dict[str, Any]:
+        """Handles of the pools' own processes."""
+        return {name: actor for pool in self.pools for name, actor in pool.workers.items()}
+
+    def start(self) -> dict[str, Ref]:
+        """Have every process build its rewards; refs to what each says of itself, by name."""
+        return {name: ref for pool in self.pools for name, ref in pool.start().items()}
+
+    def revive(self, name: str, loss: WorkerLost) -> Ref | None:
+        """Replace a process that died while the job starts: the ref of its new start, None where none has the name."""
+        for pool in self.pools:
+            if (started := pool.revive(name, loss)) is not None:
+                return started
+        return None
+
+    def submit(self, groups: Sequence[ToGrade]) -> None:
+        """Start grading groups in every pool."""
+        self._parts |= {group.index: [] for group in groups}
+        for pool in self.pools:
+            pool.submit([replace(group) for group in groups])  # each counts its own tries
+
+    def refs(self) -> list[Ref]:
+        """What to wait for: one of these is ready when `take` has something to do."""
+        return [ref for pool in self.pools for ref in pool.refs()]
+
+    def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
+        """Groups that every pool has judged, by index, None for one that a pool has dropped.
+
+        Args:
+            ready: which of `refs` are; others are passed over.
+
+        Raises:
+            GraderError, DeadlineExceeded: as `RewardPool.take`.
+        """
+        known = list(ready)
+        found: dict[int, GroupScore | None] = {}
+        for pool in self.pools:
+            for index, score in pool.take(known).items():
+                self._parts[index].append(score)
+                if len(self._parts[index]) == len(self.pools):
+                    found[index] = _sum(self._parts.pop(index))
+        return found
+
+    def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
+        """Write the step's rollouts to the run folder while training goes on."""
+        self.graders.record(step, batch, advantages)
+
+    def finish_records(self) -> None:
+        """Wait for the last record to be on disk."""
+        self.graders.finish_records()
+
+
+def _sum(scores: Sequence[GroupScore | None]) -> GroupScore | None:
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores):
+        return None
+    rewards = tuple(sum(r) for r in zip(*(s.rewards for s in known), strict=True))
+    parts = {name: part for s in known for name, part in s.parts.items()}
+    return GroupScore(rewards, dict(sorted(parts.items())))

@@ -1,0 +1,1 @@
+"""Failure detection: watchdog, node probes, restart budgets, incidents, memory."""

@@ -1,0 +1,1 @@
+"""Learner and critic ranks, their groups, and the workers of Ray Train."""

@@ -1,0 +1,197 @@
+"""One rank of the policy's learner, as a Ray actor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from medray.actors.cluster.address import free_address
+from medray.actors.ray_calls.wait import Ref, Started
+from medray.actors.training.rank import Rank
+from medray.actors.weights.engine_calls import EngineCalls
+from medray.actors.weights.publish import Form, PublishedWeights, Publisher
+from medray.config.rl import RlJob
+from medray.observability.meters import Meters
+from medray.storage.mirror import mirror_of
+from medray.system.cpu import use_cpu
+from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
+
+if TYPE_CHECKING:
+    from medray.learners.learner import Learner
+    from medray.learners.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class TokenAdvantages:
+    """Advantages of single tokens, kept where a critic's rank computed them: (A - mean) / std is trained on."""
+
+    estimates: Ref  # Estimates
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class TrainItem:
+    """One group to train on: where its tokens are, and their advantages."""
+
+    group: Ref  # RolloutGroup
+    advantages: Floats | TokenAdvantages  # [G], or [G][T]
+    reference: Ref | None = None  # per response, the reference model's log-probabilities
+    old: Ref | None = None  # per response, the learner's own from before the batch's first update
+    taught: Ref | None = None  # per response, `TopTokens` of a teacher in vLLM
+
+
+class LearnerDuties:
+    """What a rank with the policy does; `learner` is there once the actor has started."""
+
+    job: RlJob
+    rank: int
+    learner: Learner
+    objective: Objective
+    publisher: Publisher | None = None
+
+    def update(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
+        """One optimizer step over this rank's share; every rank must be called."""
+        from medray.data.batches.trees import rollout_tree
+
+        deadline = self.job.deadlines.update_s
+        groups: list[RolloutGroup] = ray.get([i.group for i in items], timeout=deadline)
+        references = [_fetched(i.reference, deadline) for i in items]
+        olds = [_fetched(i.old, deadline) for i in items]
+        taught = [_fetched(i.taught, deadline) for i in items]
+        trees = [
+            rollout_tree(group, _advantages(item.advantages, deadline), *scored)
+            for group, item, *scored in zip(groups, items, references, olds, taught, strict=True)
+        ]
+        meters = self.learner.forward_backward(trees, self.objective, totals)
+        step = self.learner.optim_step()
+        if self.rank == 0:
+            meters.merge(step)
+        return meters
+
+    def old_logprobs(self, group: RolloutGroup | None) -> list[Floats]:
+        """Per response of a group, the log-probabilities under the present weights.
+
+        None where only peers have a group: those who hold a part of the weights each must be called.
+        """
+        from medray.data.batches.trees import rollout_tree
+
+        trees = [] if group is None else [rollout_tree(group)]
+        return [logp for scored in self.learner.scorer.logprobs(trees) for logp in scored]
+
+    def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
+        """Score a group under the adapter's base; returns (KL to it of each response in nats, log-probs)."""
+        from medray.learners.reference import score_reference
+
+        return score_reference(
+            self.learner.scorer, group, self.job.algorithm.kl.estimator, adapter=False
+        )
+
+    def probe(self) -> Probe:
+        """The probe text scored under the present weights."""
+        from medray.learners.probe import make_probe
+
+        return make_probe(self.learner.scorer, self.job.rollout.engine.block)
+
+    def publish(self, version: int, form: Form) -> PublishedWeights | None:
+        """Put the present weights into the object store as `version`; the other ranks only give what they hold.
+
+        Args:
+            version: its number.
+            form: how adapted weights travel; of a model that is trained whole, or spread over ranks, all weights do.
+        """
+        from medray.models.checkpoints.export import adapter_parts, tied_names
+
+        policy, probe = self.learner.policy, self.probe()
+        if self.publisher is None:
+            self.publisher = Publisher(self.job.sync.bucket_mb * 2**20)
+        if policy.adapter is not None and not policy.holder.sharded:
+            import torch
+
+            dtype = getattr(torch, policy.config.dtype)
+            parts, aliases = adapter_parts(policy), tied_names(policy)
+            return self.publisher.adapted(version, parts, aliases, probe, dtype=dtype, form=form)
+        weights = self.learner.weights()
+        if self.rank > 0:
+            deque(weights, maxlen=0)
+            return None
+        return self.publisher.whole(version, weights, tied_names(policy), probe)
+
+    def connect(self, engines: Sequence[Any]) -> None:
+        """Join the engines through vLLM's own transfer backend (rank 0; nccl and ipc)."""
+        from medray.engines.vllm.direct_transfer import DirectTransfer, EngineClient
+        from medray.models.checkpoints.export import delivered_weights
+
+        job = self.job
+        ranks_per_engine = job.rollout.engine.tensor_parallel
+        client = EngineClient(
+            EngineCalls(engines, job.deadlines.sync_s), len(engines), ranks_per_engine
+        )
+        self.transfer = DirectTransfer(
+            "ipc" if job.sync.backend == "ipc" else "nccl",
+            client,
+            lambda: delivered_weights(self.learner.policy),
+            address=free_address(),
+            num_engine_ranks=len(engines) * ranks_per_engine,
+        )
+
+    def send(self, version: int) -> WeightManifest:
+        """Push the present weights to the connected engines; returns what they must prove (rank 0)."""
+        from medray.models.checkpoints.export import delivered_weights
+
+        infos = {
+            name: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch."))
+            for name, t in delivered_weights(self.learner.policy)
+        }
+        self.transfer.send()
+        return WeightManifest(version, infos, self.probe())
+
+    def save(self, step: int, scalars: Mapping[str, Any]) -> str:
+        """Write checkpoint `step` of the run; rank 0 writes, and every rank must be called."""
+        from medray.models.checkpoints.checkpoint import save_checkpoint
+
+        state = self.learner.state()
+        state["scalars"] |= {"learner_step": state["scalars"].pop("step"), "step": step, **scalars}
+        keep = self.job.checkpoint.keep_last
+        folder = save_checkpoint(
+            Path(self.job.out),
+            step,
+            self.learner.policy,
+            state,
+            keep_last=keep,
+            writer=self.rank == 0,
+        )
+        if self.rank == 0 and (mirror := mirror_of(self.job)):
+            mirror.push_checkpoint(folder, keep_last=keep)
+        return str(folder)
+
+
+@ray.remote
+class LearnerActor(Rank, LearnerDuties):
+    """Holds the policy's `Learner`; fetches the tensors it trains on by itself."""
+
+    def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
+        """Join the other ranks and load the model."""
+        use_cpu(self.job.scale.learner.num_threads)
+        from medray.learners.build import build_learner, build_rl_objective
+
+        self.bring(checkpoint)
+        self.learner = build_learner(self.job, self.rank, address, checkpoint)
+        self.objective = build_rl_objective(self.job, self.learner)
+        return Started.now(self.learner.policy.describe())
+
+
+def _advantages(known: Floats | TokenAdvantages, deadline_s: float) -> Floats | list[Floats]:
+    if not isinstance(known, TokenAdvantages):
+        return known
+    estimates: Any = ray.get(known.estimates, timeout=deadline_s)
+    return [(a - known.mean) / known.std for a in estimates.advantages]
+
+
+def _fetched(ref: Ref | None, deadline_s: float) -> Any:
+    return None if ref is None else ray.get(ref, timeout=deadline_s)

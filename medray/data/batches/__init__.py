@@ -1,0 +1,1 @@
+"""Batches for the learner: examples, trees, packing, and which rows a step takes."""

@@ -1,0 +1,97 @@
+"""Which rows a training step takes: known from the seed and the step's number alone."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from medray.config.supervised import BatchConfig
+from medray.data.batches.packing import balance
+from medray.data.batches.tree_table import TreeSource
+from medray.errors import DataError
+from medray.types import PromptTree
+
+
+class Feed(Protocol):
+    """What every step of a run trains on, the same for any number of ranks."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        ...
+
+    def epoch(self, step: int) -> float:
+        """Passes over the rows after `step` steps."""
+        ...
+
+    def num_tokens(self, step: int) -> int:
+        """Tokens that all ranks together compute in step `step`."""
+        ...
+
+    def step(self, step: int, rank: int, num_ranks: int) -> list[PromptTree]:
+        """The share of rank `rank` in step `step`, counted from 1."""
+        ...
+
+
+class StepFeed:
+    """Deals the rows of every step to ranks; has no state, so a run continues at any step with any ranks.
+
+    Every epoch takes each row once, in an order of its own when `batch.shuffle`; a step may span the end of an
+    epoch. Ranks get about the same number of tokens.
+    """
+
+    def __init__(self, rows: TreeSource, batch: BatchConfig, seed: int) -> None:
+        if len(rows) == 0:
+            raise DataError("no row to train on: check data.path and chat.max_tokens")
+        self.rows = rows
+        self.batch = batch
+        self.seed = seed
+        self._epoch = -1
+        self._order: Sequence[int] = ()
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return num_steps(self.batch, len(self.rows))
+
+    def epoch(self, step: int) -> float:
+        """Passes over the rows after `step` steps."""
+        return step * self.batch.rows_per_step / len(self.rows)
+
+    def num_tokens(self, step: int) -> int:
+        """Tokens that all ranks together compute in step `step`."""
+        return int(self.rows.num_tokens[self._numbers(step)].sum())
+
+    def step(self, step: int, rank: int, num_ranks: int) -> list[PromptTree]:
+        """The share of rank `rank` in step `step`, counted from 1."""
+        numbers = self._numbers(step)
+        sizes = self.rows.num_tokens[numbers].tolist()
+        return [self.rows[numbers[i]] for i in deal(sizes, rank, num_ranks)]
+
+    def _numbers(self, step: int) -> list[int]:
+        size = self.batch.rows_per_step
+        return [self._at(i) for i in range((step - 1) * size, step * size)]
+
+    def _at(self, position: int) -> int:
+        epoch, offset = divmod(position, len(self.rows))
+        if not self.batch.shuffle:
+            return offset
+        if epoch != self._epoch:
+            order = list(range(len(self.rows)))
+            random.Random(f"{self.seed}/{epoch}").shuffle(order)
+            self._epoch, self._order = epoch, order
+        return self._order[offset]
+
+
+def num_steps(batch: BatchConfig, num_rows: int) -> int:
+    """Optimizer steps that `batch` asks for."""
+    if batch.num_steps is not None:
+        return batch.num_steps
+    return max(1, math.ceil(batch.num_epochs * num_rows / batch.rows_per_step))
+
+
+def deal(sizes: Sequence[int], rank: int, num_ranks: int) -> list[int]:
+    """Which of the rows of these sizes rank `rank` takes, so that ranks have about the same number of tokens."""
+    return balance(sizes, num_ranks)[rank]

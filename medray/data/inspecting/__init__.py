@@ -1,0 +1,1 @@
+"""What a dataset holds: by file, in figures, split in two."""

@@ -1,0 +1,1 @@
+"""From a `data` section to records: sources, mixtures, splits, stages, reports."""

@@ -1,0 +1,76 @@
+"""Streams of raw rows: local files and hub datasets alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from medray.config.data import FileConfig
+from medray.data.files.data_file import DataFile, RawRow
+from medray.data.files.find import find_files, format_of
+from medray.data.files.opening import Digests
+from medray.data.files.reading import read_raw
+from medray.data.loading.hub import HubFeed
+from medray.data.prepared.manifest import is_prepared
+from medray.errors import DataError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+class Feed(Protocol):
+    """Rows that share a schema, readable again from the start."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
+
+    def read(self, digests: Digests | None = None) -> Iterator[RawRow]:
+        """The rows; `digests` gets the sha256 of what was read once all are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileFeed:
+    """The rows of one file."""
+
+    file: DataFile
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.file.path)
+
+    def read(self, digests: Digests | None = None) -> Iterator[RawRow]:
+        """The rows of the file."""
+        return read_raw(self.file, digests)
+
+
+def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
+    """What `config.path` stands for: the file, the files of a folder or pattern, or a dataset on the hub.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if is_hub_id(config.path):
+        return [HubFeed.of(config)]
+    if config.subset is not None or config.revision is not None:
+        raise DataError(
+            f"data.path={config.path} is local: data.subset and data.revision are for hub datasets"
+        )
+    if is_prepared(config.path):
+        raise DataError(
+            f"{config.path} holds prepared tokens, which pt, sft, rm, dpo, orpo and kto jobs train on by themselves "
+            "(data.path): here, name the data that they were made from"
+        )
+    return [FileFeed(file) for file in find_files(config)]
+
+
+def is_hub_id(path: str | None) -> bool:
+    """True for `owner/name` when there is no such file or folder here."""
+    if path is None or not _HUB_ID.fullmatch(path):
+        return False
+    return format_of(Path(path)) is None and not Path(path).exists()

@@ -1,0 +1,1 @@
+"""Reading fields, turns, tool calls and languages out of raw rows."""

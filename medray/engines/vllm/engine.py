@@ -1,0 +1,301 @@
+"""The rollout engine on vLLM: one in-process engine stepped by hand, its weights replaced transactionally.
+
+Stepping the engine ourselves (rather than through a server) keeps sampling reproducible: requests enter in the
+order of the call, and weights change only between steps. CPU and GPU differ in `_engine_args` alone.
+
+Responses that are under way when new weights come are taken out of vLLM with what they have, so that the update, the
+cache reset and the probe meet an idle engine, and enter again with their tokens as part of the prompt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medray.config.model import ModelConfig
+from medray.config.rollout import EngineConfig
+from medray.engines.base import Generated, NamedArray
+from medray.engines.dialogue import Dialogues
+from medray.engines.vllm.requests import Sample
+from medray.engines.vllm.sampler import Sampler, request_params
+from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
+from medray.models.adapters.chain import adapter_chain
+from medray.models.tokenizer import named_stops
+from medray.system.cpu import EAGER, keep_heap
+from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
+
+LOAD_BYTES = 64 << 20  # tensors that a model is given at once
+
+
+def prepare_environment(
+    config: EngineConfig, *, device: str, threads: int, plugins: tuple[str, ...] = ()
+) -> None:
+    """Set what vLLM reads from the environment, and on a CPU keep the heap; call before vLLM is imported.
+
+    `plugins` are vLLM plug-ins beside medray's own; others that are installed are not loaded.
+    """
+    settings = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_PLUGINS": ",".join(("medray", *plugins)),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if device == "cpu":
+        settings |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gb))),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(threads),
+        }
+        if config.enforce_eager:
+            settings |= EAGER
+        keep_heap()
+    os.environ.update(settings)
+
+
+class VllmEngine:
+    """A `RolloutEngine` over `vllm.v1.engine.llm_engine.LLMEngine`."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: EngineConfig,
+        *,
+        max_model_len: int,
+        threads: int = 1,
+        seed: int = 0,
+        backend: str = "object_store",
+        dialogues: Dialogues[Sample] | None = None,
+    ) -> None:
+        prepare_environment(config, device=model.device, threads=threads)
+        import torch
+        from vllm import LLMEngine
+
+        from medray.engines.vllm import seeded_sampling, weight_transfer
+
+        if model.device == "cpu":
+            torch.set_num_threads(threads)
+            seeded_sampling.install()
+        weight_transfer.register()
+        self.version = -1
+        self._asleep = False
+        self._block_tokens = config.block
+        self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
+        stops = named_stops(model)
+        try:
+            self._engine = LLMEngine.from_engine_args(
+                _engine_args(model, config, max_model_len, seed, self._backend)
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(f"vLLM cannot load model.path={model.path}: {reason(error)}") from None
+        self._sampler = Sampler(self._engine, stops, dialogues)
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has anything to compute."""
+        return self._sampler.busy
+
+    def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
+        """Begin to sample `spec.num_samples` responses to a prompt."""
+        self._sampler.submit(key, prompt, seed, spec)
+
+    def untouched(self) -> tuple[int, ...]:
+        """Keys of the groups under way of which no token is drawn yet, as of the last change of weights."""
+        return self._sampler.untouched()
+
+    def step(self) -> list[Generated]:
+        """Draw the next token of every running response; returns the groups that became whole."""
+        return self._sampler.step(self.version)
+
+    def generate(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
+    ) -> Iterator[Generated]:
+        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
+        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            self.submit(index, prompt, seed, spec)
+        try:
+            while self.busy:
+                yield from self.step()
+        finally:
+            self._sampler.abort()  # what is left where the consumer left early
+
+    def reset_cache(self) -> None:
+        """Forget cached prompts, so that what is computed depends on the coming order alone."""
+        self._reset_cache()
+
+    def load_weights(
+        self,
+        manifest: WeightManifest,
+        tensors: Iterable[NamedArray],
+        *,
+        tolerance: float,
+        kept: frozenset[str] = frozenset(),
+    ) -> float:
+        """Replace all weights but `kept` as one transaction and prove it with the manifest's probe."""
+        self.begin_update(manifest.probe)
+        self.transfer("start_weight_update")
+        try:
+            delivered = self._deliver(manifest, tensors)
+        finally:  # a broken delivery leaves mixed weights, but an engine that another sync can mend
+            self.transfer("finish_weight_update")
+        missing = manifest.tensors.keys() - delivered - kept
+        surplus = delivered - manifest.tensors.keys()
+        if missing or surplus:
+            raise MissingTensorError(
+                f"weight sync {manifest.version}: {len(missing)} tensors missing {sorted(missing)[:3]}, "
+                f"{len(surplus)} unknown {sorted(surplus)[:3]}; the engine stays closed"
+            )
+        return self.end_update(manifest, tolerance=tolerance)
+
+    def begin_update(self, probe: Probe) -> None:
+        """Close the engine; nothing is served from here on unless the transaction ends well."""
+        self._sampler.suspend(self.version)
+        self.version = -1
+        if not self._asleep:  # under the old weights, so that a forgotten cache reset shows
+            self._fill_cache(probe)
+
+    def transfer(self, method: str, *arguments: Any) -> None:
+        """One call of vLLM's weight-transfer protocol, on every worker of the engine."""
+        self._engine.collective_rpc(method, args=arguments)
+
+    def end_update(self, manifest: WeightManifest, *, tolerance: float) -> float:
+        """Reset the cache, prove the weights, and open the engine; returns the probe's gap (nats)."""
+        self._reset_cache()
+        gap = self._check_probe(manifest, tolerance)
+        self.version = manifest.version
+        self._sampler.resume()
+        return gap
+
+    def sleep(self) -> None:
+        """Discard weights and KV cache to free the accelerator; a no-op on CPU."""
+        self.version = -1
+        self._asleep = True
+        self._engine.sleep(level=2)
+
+    def wake(self) -> None:
+        """Take the memory again; the weights must be loaded anew before the next order."""
+        self._engine.wake_up()
+        self._asleep = False
+
+    # The transaction's parts ----------------------------------------------------------------
+
+    def _deliver(self, manifest: WeightManifest, tensors: Iterable[NamedArray]) -> set[str]:
+        delivered: set[str] = set()
+        batch: dict[str, list[Any]] = {"names": [], "arrays": [], "dtypes": []}
+        size = 0
+        for name, array in tensors:
+            promised = manifest.tensors.get(name)
+            if promised is not None and tuple(array.shape) != promised.shape:
+                raise MissingTensorError(
+                    f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, promised {promised.shape}"
+                )
+            if promised is not None:
+                batch["names"].append(name)
+                batch["arrays"].append(array)
+                batch["dtypes"].append(promised.dtype)
+                size += array.nbytes
+            delivered.add(name)
+            if size >= LOAD_BYTES:  # every call of a model's load_weights walks all of its modules
+                self.transfer("update_weights", batch)
+                batch, size = {key: [] for key in batch}, 0
+        if batch["names"]:
+            self.transfer("update_weights", batch)
+        return delivered
+
+    def _reset_cache(self) -> None:
+        if not self._engine.reset_prefix_cache():
+            raise StaleCacheError("the prefix cache could not be reset: requests are still running")
+
+    def _check_probe(self, manifest: WeightManifest, tolerance: float) -> float:
+        engine, cached = self._score_probe(manifest.probe)
+        if cached:
+            raise StaleCacheError(
+                f"weight sync {manifest.version}: {cached} tokens came from a cache filled under older weights"
+            )
+        gaps = np.abs(engine - manifest.probe.logp)
+        gap = float(np.max(gaps))
+        if not gap <= tolerance:
+            raise LogprobMismatchError(
+                f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token "
+                f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was lost on the way, or "
+                "sync.tolerance is too tight for the dtype"
+            )
+        return gap
+
+    def _fill_cache(self, probe: Probe) -> None:
+        """Have the probe's first block cached; one token of work where it still is from the last sync."""
+        self._sampler.score(
+            probe.token_ids[: self._block_tokens + 1], request_params(max_tokens=1, temperature=0.0)
+        )
+
+    def _score_probe(self, probe: Probe) -> tuple[npt.NDArray[np.float32], int]:
+        """Log-probabilities [T - 1] of the probe's tokens, and how many tokens the cache answered.
+
+        Tokens that come from the cache have no log-probability of their own; they count as NaN.
+        """
+        params = request_params(
+            max_tokens=1,
+            prompt_logprobs=0,
+            temperature=1.0,
+            seed=0,
+            skip_reading_prefix_cache=False,
+            detokenize=False,
+        )
+        output = self._sampler.score(probe.token_ids, params)
+        cached = output.num_cached_tokens or 0
+        if cached:
+            return np.full(len(probe.logp), np.nan, dtype=np.float32), cached
+        following = zip(output.prompt_logprobs[1:], probe.token_ids[1:], strict=True)
+        logp = [position[int(token)].logprob for position, token in following]
+        return np.array(logp, dtype=np.float32), 0
+
+
+def _engine_args(
+    model: ModelConfig, config: EngineConfig, max_model_len: int, seed: int, backend: str
+) -> Any:
+    from vllm import EngineArgs
+    from vllm.config import WeightTransferConfig
+
+    gpu: dict[str, Any] = {}
+    if model.device == "cuda":
+        gpu = {
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "tensor_parallel_size": config.tensor_parallel,
+            "enable_sleep_mode": True,
+        }
+    return EngineArgs(
+        model=str(
+            adapter_chain(model.path).weights
+        ),  # adapters come merged, with the first weights
+        revision=model.revision,
+        dtype=model.dtype,
+        max_model_len=max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        block_size=config.block,
+        enforce_eager=config.enforce_eager,
+        enable_prefix_caching=config.prefix_caching,
+        # A prompt cut into chunks makes vLLM rewind a seeded generator, which CPU generators cannot.
+        enable_chunked_prefill=model.device != "cpu",
+        max_num_batched_tokens=max(config.batch, max_model_len),
+        trust_remote_code=model.trust_remote_code,
+        logprobs_mode="processed_logprobs",
+        weight_transfer_config=WeightTransferConfig(backend=backend),
+        disable_log_stats=True,
+        seed=seed,
+        **gpu,
+    )
+
+
+def reason(error: Exception) -> str:
+    """The telling part of an error as one line: pydantic's begins with a count and a field name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [
+        line
+        for line in lines
+        if "validation error" not in line and "errors.pydantic.dev" not in line
+    ]
+    return " ".join(telling)[:400] if telling else type(error).__name__

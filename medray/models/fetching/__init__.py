@@ -1,0 +1,1 @@
+"""Fetching catalogue models once, whole and verified."""

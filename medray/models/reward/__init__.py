@@ -1,0 +1,1 @@
+"""Reward models: the head, the model, and scoring answers with it."""

@@ -1,0 +1,1 @@
+"""`report.html`: a run in pictures, one self-contained file."""

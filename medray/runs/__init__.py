@@ -1,0 +1,1 @@
+"""A run from command to summary: launch, resume, generate, prepare, quantise, tune."""

@@ -1,0 +1,189 @@
+"""Opening and closing an RL run: checkpoint to continue from, data, actors, sinks, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from medray.actors.cluster.connect import connected, submitted_at
+from medray.actors.ray_calls.wait import Started
+from medray.actors.supervision.incidents import Incidents
+from medray.actors.supervision.memory import peak_memory
+from medray.actors.workers import Workers
+from medray.config.loader import dump_config
+from medray.config.ppo import PpoJob
+from medray.config.resources import rl_roles
+from medray.config.rl import RlJob
+from medray.data.loading.load import Dataset, load_dataset
+from medray.data.rendering.prompts import render_prompts
+from medray.environments.registry import build_environment
+from medray.errors import DataError, RestartBudgetExhausted, WorkerLost
+from medray.models.fetching.fetch import resolve_model
+from medray.observability.console.base import Console
+from medray.observability.console.open import open_console
+from medray.observability.outcome import run_summary
+from medray.observability.report.page import write_report
+from medray.observability.sinks import open_sinks
+from medray.observability.startup import Startup
+from medray.observability.summary import format_summary
+from medray.observability.timers import StepTimer
+from medray.planning.record import record_memory
+from medray.planning.tuned import settled
+from medray.rewards.mixture import build_rewards
+from medray.runs.resume import Resume, find_resume
+from medray.storage.manifest import write_manifest
+from medray.storage.metrics_file import read_metrics
+from medray.storage.mirror import mirror_of
+from medray.storage.rollout_files import drop_rollouts_after
+from medray.training.steps import PromptSets, Run
+
+J = TypeVar("J", bound=RlJob)
+Loop = Callable[[J, Workers, Run], None]
+"""A method's training loop, from training/."""
+
+
+def run_rl(job: J, train: Loop[J]) -> None:
+    """Train from start, or from the newest checkpoint under `job.out`, to the last step; then sum up.
+
+    Args:
+        job: what is trained, and how.
+        train: the method's loop.
+    """
+    startup = Startup()
+    startup.mark("driver")
+    job, tuning = settled(job)
+    if mirror := mirror_of(job):
+        mirror.fetch_run()
+    find_resume(job)  # a folder that holds another run must fail before anything starts
+    build_rewards(job.rewards)
+    if job.rollout.environment is not None:
+        build_environment(job.rollout.environment)
+    for path in model_paths(job):
+        resolve_model(path)
+    console = open_console(job.logging.console, job.num_steps)
+    if tuning:
+        console.note(tuning)
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(load_dataset, job.data)  # while Ray starts
+        with connected():
+            startup.mark("ray")
+            _train_to_the_end(job, train, loading.result(), console, startup)
+    write_report(job.out)
+    if mirror:
+        mirror.push_run_files()
+    if job.logging.console != "quiet":
+        print(format_summary(run_summary(job.out)))
+
+
+def _train_to_the_end(
+    job: J, train: Loop[J], dataset: Dataset, console: Console, startup: Startup
+) -> None:
+    """Train; where an actor is lost for good (a learner rank), start again from the newest checkpoint."""
+    for restarts_left in reversed(range(job.scale.max_restarts + 1)):
+        resume = find_resume(job)
+        try:
+            return _train(job, train, resume, dataset, console, startup)
+        except RestartBudgetExhausted:
+            raise
+        except WorkerLost as loss:
+            if not restarts_left:
+                raise
+            Incidents(job.out).add("death", "learner", str(loss), "steps since the last checkpoint")
+            console.note(f"{loss}; starting again from the last checkpoint")
+
+
+def _train(
+    job: J,
+    train: Loop[J],
+    resume: Resume | None,
+    dataset: Dataset,
+    console: Console,
+    startup: Startup,
+) -> None:
+    resume_step = resume.step if resume else None
+    with (
+        Workers.launch(job, checkpoint=str(resume.checkpoint) if resume else None) as workers,
+        open_sinks(
+            job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[console]
+        ) as sink,
+    ):
+        report = dataset.report
+        write_manifest(
+            Path(job.out),
+            dump_config(job),
+            seed=job.seed,
+            data={"source": report.source, "sha256": report.sha256, "train": report.num_train},
+            resume_step=resume_step,
+        )
+        run = Run(
+            prepare_prompts(job, dataset), sink, console, timer=StepTimer(on_phase=console.phase),
+            startup=startup, out=job.out, mirror=mirror_of(job),
+        )  # fmt: skip
+        if resume:
+            drop_rollouts_after(job.out, resume.step)
+            run.first_step, run.prompt_position = resume.step, resume.prompt_position
+            run.prompts_ahead, run.scalars = resume.prompts_ahead, resume.scalars
+        run.startup.submitted(submitted_at())  # while the actors load
+        started = workers.wait_ready()
+        startup.mark("actors")
+        startup.note_actors({name: actor.seconds for name, actor in started.items()})
+        console.header(
+            {
+                "run": job.out + (f", continued from step {resume_step}" if resume else ""),
+                "model": started["learner rank 0"].text,
+                "data": report.summary(),
+                "actors": describe_start(job, started, startup.total_s),
+            }
+        )
+        train(job, workers, run)
+        workers.graders.finish_records()
+        longest = max(len(prompt.token_ids) for prompt in run.prompts.train)
+        measured = peak_memory(workers.actors())
+        tokens = [
+            row.metrics["rollout/prompt_tokens"] + row.metrics["rollout/tokens"]
+            for row in read_metrics(job.out)
+            if row.kind == "train"
+        ]
+        line = record_memory(
+            job.out, job, measured, longest=longest, step_tokens=int(max(tokens, default=0))
+        )
+        console.note(f"memory: {line}")
+
+
+def model_paths(job: RlJob) -> set[str]:
+    """Every model that an actor of the job will load."""
+    paths = {job.model.path}
+    if isinstance(job, PpoJob):
+        paths.add(job.critic_model.path)
+    if job.algorithm.distill is not None:
+        paths.add(job.algorithm.distill.teacher.path)
+    return paths
+
+
+def describe_start(job: RlJob, started: Mapping[str, Started], total_s: float) -> str:
+    """Who runs, on what, and how long starting took."""
+    slowest = max(started, key=lambda name: started[name].seconds)
+    counts = ", ".join(f"{role.count} {role.name}" for role in rl_roles(job))
+    return (
+        f"{counts}; ready after {total_s:.0f} s, the slowest ({slowest}) loaded in "
+        f"{started[slowest].seconds:.0f} s"
+    )
+
+
+def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
+    """Render both sides of the split with the model's chat template."""
+    from medray.models.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(job.model)
+    limits = {"max_prompt_tokens": job.data.max_prompt_tokens, "system": job.data.system}
+    train, _ = render_prompts(dataset.train, tokenizer, **limits)
+    held_out, _ = (
+        render_prompts(dataset.held_out, tokenizer, **limits) if dataset.held_out else ((), 0)
+    )
+    if len(train) < job.rollout.prompts_per_step:
+        raise DataError(
+            f"{len(train)} training prompts are fewer than rollout.prompts_per_step={job.rollout.prompts_per_step}"
+        )
+    return PromptSets(train, held_out)

@@ -1,0 +1,112 @@
+"""A supervised job's dataset as trees, with what became of every row: read here, or prepared beforehand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medray.config.supervised import SupervisedJob
+from medray.data.batches.examples import Example, ToExamples, build_examples
+from medray.data.batches.tree_table import TreeSource, TreeTable
+from medray.data.batches.trees import with_mismatched
+from medray.data.loading.load import load_dataset
+from medray.data.loading.report import DropCounter, Dropped
+from medray.data.prepared.manifest import is_prepared
+from medray.data.source import BadRow, RowError
+from medray.errors import DataError
+from medray.learners.methods import METHODS, needs_mismatched
+from medray.models.tokenizer import load_tokenizer
+from medray.runs.prepared import open_prepared_rows
+from medray.types import PromptTree, Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TokenReport:
+    """What became of records when they were made into tokens."""
+
+    num_truncated: int = 0  # rows that lost messages or tokens
+    num_cut_tokens: int = 0  # cut from ends of last answers
+    num_dropped_messages: int = 0
+    dropped: dict[str, Dropped] = field(default_factory=dict[str, Dropped])  # rows, by reason
+
+    def summary(self) -> str:
+        """What was lost, in words; empty when nothing was."""
+        parts = [
+            f"dropped {drop.count} ({reason}, e.g. {drop.examples[0]})"
+            for reason, drop in self.dropped.items()
+        ]
+        if self.num_truncated:
+            parts.append(
+                f"truncated {self.num_truncated} ({self.num_dropped_messages} messages and "
+                f"{self.num_cut_tokens} tokens left out)"
+            )
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Both sides of the split as trees, and where they came from."""
+
+    train: TreeSource
+    held_out: TreeSource
+    summary: str  # one line for people: rows read, kept, dropped and truncated
+    provenance: Mapping[str, Any]  # source, its sha256, training rows; JSON values
+
+
+def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
+    """Read, split and tokenise what the job trains on, or open the prepared folder that `data.path` names.
+
+    Raises:
+        DataError: no row is left, or as `load_dataset` and `open_prepared_rows` say.
+        ModelError: the tokenizer cannot be loaded, or has no chat template where one is needed.
+    """
+    if is_prepared(job.data.path):
+        return TrainingData(*open_prepared_rows(method, job))
+    stage = METHODS[method].stage
+    dataset = load_dataset(job.data, stage=stage)
+    to_examples = build_examples(stage, job, load_tokenizer(job.model))
+    report, dropped = TokenReport(), DropCounter()
+    sides: list[TreeTable] = []
+    for records in (dataset.train, dataset.held_out):
+        trees = _trees(records, to_examples, report, dropped)
+        if needs_mismatched(method, job):
+            trees = iter(with_mismatched(list(trees)))
+        sides.append(TreeTable.of(trees))
+    report.dropped = dropped.by_reason()
+    if len(sides[0]) == 0:
+        raise DataError(f"{dataset.report.source}: no row is left to train on: {report.summary()}")
+    if report.summary():
+        log.warning("%s", report.summary())
+    train, held_out = sides
+    rows = (
+        f"{len(train):,} rows to train on, {train.num_tokens.sum():,} tokens, "
+        f"{train.num_trained:,} of them trained; {len(held_out):,} held out"
+    )
+    load = dataset.report
+    summary = "; ".join(part for part in (load.summary(), rows, report.summary()) if part)
+    provenance = {"source": load.source, "sha256": load.sha256, "train": load.num_train}
+    return TrainingData(train, held_out, summary, provenance)
+
+
+def _trees(
+    records: Iterable[Record], to_examples: ToExamples, report: TokenReport, dropped: DropCounter
+) -> Iterator[PromptTree]:
+    for record in records:
+        try:
+            examples = list(to_examples(record))
+        except RowError as error:
+            dropped.add(BadRow(record.id, error.reason, error.detail))
+            continue
+        for example in examples:
+            _count(example, report)
+            yield example.tree
+
+
+def _count(example: Example, report: TokenReport) -> None:
+    report.num_truncated += bool(example.num_cut_tokens or example.num_dropped_messages)
+    report.num_cut_tokens += example.num_cut_tokens
+    report.num_dropped_messages += example.num_dropped_messages

@@ -1,0 +1,1 @@
+"""This machine and its processes: hardware, cores, heap, process states."""

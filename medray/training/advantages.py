@@ -1,0 +1,90 @@
+"""From graded groups to advantages: reward shaping, then the estimator that the configuration names.
+
+All of it is arithmetic on one float a response, so it happens in the driver, over the whole batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medray.actors.groups import ScoredGroup
+from medray.config.algorithm import AlgorithmConfig
+from medray.losses.advantages import (
+    group_advantages,
+    reinforce_pp_advantages,
+    reinforce_pp_baseline_advantages,
+    remax_advantages,
+    rloo_advantages,
+    soft_overlong_penalty,
+)
+from medray.types import Floats
+
+Rewards = Sequence[Sequence[float]]  # [P][G]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """How rewards become advantages."""
+
+    compute: Callable[[Rewards, Sequence[float], AlgorithmConfig], list[Floats]]
+    """(rewards [P][G], rewards of the greedy responses [P] or nothing, settings) -> advantages [P][G]"""
+    needs_greedy: bool = False
+    """Whether each prompt's greedy response is decoded and graded besides its samples."""
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "group": Estimator(lambda r, _, config: group_advantages(r, scale=config.advantage_scale)),
+    "rloo": Estimator(lambda r, _, config: rloo_advantages(r)),
+    "reinforce_pp": Estimator(lambda r, _, config: reinforce_pp_advantages(r)),
+    "reinforce_pp_baseline": Estimator(lambda r, _, config: reinforce_pp_baseline_advantages(r)),
+    "none": Estimator(lambda r, _, config: [np.zeros(len(g), dtype=np.float32) for g in r]),
+    "remax": Estimator(lambda r, greedy, config: remax_advantages(r, greedy), needs_greedy=True),
+}
+
+
+def shaped_rewards(
+    batch: Sequence[ScoredGroup], config: AlgorithmConfig, max_new_tokens: int
+) -> list[list[float]]:
+    """Rewards [P][G] less the KL penalty, where that belongs to the reward, and the overlong penalty."""
+    in_reward = config.kl.coef > 0 and config.kl.place == "reward"
+    shaped: list[list[float]] = []
+    for scored in batch:
+        rewards = np.array(scored.score.rewards, dtype=np.float64)
+        if in_reward:
+            rewards -= config.kl.coef * np.array(scored.reference_kl)
+        if config.overlong is not None:
+            rewards += overlong_penalty(scored, config, max_new_tokens)
+        shaped.append(rewards.tolist())
+    return shaped
+
+
+def overlong_penalty(scored: ScoredGroup, config: AlgorithmConfig, max_new_tokens: int) -> Floats:
+    """What the responses [G] of a group lose for their length: zero or less."""
+    lengths = scored.meta.num_response_tokens
+    if config.overlong is None:
+        return np.zeros(len(lengths), dtype=np.float32)
+    buffer = max(1, round(config.overlong.share * max_new_tokens))
+    penalty = soft_overlong_penalty(lengths, max_new_tokens, buffer)
+    return np.float32(config.overlong.factor) * penalty
+
+
+def advantages_of(
+    batch: Sequence[ScoredGroup],
+    config: AlgorithmConfig,
+    max_new_tokens: int,
+    greedy_rewards: Sequence[float] = (),
+) -> list[Floats]:
+    """Advantages [P][G] of a batch.
+
+    Args:
+        batch: graded groups.
+        config: shaping and estimator.
+        max_new_tokens: limit of length that the overlong penalty refers to.
+        greedy_rewards: [P], for estimators that need them.
+    """
+    rewards = shaped_rewards(batch, config, max_new_tokens)
+    advantages = ESTIMATORS[config.advantage].compute(rewards, greedy_rewards, config)
+    return [np.zeros_like(a) for a in advantages] if config.zero_advantages else advantages

@@ -1,0 +1,120 @@
+"""A batch of graded groups with their advantages: its optimizer steps and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from medray.actors.groups import ScoredGroup
+from medray.actors.ray_calls.wait import Ref
+from medray.actors.training.learner import TrainItem
+from medray.config.algorithm import AlgorithmConfig
+from medray.types import Floats, GroupMeta
+
+ScoreOld = Callable[[Sequence[Ref]], Sequence[Ref]]
+"""Groups -> their log-probabilities under the present weights."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on, and what it sampled besides."""
+
+    groups: tuple[ScoredGroup, ...]  # [P]
+    advantages: tuple[Floats, ...]  # [P][G]
+    dropped: tuple[ScoredGroup, ...] = ()  # replaced, since they had no signal
+    counts: Mapping[str, float] = field(default_factory=dict)  # metrics of how the batch was made
+
+    @property
+    def sampled(self) -> tuple[ScoredGroup, ...]:
+        """Every group, those that were replaced last."""
+        return self.groups + self.dropped
+
+    @property
+    def sampled_advantages(self) -> list[Floats]:
+        """One array a sampled group; zeros for those that were replaced."""
+        zeros = [np.zeros(len(s.score.rewards), dtype=np.float32) for s in self.dropped]
+        return [*self.advantages, *zeros]
+
+
+def is_tied(advantages: Floats) -> bool:
+    """True for a group whose advantages are all zero: it has no gradient, so it is not computed."""
+    return bool(np.all(np.abs(advantages) <= 1e-7))
+
+
+def minibatches(
+    batch: Batch, config: AlgorithmConfig, score_old: ScoreOld
+) -> Iterator[tuple[list[TrainItem], list[GroupMeta]]]:
+    """The optimizer steps of a batch, tied groups left out; a minibatch with nothing to learn is skipped.
+
+    Tied groups stay in where they have a gradient of their own, from a KL term, an entropy bonus or a teacher, and
+    under `zero_advantages`: the control experiment takes every step.
+
+    Args:
+        batch: what to train on.
+        config: how it is cut.
+        score_old: asked once for all groups that are trained on, before the first step, if the loss needs it.
+    """
+    has_kl = config.kl.coef > 0 and config.kl.place == "loss"
+    has_other_terms = has_kl or config.entropy_coef > 0 or config.distill is not None
+    keep_tied = config.zero_advantages or has_other_terms
+    chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
+    old: dict[int, Ref] = {}
+    if config.needs_old_pass:
+        scored = score_old([batch.groups[i].group for i in chosen])
+        old = dict(zip(chosen, scored, strict=True))
+    items = {
+        i: TrainItem(
+            batch.groups[i].group,
+            batch.advantages[i],
+            batch.groups[i].reference,
+            old.get(i),
+            batch.groups[i].taught,
+        )
+        for i in chosen
+    }
+    cuts = [len(batch.groups) * k // config.minibatches for k in range(config.minibatches + 1)]
+    for _ in range(config.epochs):
+        for first, end in pairwise(cuts):
+            part = [i for i in range(first, end) if i in items]
+            if part:
+                yield [items[i] for i in part], [batch.groups[i].meta for i in part]
+
+
+def batch_metrics(batch: Batch) -> dict[str, float]:
+    """Figures of everything that was sampled, how the batch was made, and how many groups have a signal."""
+    tied = float(sum(is_tied(a) for a in batch.advantages))
+    counts = {"groups/tied": tied, "groups/total": float(len(batch.groups))}
+    return rollout_metrics(batch.sampled) | counts | dict(batch.counts)
+
+
+def rollout_metrics(sampled: Sequence[ScoredGroup]) -> dict[str, float]:
+    """Rewards and lengths of sampled groups."""
+    rewards = np.array([r for s in sampled for r in s.score.rewards])
+    group_means = np.array([np.mean(s.score.rewards) for s in sampled])
+    lengths = np.array([n for s in sampled for n in s.meta.num_response_tokens])
+    prompt_tokens = sum(s.meta.num_prompt_tokens for s in sampled)
+    samples = sum(len(s.meta.num_response_tokens) * s.meta.num_prompt_tokens for s in sampled)
+    metrics = {
+        "reward/mean": float(rewards.mean()),
+        "reward/sem": float(group_means.std(ddof=1) / np.sqrt(len(group_means)))
+        if len(sampled) > 1
+        else 0.0,
+        "reward/max": float(rewards.max()),
+        "rollout/stop_share": sum(s.meta.num_stopped for s in sampled) / len(lengths),
+        "rollout/length_mean": float(lengths.mean()),
+        "rollout/tokens": float(sum(s.meta.num_sampled_tokens for s in sampled)),
+        "rollout/prompt_tokens": float(prompt_tokens),
+        "rollout/cache_hit_share": sum(s.meta.num_cached_tokens for s in sampled) / max(1, samples),
+    }
+    for part in sampled[0].score.parts:
+        metrics[f"reward/{part}"] = float(
+            np.mean([v for s in sampled for v in s.score.parts[part]])
+        )
+    if sampled[0].reference_kl:
+        metrics["policy/kl_ref_sequence"] = float(
+            np.mean([k for s in sampled for k in s.reference_kl])
+        )
+    return metrics

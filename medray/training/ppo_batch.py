@@ -1,0 +1,138 @@
+"""A batch of PPO: what was sampled, what it was worth, and the optimizer steps taken on it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from medray.actors.groups import ScoredGroup
+from medray.actors.ray_calls.wait import Ref
+from medray.actors.training.critic import CriticItem
+from medray.actors.training.learner import TokenAdvantages, TrainItem
+from medray.actors.workers import Workers
+from medray.config.ppo import PpoConfig, PpoJob
+from medray.learners.estimates import EstimateSummary
+from medray.losses.kl_control import KlControl
+from medray.losses.moments import Moments, merged
+from medray.observability.meters import Meters
+from medray.training.shaping import RewardShaper
+from medray.types import Floats
+
+EPS = 1e-8
+POLICY_KL = "policy/kl_behaviour"
+
+
+@dataclass(frozen=True)
+class PpoBatch:
+    """Groups [P], where the estimates of their tokens are, and what is known of them."""
+
+    groups: tuple[ScoredGroup, ...]
+    estimates: tuple[Ref, ...]
+    summaries: tuple[EstimateSummary, ...]
+    whitening: tuple[float, float]  # mean and standard deviation that advantages are freed of
+
+    @property
+    def response_advantages(self) -> list[Floats]:
+        """Mean over each response's tokens of what is trained on, [P][G]."""
+        mean, std = self.whitening
+        return [
+            np.asarray([(a - mean) / std for a in s.response_advantages], dtype=np.float32)
+            for s in self.summaries
+        ]
+
+    @property
+    def reference_kl(self) -> float:
+        """Mean over responses of their KL to the reference, nats; 0 without a reference."""
+        sums = [k for scored in self.groups for k in scored.reference_kl]
+        return float(np.mean(sums)) if sums else 0.0
+
+
+def estimate_batch(
+    groups: Sequence[ScoredGroup], shaper: RewardShaper, control: KlControl, workers: Workers
+) -> PpoBatch:
+    """Shape the rewards and have the critic's ranks turn them into advantages and returns."""
+    assert isinstance(workers.job, PpoJob)
+    assert workers.critics is not None
+    config = workers.job.algorithm
+    scores = shaper([scored.score.rewards for scored in groups])
+    in_reward = control.coef if config.kl.place == "reward" else 0.0
+    summaries, estimates = workers.critics.estimate(groups, scores, in_reward)
+    whitening = (0.0, 1.0)
+    if config.whiten:
+        moments = merged(s.advantages for s in summaries)
+        whitening = (moments.mean, moments.std + EPS)
+    return PpoBatch(tuple(groups), tuple(estimates), tuple(summaries), whitening)
+
+
+def update_on(batch: PpoBatch, job: PpoJob, workers: Workers, step: int) -> Meters:
+    """Train policy and critic on the batch, each minibatch at once.
+
+    The policy waits for the end of the critic's warm-up, and stops for the rest of the batch after the step that
+    found it further than `target_kl` from where the batch was sampled.
+    """
+    config, meters = job.algorithm, Meters()
+    trains_policy = step > job.critic.warmup_steps
+    items = _policy_items(batch, config, workers) if trains_policy else []
+    critic_items = [
+        CriticItem(scored.group, estimates)
+        for scored, estimates in zip(batch.groups, batch.estimates, strict=True)
+    ]
+    num_policy_steps = 0
+    for part in minibatch_indices(len(batch.groups), config, f"{job.seed}/{step}"):
+        metas = [batch.groups[i].meta for i in part]
+        own = [items[i] for i in part] if trains_policy else []
+        found = workers.update(own, metas, [critic_items[i] for i in part])
+        meters.merge(found)
+        num_policy_steps += trains_policy
+        if config.target_kl is not None:
+            trains_policy &= found.values().get(POLICY_KL, 0.0) <= config.target_kl
+    meters.sum("policy/num_steps", num_policy_steps)
+    return meters
+
+
+def minibatch_indices(num_groups: int, config: PpoConfig, seed: str) -> Iterator[list[int]]:
+    """Which groups each optimizer step takes: all of them once an epoch, in an order that the seed draws."""
+    cuts = [num_groups * k // config.minibatches for k in range(config.minibatches + 1)]
+    for epoch in range(config.epochs):
+        order = list(range(num_groups))
+        random.Random(f"{seed}/{epoch}").shuffle(order)
+        for first, end in pairwise(cuts):
+            if first < end:
+                yield sorted(order[first:end])
+
+
+def ppo_metrics(batch: PpoBatch, control: KlControl) -> dict[str, float]:
+    """What the scores, the critic's values and the KL coefficient were like."""
+    advantages = merged(s.advantages for s in batch.summaries)
+    returns = merged(s.returns for s in batch.summaries)
+    scores = Moments.of(score for s in batch.summaries for score in s.scores)
+    metrics = {
+        "reward/score": scores.mean,
+        "value/return": returns.mean,
+        "advantage/mean": advantages.mean,
+        "advantage/std": advantages.std,
+        "policy/kl_coef": control.coef,
+    }
+    if returns.variance > 0:  # a return less its value is the advantage
+        metrics["value/explained_variance"] = 1 - advantages.variance / returns.variance
+    return metrics
+
+
+def _policy_items(batch: PpoBatch, config: PpoConfig, workers: Workers) -> list[TrainItem]:
+    old: list[Ref | None] = [None] * len(batch.groups)
+    if config.needs_old_pass:
+        old = [*workers.learners.old_logprobs([s.group for s in batch.groups])]
+    return [
+        TrainItem(
+            scored.group,
+            TokenAdvantages(estimates, *batch.whitening),
+            scored.reference,
+            before,
+            scored.taught,
+        )
+        for scored, estimates, before in zip(batch.groups, batch.estimates, old, strict=True)
+    ]

@@ -1,0 +1,192 @@
+"""The pool over real actors: who gets which group, and what becomes of groups whose worker fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from medray.actors.ray_calls.wait import Ref, gather, ready_of
+from medray.actors.rollout.pool import RolloutPool
+from medray.actors.rollout.worker import Sampled
+from medray.actors.supervision.incidents import Incidents
+from medray.config.grpo import GrpoJob
+from medray.errors import DeadlineExceeded, RestartBudgetExhausted, WorkerLost
+from medray.types import GenerateSpec, SamplingContract
+from tests.support.ray_workers import ScriptedRollout, prompt, weights
+
+SPEC = GenerateSpec(SamplingContract(), 2, 8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """A Ray instance of two CPUs."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    yield
+    ray.shutdown()
+
+
+def _pool(
+    folder: Path,
+    workers: int = 2,
+    *,
+    load_s: float = 0.0,
+    max_lag: int | None = None,
+    **changes: Any,
+) -> RolloutPool:
+    rollout = {"samples_per_prompt": 2, "engine": {"max_num_seqs": 4}, "max_lag": max_lag}
+    job = GrpoJob.model_validate({"rollout": rollout, "out": str(folder), **changes})
+    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, load_s), workers, job, Incidents(folder))
+    gather(pool.start(), deadline_s=60, doing="start")
+    pool.load(weights(1))
+    return pool
+
+
+def _sample(pool: RolloutPool, names: list[str], deadline_s: float = 60) -> list[Sampled]:
+    tickets = pool.submit([prompt(n) for n in names], list(range(len(names))), SPEC)
+    return _take(pool, len(tickets), deadline_s)
+
+
+def _take(pool: RolloutPool, count: int, deadline_s: float = 60) -> list[Sampled]:
+    found: list[Sampled] = []
+    end = time.monotonic() + deadline_s
+    while len(found) < count:
+        found += pool.take(ready_of(pool.refs(), 0.2))
+        assert time.monotonic() < end, found
+    return found
+
+
+def test_groups_go_to_whoever_has_least_to_do(tmp_path: Path) -> None:
+    """One worker is held up by a slow group; what would have queued behind it goes to the other."""
+    found = _sample(_pool(tmp_path), ["slow", *(f"p{i}" for i in range(20))])
+    assert len({s.ticket for s in found}) == 21
+    by_worker = Counter(s.meta.worker for s in found)
+    assert max(by_worker.values()) >= 16, by_worker
+
+
+def test_seeds_stay_with_their_prompts_whoever_dies(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, workers=3)
+    tickets = pool.submit([prompt(f"p{i}") for i in range(12)], list(range(12)), SPEC)
+    ray.kill(pool.members[1].handle)
+    found = {s.ticket: s for s in _take(pool, 12)}
+    assert sorted(found) == tickets
+    for i, ticket in enumerate(tickets):
+        group = ray.get(found[ticket].group, timeout=10)
+        assert group.prompt.record.id == f"p{i}"
+        assert group.responses[0].token_ids.tolist() == [i] * 3
+    assert "sampled again" in (tmp_path / "incidents.jsonl").read_text()
+
+
+def test_a_broken_engine_is_replaced_and_a_prompt_that_breaks_engines_is_named(
+    tmp_path: Path,
+) -> None:
+    pool = _pool(tmp_path)
+    with pytest.raises(WorkerLost, match=r"3 workers failed with prompt poison-7 in flight.*broke"):
+        _sample(pool, ["a", "b", "poison-7", "c"])
+    assert pool.incidents.drain()["incidents/death"] == 2
+
+
+def test_restarts_have_a_limit(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, scale={"max_restarts": 2, "rollout_workers": 2})
+    with pytest.raises(WorkerLost, match="rollout-"):
+        _sample(pool, ["deadly"])
+    assert pool.restarts.left == 0
+
+
+def _starting(folder: Path, **scale: Any) -> tuple[RolloutPool, dict[str, Ref]]:
+    """A pool whose workers load for a second; the first of them is killed meanwhile."""
+    job = GrpoJob.model_validate({"out": str(folder), "scale": scale})
+    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 0, 1), 2, job, Incidents(folder))
+    starting = pool.start()
+    ray.kill(pool.workers["rollout-0"])
+    return pool, starting
+
+
+def _revive(pool: RolloutPool, name: str, loss: WorkerLost) -> Ref:
+    started = pool.revive(name, loss)
+    assert started is not None
+    return started
+
+
+def test_a_worker_that_dies_while_it_starts_is_replaced(tmp_path: Path) -> None:
+    pool, starting = _starting(tmp_path)
+    started = gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
+    assert [said.text for said in started.values()] == ["rollout-0", "rollout-1"]
+
+    pool.load(weights(1))
+
+    assert sorted(pool.workers) == ["rollout-0", "rollout-1"]
+    assert len(_sample(pool, ["a", "b", "c"])) == 3
+    lines = pool.incidents.path.read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [(r["kind"], r["who"], r["doing"]) for r in rows] == [
+        ("death", "rollout-0", "start"),
+        ("restart", "rollout-0", "weights 1"),
+    ]
+
+
+def test_a_start_ends_when_no_more_workers_may_be_replaced(tmp_path: Path) -> None:
+    pool, starting = _starting(tmp_path, max_restarts=0)
+    with pytest.raises(
+        RestartBudgetExhausted, match=r"start: rollout-0 died.*scale.max_restarts=0"
+    ):
+        gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
+    [line] = pool.incidents.path.read_text().splitlines()
+    assert (
+        json.loads(line).items()
+        >= {"who": "rollout-0", "doing": "start", "cost": "the run"}.items()
+    )
+
+
+def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, load_s=1.5, max_lag=1)
+    began = time.monotonic()
+    gap = pool.load(weights(2))
+    assert time.monotonic() - began < 1
+    assert gap == pytest.approx(1e-6), "that of version 1"
+    assert pool.load(weights(3)) == pytest.approx(2e-6), "one version is on its way at a time"
+    [sampled] = _sample(pool, ["late"])
+    assert sampled.meta.policy_version == 3
+
+
+def test_a_group_that_waits_at_its_worker_grows_no_older(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, workers=1, max_lag=1)
+    slow, *waiting = pool.submit([prompt(n) for n in ("slow", "a", "b")], [0, 1, 2], SPEC)
+    ray.wait([pool.workers["rollout-0"].start.remote()], timeout=10)  # it has begun on the first
+    pool.load(weights(2))
+    pool.load(weights(3))  # once the second version is there
+
+    assert [pool.oldest_version(ticket) for ticket in (slow, *waiting)] == [1, 2, 2]
+    assert {s.ticket: s.meta.policy_version for s in _take(pool, 3)}[waiting[-1]] == 3
+
+
+def test_a_late_worker_is_named(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, deadlines={"generate_s": 1})
+    with pytest.raises(DeadlineExceeded, match=r"no answer from rollout-0 \(1 prompts\)") as late:
+        _sample(pool, ["slow"])
+    assert late.value.late == ("rollout-0",)
+
+
+@pytest.mark.slow
+def test_a_replacement_has_its_own_time_to_start(tmp_path: Path) -> None:
+    """A death that shows only after most of a start's time has been waited for a load."""
+    job = GrpoJob.model_validate({"out": str(tmp_path), "deadlines": {"start_s": 12}})
+    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 10, 5), 1, job, Incidents(tmp_path))
+    gather(pool.start(), deadline_s=60, doing="start")
+    pool.load(weights(1))
+    [handle] = pool.workers.values()
+    death = threading.Timer(9, ray.kill, [handle])
+    death.start()
+
+    assert pool.load(weights(2)) == pytest.approx(2e-6)
+
+    kinds = [json.loads(line)["kind"] for line in pool.incidents.path.read_text().splitlines()]
+    assert kinds == ["death", "restart"]

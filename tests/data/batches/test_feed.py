@@ -1,0 +1,67 @@
+"""Which rows a step takes: every row once an epoch, the same whatever the ranks, no state."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medray.config.supervised import BatchConfig
+from medray.data.batches.feed import StepFeed
+from medray.data.batches.tree_table import TreeTable
+from medray.data.batches.trees import sequence_tree
+from medray.errors import DataError
+
+
+def _rows(sizes: list[int]) -> TreeTable:
+    return TreeTable.of(sequence_tree(np.full(size, i)) for i, size in enumerate(sizes))
+
+
+def _numbers(feed: StepFeed, step: int, ranks: int) -> list[list[int]]:
+    return [
+        [int(tree.continuations[0].token_ids[0]) for tree in feed.step(step, rank, ranks)]
+        for rank in range(ranks)
+    ]
+
+
+@given(
+    st.lists(st.integers(2, 9), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_an_epoch_takes_every_row_once_whatever_the_ranks(
+    sizes: list[int], rows_per_step: int, ranks: int, shuffle: bool
+) -> None:
+    batch = BatchConfig(rows_per_step=rows_per_step, num_epochs=2, shuffle=shuffle)
+    feed = StepFeed(_rows(sizes), batch, seed=3)
+    taken: list[int] = []
+    for step in range(1, feed.num_steps + 1):
+        dealt = _numbers(feed, step, ranks)
+        together = [n for part in dealt for n in part]
+        assert sorted(together) == sorted(n for part in _numbers(feed, step, 1) for n in part)
+        assert feed.num_tokens(step) == sum(sizes[n] for n in together)
+        taken += together
+    counts = Counter(taken)
+    assert len(taken) - 2 * len(sizes) < rows_per_step
+    assert all(counts[i] >= 2 for i in range(len(sizes)))
+
+
+def test_the_order_is_drawn_anew_and_needs_no_past() -> None:
+    batch = BatchConfig(rows_per_step=8, num_epochs=3)
+    feed = StepFeed(_rows([3] * 8), batch, seed=3)
+    first, second, _ = (_numbers(feed, step, 1)[0] for step in (1, 2, 3))
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(8))
+    assert _numbers(StepFeed(_rows([3] * 8), batch, seed=3), 2, 1)[0] == second
+    assert _numbers(StepFeed(_rows([3] * 8), batch, seed=4), 2, 1)[0] != second
+    still = StepFeed(_rows([3] * 8), BatchConfig(rows_per_step=8, shuffle=False), seed=3)
+    assert _numbers(still, 1, 1)[0] == list(range(8))
+
+
+def test_no_rows_is_an_error() -> None:
+    with pytest.raises(DataError, match="no row to train on"):
+        StepFeed(_rows([]), BatchConfig(), seed=0)

@@ -1,0 +1,136 @@
+"""Several datasets in one: ids apart, weights, caps, held-out files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medray.config.data import DataConfig
+from medray.data.loading.load import load_dataset
+from medray.data.loading.mixture import copies
+from medray.errors import DataError
+from medray.types import Record
+
+from ..helpers import write_jsonl
+
+
+def questions(path: Path, name: str, count: int) -> str:
+    rows = ({"question": f"{name}{i}?", "answer": "x"} for i in range(count))
+    return str(write_jsonl(path / f"{name}.jsonl", *rows))
+
+
+def config(*sources: dict[str, Any], **settings: Any) -> DataConfig:
+    return DataConfig.model_validate({"sources": sources, "num_eval": 0, **settings})
+
+
+def first_letters(records: tuple[Record, ...]) -> Counter[str]:
+    return Counter(r.messages[0]["content"][0] for r in records)
+
+
+def test_weights_are_passes(tmp_path: Path) -> None:
+    a, b, c = (questions(tmp_path, name, 200) for name in "abc")
+    dataset = load_dataset(
+        config({"path": a}, {"path": b, "weight": 3}, {"path": c, "weight": 0.25}, num_eval=60)
+    )
+    held_out = first_letters(dataset.held_out)
+    train = first_letters(dataset.train)
+    assert sum(held_out.values()) == 60
+    assert train["a"] == 200 - held_out["a"]
+    assert train["b"] == 3 * (200 - held_out["b"])
+    assert 20 < train["c"] < 75
+    report = dataset.report
+    assert report.num_repeated == 2 * (200 - held_out["b"])
+    assert report.num_unused == 200 - held_out["c"] - train["c"]
+    assert report.num_kept + report.num_repeated == (
+        report.num_train + report.num_held_out + report.num_unused
+    )
+    assert f"{report.num_repeated} repeated" in report.summary()
+
+
+def test_ids_digests_and_names_tell_sources_apart(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    a, b = questions(tmp_path, "q", 2), questions(tmp_path / "other", "q", 2)
+    dataset = load_dataset(config({"path": a}, {"path": b, "weight": 2}))
+    assert sorted(r.id for r in dataset.train) == [
+        "0/q.jsonl:1",
+        "0/q.jsonl:2",
+        *(f"1/q.jsonl:{line}{copy}" for line in (1, 2) for copy in ("", "#2")),
+    ]
+    assert set(dataset.report.digests) == {"0/q.jsonl", "1/q.jsonl"}
+    assert dataset.report.source == f"{a}, {b}"
+
+
+def test_a_question_in_two_sources_is_on_one_side(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    a, b = questions(tmp_path, "q", 40), questions(tmp_path / "other", "q", 40)
+    dataset = load_dataset(config({"path": a}, {"path": b}, num_eval=20))
+    assert len(dataset.held_out) == 20
+    assert not {r.group_id for r in dataset.train} & {r.group_id for r in dataset.held_out}
+
+
+def test_a_cap_stops_after_usable_rows(tmp_path: Path) -> None:
+    rows: list[Any] = [{"question": f"q{i}", "answer": "x"} for i in range(9)]
+    rows.insert(1, {"question": "bad"})
+    path = str(write_jsonl(tmp_path / "q.jsonl", *rows))
+    dataset = load_dataset(config({"path": path, "max_rows": 3}, on_bad_row="skip"))
+    assert sorted(r.id for r in dataset.train) == ["q.jsonl:1", "q.jsonl:3", "q.jsonl:4"]
+    assert (dataset.report.num_read, dataset.report.num_dropped) == (4, 1)
+
+
+def test_a_cap_on_copies_takes_a_fair_part(tmp_path: Path) -> None:
+    a, b = questions(tmp_path, "a", 100), questions(tmp_path, "b", 100)
+    dataset = load_dataset(config({"path": a}, {"path": b, "weight": 3}, num_train=200))
+    assert 115 < first_letters(dataset.train)["b"] < 185  # 150 expected
+
+
+def test_generated_and_read_sources_mix(tmp_path: Path) -> None:
+    path = questions(tmp_path, "q", 30)
+    dataset = load_dataset(config({"kind": "icd10"}, {"path": path}, num_train=60, num_eval=5))
+    kinds = Counter(r.task for r in dataset.train)
+    assert set(kinds) == {"choice", "qa"}
+    assert all(r.id.startswith("0/icd10/") for r in dataset.held_out)
+
+
+def test_held_out_rows_of_their_own(tmp_path: Path) -> None:
+    train = write_jsonl(
+        tmp_path / "train.jsonl", *({"question": f"q{i}", "answer": "x"} for i in range(10))
+    )
+    other = write_jsonl(
+        tmp_path / "eval.jsonl",
+        {"question": "new", "answer": "x"},
+        {"question": "Q3", "answer": "x"},
+    )
+    dataset = load_dataset(DataConfig(path=str(train), eval_path=str(other), num_eval=3))
+    assert [r.id for r in dataset.train if r.messages[0]["content"] == "q3"] == []
+    assert {r.id for r in dataset.held_out} == {
+        "eval/eval.jsonl:1",
+        "eval/eval.jsonl:2",
+        "train.jsonl:4",
+    }
+    assert len(dataset.train) == 9
+
+
+def test_a_bad_row_of_a_source_stops_the_job(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "q.jsonl", {"question": "q", "answer": "x"}, {"question": ""})
+    with pytest.raises(DataError, match=r"q\.jsonl:2: empty value"):
+        load_dataset(config({"path": str(path)}))
+
+
+@given(weight=st.floats(0.01, 20), seed=st.integers(), name=st.text(max_size=8))
+def test_copies_of_a_record(weight: float, seed: int, name: str) -> None:
+    taken = list(copies(Record(name, ()), weight, seed))
+    assert len(taken) in (int(weight), int(weight) + 1)
+    assert len({record.id for record in taken}) == len(taken)
+    assert taken == list(copies(Record(name, ()), weight, seed))
+    more = list(copies(Record(name, ()), weight + 1, seed))
+    assert len(more) in (len(taken), len(taken) + 1)  # rounding may move a fraction at its edge
+
+
+def test_fractions_take_their_share() -> None:
+    taken = sum(len(list(copies(Record(str(i), ()), 0.3, 17))) for i in range(4000))
+    assert 1100 < taken < 1300

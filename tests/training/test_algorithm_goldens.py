@@ -1,0 +1,274 @@
+"""Every algorithm on one batch small enough for a sheet of paper: from rewards to the gradient.
+
+Two prompts with two responses each; rho is the probability ratio of each token, every logp is -1:
+
+    response    a0       a1          b0            b1
+    reward      1        0           3             1
+    rho         3/2      1, 1/2      1, 5/4        2
+
+Six tokens, four responses, a limit of four new tokens: the denominators are 6 ("token"), 4 ("sequence") and
+4 * 4 = 16 ("fixed"). Per token the clipped loss with bounds 0.8 and 1.2 is -min(rho A, clip(rho) A); its gradient
+with respect to logp is -rho A, or 0 where the clip is active. c stands for 1 / sqrt(2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from medray.actors.groups import ScoredGroup
+from medray.config.algorithm import AlgorithmConfig
+from medray.learners.objectives.base import RowTensors
+from medray.learners.objectives.policy_gradient import PolicyGradient
+from medray.training.advantages import advantages_of
+from medray.types import GroupMeta, GroupScore, StepTotals
+
+RATIOS = [1.5, 1.0, 0.5, 1.0, 1.25, 2.0]
+LENGTHS = [1, 2, 2, 1]
+LIMIT = 4
+C = 1 / math.sqrt(2)
+Result = tuple[float, list[float], dict[str, float]]
+
+
+def _group(
+    name: str, rewards: tuple[float, ...], lengths: tuple[int, ...], kl: tuple[float, ...]
+) -> ScoredGroup:
+    meta = GroupMeta(name, 5, lengths, 0, 0, "")
+    return ScoredGroup(meta, GroupScore(rewards), group=name, reference_kl=kl)
+
+
+def _run(
+    settings: dict[str, Any],
+    *,
+    greedy: Sequence[float] = (),
+    kl: Sequence[float] = (0, 0, 0, 0),
+    ref: float | None = None,
+    old: Sequence[float] | None = None,
+) -> Result:
+    """Loss, gradient at the six logps, and metrics."""
+    config = AlgorithmConfig.model_validate(settings)
+    batch = [
+        _group("a", (1.0, 0.0), (1, 2), tuple(kl[:2])),
+        _group("b", (3.0, 1.0), (2, 1), tuple(kl[2:])),
+    ]
+    per_response = [float(x) for a in advantages_of(batch, config, LIMIT, greedy) for x in a]
+    index = torch.repeat_interleave(torch.arange(4), torch.tensor(LENGTHS))
+    logp = torch.full((6,), -1.0, dtype=torch.float64, requires_grad=True)
+    columns = {
+        "behaviour_logp": -1.0 - torch.tensor(RATIOS, dtype=torch.float64).log(),
+        "advantage": torch.tensor(per_response, dtype=torch.float64)[index],
+    }
+    if ref is not None:
+        columns["ref_logp"] = torch.full((6,), ref, dtype=torch.float64)
+    if old is not None:
+        columns["old_logp"] = -1.0 - torch.tensor(old, dtype=torch.float64).log()
+    row = RowTensors(index, torch.tensor(LENGTHS), columns)
+    loss, meters = PolicyGradient(config, LIMIT)(logp, row, StepTotals(6, 4, 2))
+    loss.backward()
+    assert logp.grad is not None
+    return float(loss.detach()), logp.grad.tolist(), meters.values()
+
+
+def _check(got: Result, loss: float, grad: list[float], over: float) -> None:
+    assert got[0] == pytest.approx(loss / over, rel=1e-5)
+    assert got[1] == pytest.approx([g / over for g in grad], rel=1e-5)
+
+
+def test_grpo() -> None:
+    """A = +-1/2 for a, +-1 for b.
+
+        token    rho A        clip(rho) A    loss        gradient
+        a0       3/4          3/5            -3/5         0
+        a1       -1/2         -1/2            1/2         1/2
+                 -1/4         -2/5            2/5         0
+        b0       1            1              -1          -1
+                 5/4          6/5            -6/5         0
+        b1       -2           -6/5            2           2
+
+    The losses add up to 1/10; over six tokens 1/60. Three of six tokens are clipped; the ratios' mean is 7.25/6.
+    """
+    got = _run({"preset": "grpo"})
+    _check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6)
+    assert got[2]["policy/clip_share"] == 0.5
+    assert got[2]["policy/ratio"] == pytest.approx(7.25 / 6)
+    assert got[2]["policy/max_logprob_gap"] == pytest.approx(math.log(2))
+
+
+def test_grpo_as_published() -> None:
+    """Each group's standard deviation is sqrt(1/2) resp. sqrt(2), so A = +-c in both.
+
+    Losses -6/5 c; c, 4/5 c; -c, -6/5 c; 2 c. Mean over each response: -6/5, 9/10, -11/10, 2 (times c), together
+    3/5 c over four responses. Gradients of the tokens of a two-token response are halved.
+    """
+    got = _run({"preset": "grpo", "advantage_scale": "std", "aggregation": "sequence"})
+    _check(got, 0.6 * C, [0, C / 2, 0, -C / 2, 0, 2 * C], over=4)
+
+
+def test_dr_grpo() -> None:
+    """The tokens of GRPO over 4 responses * 4 tokens."""
+    _check(_run({"preset": "dr_grpo"}), 0.1, [0, 0.5, 0, -1, 0, 2], over=16)
+
+
+def test_rloo() -> None:
+    """With two responses the other's reward is the baseline: A = +-1 and +-2, twice GRPO's."""
+    _check(_run({"preset": "rloo"}), 0.2, [0, 1, 0, -2, 0, 4], over=16)
+
+
+def test_reinforce_pp() -> None:
+    """Mean 5/4; deviations -1/4, -5/4, 7/4, -1/4, their squares add up to 4.75, so s = sqrt(4.75 / 3).
+
+        token    rho A s      clip(rho) A s    loss s      gradient s
+        a0       -3/8         -3/10             3/8         3/8
+        a1       -5/4         -5/4              5/4         5/4
+                 -5/8         -1                1           0
+        b0       7/4          7/4              -7/4        -7/4
+                 35/16        21/10            -21/10       0
+        b1       -1/2         -3/10             1/2         1/2
+
+    Together -0.725 / s.
+    """
+    got = _run({"preset": "reinforce_pp"})
+    _check(got, -0.725, [0.375, 1.25, 0, -1.75, 0, 0.5], over=6 * math.sqrt(4.75 / 3))
+
+
+def test_reinforce_pp_takes_the_kl_from_the_reward() -> None:
+    """KL of 2, 0, 4, 0 nats at 1/2 makes the rewards 0, 0, 1, 1: mean 1/2, s = sqrt(1/3), A = -+1/2 / s.
+
+    Losses times s: 3/4; 1/2, 2/5; -1/2, -3/5; then b1 with A = +1/2: -min(1, 3/5) = -3/5, clipped. Together -0.05.
+    """
+    got = _run({"preset": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
+    _check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(1 / 3))
+
+
+def test_reinforce_pp_baseline() -> None:
+    """Centred as in GRPO; squares 1/4 + 1/4 + 1 + 1 over 3, so s = sqrt(5/6) divides GRPO's tokens."""
+    got = _run({"preset": "reinforce_pp_baseline"})
+    _check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6 * math.sqrt(5 / 6))
+
+
+def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:
+    """The reference is one nat below everywhere: k2 = 1/2 and its gradient 1 a token, times 1/5 over six tokens."""
+    plain = _run({"preset": "reinforce_pp_baseline"})
+    got = _run({"preset": "reinforce_pp_baseline", "kl": {"coef": 0.2}}, ref=-2.0)
+    assert got[0] - plain[0] == pytest.approx(0.1)
+    assert [g - p for g, p in zip(got[1], plain[1], strict=True)] == pytest.approx([0.2 / 6] * 6)
+    assert got[2]["policy/kl_ref"] == pytest.approx(0.5)
+
+
+def test_remax() -> None:
+    """Greedy rewards 0 and 1: A = 1, 0, 2, 0. Losses -6/5; 0, 0; -2, -12/5; 0, together -5.6 over 16."""
+    got = _run({"preset": "remax"}, greedy=(0.0, 1.0))
+    _check(got, -5.6, [0, 0, 0, -2, 0, 0], over=16)
+
+
+def test_dapo() -> None:
+    """A = +-c; the upper bound is 1.28, so 5/4 keeps its gradient.
+
+    Losses over c: -1.28; 1, 4/5; -1, -5/4; 2, together 0.27 over six tokens.
+    """
+    got = _run({"preset": "dapo", "overlong": None})
+    _check(got, 0.27 * C, [0, C, 0, -C, -1.25 * C, 2 * C], over=6)
+
+
+def test_dapo_takes_length_off_the_reward() -> None:
+    """Three of four tokens are buffer: one token is free, two cost (4 - 3 - 2) / 3 = -1/3.
+
+    Rewards 1, -1/3 and 8/3, 1; means 1/3 and 11/6; A = +-2/3 and +-5/6 without the division by the deviation.
+    Losses -1.28 * 2/3; 2/3, 8/15; -5/6, -25/24; 5/3, together 0.14.
+    """
+    got = _run({"preset": "dapo", "advantage_scale": "none", "overlong": {"share": 0.75}})
+    loss = -1.28 * 2 / 3 + 2 / 3 + 8 / 15 - 5 / 6 - 25 / 24 + 5 / 3
+    assert loss == pytest.approx(0.138333, abs=1e-6)
+    _check(got, loss, [0, 2 / 3, 0, -5 / 6, -25 / 24, 5 / 3], over=6)
+
+
+def test_gspo() -> None:
+    """A = +-c; s = 3/2, sqrt(1/2), sqrt(5/4), 2 a response; bounds 0.8 and 1.2 here.
+
+    Losses of the responses over c: -6/5 (clipped), 4/5 (clipped), -sqrt(5/4), 2; their sum over four. In b0 each of
+    two tokens moves s by s / 2, so its gradient is -sqrt(5/4) / 2.
+    """
+    s = math.sqrt(1.25)
+    got = _run({"preset": "gspo", "clip_low": 0.2, "clip_high": 0.2})
+    _check(got, (-1.2 + 0.8 - s + 2) * C, [0, 0, 0, -s * C / 2, -s * C / 2, 2 * C], over=4)
+    assert got[2]["policy/clip_share"] == 0.5
+
+
+def test_gspo_with_the_papers_bounds() -> None:
+    """Bounds 0.9997 and 1.0004 hold every response but b1, whose A < 0 and s = 2 push it back."""
+    got = _run({"preset": "gspo"})
+    _check(got, (-1.0004 + 0.9997 - 1.0004 + 2) * C, [0, 0, 0, 0, 0, 2 * C], over=4)
+
+
+def test_cispo() -> None:
+    """Weights 6/5; 1, 1/2; 1, 6/5; 6/5 under an upper bound of 6/5 and none below; A = +-c, logp = -1.
+
+    Loss -w A logp = w A: 6/5; -1, -1/2; 1, 6/5; -6/5 over c, together 0.7. Gradient -w A, none of it zero.
+    """
+    got = _run({"preset": "cispo", "clip_high": 0.2})
+    _check(got, 0.7 * C, [-1.2 * C, C, 0.5 * C, -C, -1.2 * C, 1.2 * C], over=6)
+    assert got[2]["policy/clip_share"] == 0.5
+
+
+def test_cispo_with_its_own_bound() -> None:
+    """Nothing reaches 5: weights are the ratios. 3/2 - 1 - 1/2 + 1 + 5/4 - 2 = 1/4."""
+    got = _run({"preset": "cispo"})
+    _check(got, 0.25 * C, [-1.5 * C, C, 0.5 * C, -C, -1.25 * C, 2 * C], over=6)
+
+
+@pytest.mark.parametrize(
+    ("correction", "weights", "dropped"),
+    [
+        ({"kind": "tis", "high": 1.2}, [1.2, 1, 0.5, 1, 1.2, 1.2], 0),
+        ({"kind": "icepop", "low": 0.6, "high": 1.6}, [1.5, 1, 0, 1, 1.25, 0], 2),
+        ({"kind": "sequence_mask", "low": 0.8, "high": 1.2}, [0, 0, 0, 1, 1, 0], 4),
+    ],
+)
+def test_corrections(correction: dict[str, Any], weights: list[float], dropped: int) -> None:
+    """In a batch's only step the policy is its own old one, so the ratio of the loss is 1 and rho the mismatch.
+
+    GRPO's A: loss -w A and gradient -w A a token, over all six tokens, those of weight 0 included. The sequence mask
+    keeps b0 alone, of mean sqrt(5/4); 3/2, sqrt(1/2) and 2 lie outside.
+    """
+    advantage = [0.5, -0.5, -0.5, 1, 1, -1]
+    terms = [-w * a for w, a in zip(weights, advantage, strict=True)]
+    got = _run({"preset": "grpo", "correction": correction})
+    _check(got, sum(terms), terms, over=6)
+    assert got[2]["policy/ratio"] == 1
+    assert got[2]["policy/correction_weight"] == pytest.approx(sum(weights) / 6)
+    assert got[2]["policy/correction_dropped"] == pytest.approx(dropped / 6)
+    assert got[2]["policy/max_logprob_gap"] == pytest.approx(math.log(2))
+
+
+def test_corrections_after_the_first_step() -> None:
+    """With two steps a batch `old_logp` comes as a column and splits rho: ratio to the old policy times mismatch.
+
+    Ratios to the old policy 3/2; 1, 1; 1, 1; 1 leave mismatches 1; 1, 1/2; 1, 5/4; 2, capped at 6/5. GRPO's A:
+    a0 is clipped to 6/5 * 1/2 = 3/5. Losses -3/5; 1/2, 1/4; -1, -6/5; 6/5, together -0.85.
+    """
+    got = _run(
+        {"correction": {"kind": "tis", "high": 1.2}, "minibatches": 2}, old=[1.5, 1, 1, 1, 1, 1]
+    )
+    _check(got, -0.85, [0, 0.5, 0.25, -1, -1.2, 1.2], over=6)
+    assert got[2]["policy/ratio"] == pytest.approx(6.5 / 6)
+    assert got[2]["policy/clip_share"] == pytest.approx(1 / 6)
+
+
+def test_ratio_to_the_old_policy_ignores_the_engine() -> None:
+    """Old log-probabilities equal the present ones: the gradient is REINFORCE's, -A."""
+    for settings, old in (
+        ({"ratio": "old"}, None),
+        ({"ratio": "old", "minibatches": 2}, [1.0] * 6),
+    ):
+        _check(_run(settings, old=old), -0.5, [-0.5, 0.5, 0.5, -1, -1, 1], over=6)
+
+
+def test_a_mask_may_go_with_the_ratio_to_the_engine() -> None:
+    """b0 alone, with its own ratios 1 and 5/4, the latter clipped: losses -1 and -6/5."""
+    mask = {"kind": "sequence_mask", "low": 0.8, "high": 1.2}
+    got = _run({"correction": mask, "ratio": "behaviour"})
+    _check(got, -2.2, [0, 0, 0, -1, 0, 0], over=6)

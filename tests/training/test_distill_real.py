@@ -1,0 +1,42 @@
+"""jobs/distill.py with its teacher in the learner and in vLLM: real Ray, real vLLM, tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medray.storage.metrics_file import read_metrics
+from tests.support.jobs import run_job, tiny_settings
+from tests.support.tiny import save_tiny_model
+
+
+def _divergences(model: Path, teacher: Path, folder: Path, *overrides: str) -> list[float]:
+    settings: dict[str, Any] = tiny_settings(model, folder)
+    settings["algorithm"] = {"distill": {"teacher": {"path": str(teacher)}}}
+    settings["optim"] = {"lr": 3e-3}
+    code, output = run_job(settings, *overrides, job="distill")
+    assert code == 0, output
+    steps = [row.metrics for row in read_metrics(settings["out"]) if row.kind == "train"]
+    assert all(step["optim/grad_norm"] > 0 for step in steps)
+    return [step["distill/divergence"] for step in steps]
+
+
+def test_the_teacher_in_vllm_says_nearly_all_that_one_in_the_learner_does(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    teacher = save_tiny_model(tmp_path / "teacher", seed=1)
+    for name in ("held", "told"):
+        (tmp_path / name).mkdir()
+    [whole] = _divergences(tiny_model, teacher, tmp_path / "held", "num_steps=1")
+    first, *_, last = _divergences(
+        tiny_model, teacher, tmp_path / "told", "num_steps=6", "algorithm.distill.engine=vllm",
+        "algorithm.distill.top=200",
+    )  # fmt: skip
+    assert 0.5 * whole < first <= whole + 1e-4, "the same samples, less told apart"
+    assert last < first
+
+
+def test_a_job_without_a_teacher_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    code, output = run_job(tiny_settings(tiny_model, tmp_path), job="distill")
+    assert code == 2
+    assert output.splitlines()[-1] == "error: algorithm.distill: Field required"

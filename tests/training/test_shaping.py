@@ -1,0 +1,77 @@
+"""Rewards before PPO trains on them: running normalisation, bounds, and a state that can be saved."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medray.config.ppo import PpoConfig, ShapingConfig
+from medray.training.ppo_batch import minibatch_indices
+from medray.training.shaping import RewardShaper
+
+batches = st.lists(
+    st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=3), min_size=1, max_size=4),
+    min_size=2,
+    max_size=4,
+)
+
+
+def test_golden() -> None:
+    """First 1, 3: mean 2, deviation sqrt(2), so -+1 / sqrt(2). Then 8 as well: mean 4, sqrt(13), so 4 / sqrt(13)."""
+    shaper = RewardShaper(ShapingConfig(normalise="standardise"))
+    first = shaper([[1.0], [3.0]])
+    np.testing.assert_allclose(np.concatenate(first), [-(0.5**0.5), 0.5**0.5], rtol=1e-6)
+    np.testing.assert_allclose(shaper([[8.0]])[0], [4 / 13**0.5], rtol=1e-6)
+
+
+def test_scale_keeps_the_sign_and_clip_bounds() -> None:
+    """1, 3 over sqrt(2) is 0.707 and 2.12, cut to 2."""
+    shaper = RewardShaper(ShapingConfig(normalise="scale", clip=2.0))
+    np.testing.assert_allclose(np.concatenate(shaper([[1.0, 3.0]])), [0.5**0.5, 2.0], rtol=1e-6)
+
+
+def test_rewards_that_never_differed_stay_finite() -> None:
+    shaper = RewardShaper(ShapingConfig(normalise="standardise"))
+    assert np.concatenate(shaper([[2.0], [2.0]])).tolist() == [0.0, 0.0]
+
+
+def test_without_settings_rewards_are_scores() -> None:
+    assert np.concatenate(RewardShaper(ShapingConfig())([[7.0], [-300.0]])).tolist() == [
+        7.0,
+        -300.0,
+    ]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(batches=batches)
+def test_a_saved_shaper_goes_on_as_if_it_had_never_stopped(batches) -> None:
+    config = ShapingConfig(normalise="standardise", clip=3.0)
+    whole = RewardShaper(config)
+    expected = [whole(batch) for batch in batches]
+    first = RewardShaper(config)
+    first(batches[0])
+    rest = RewardShaper(config, json.loads(json.dumps(first.state())))
+    for batch, wanted in zip(batches[1:], expected[1:], strict=True):
+        for found, want in zip(rest(batch), wanted, strict=True):
+            assert found.tolist() == want.tolist()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(num_groups=st.integers(1, 20), minibatches=st.integers(1, 4), epochs=st.integers(1, 3))
+def test_every_epoch_takes_every_group_once(num_groups, minibatches, epochs) -> None:
+    config = PpoConfig(minibatches=minibatches, epochs=epochs)
+    taken = [i for part in minibatch_indices(num_groups, config, "s") for i in part]
+    assert sorted(taken) == sorted(list(range(num_groups)) * epochs)
+    assert list(minibatch_indices(num_groups, config, "s")) == list(
+        minibatch_indices(num_groups, config, "s")
+    )
+
+
+def test_epochs_have_orders_of_their_own() -> None:
+    parts = list(minibatch_indices(32, PpoConfig(minibatches=2, epochs=2), "s"))
+    assert parts[0] != parts[2]
+    assert pytest.approx(32) == len(parts[0]) + len(parts[1])

@@ -1,0 +1,187 @@
+"""Supervised runs: every stage, selection, references, adapters; and on real Ray Train workers, summary, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+
+from medray.actors.cluster.connect import connected
+from medray.errors import CheckpointError, ConfigError, DataError, ModelError
+from medray.models.fetching.fetch import resolve_model
+from medray.runs.launch_supervised import merge_result, run_supervised
+from medray.storage.manifest import read_provenance
+from medray.storage.metrics_file import MetricRow, read_metrics
+from medray.storage.run_folder import checkpoints, step_of
+from tests.conftest import ROOT
+from tests.data.helpers import write_jsonl
+from tests.support.supervised import STAGES, supervised_job, supervised_settings, train_here
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One Ray for the runs of this file that need it."""
+    with connected():
+        yield
+    assert not ray.is_initialized()
+
+
+def _train(folder: Path | str) -> list[MetricRow]:
+    return [row for row in read_metrics(folder) if row.kind == "train"]
+
+
+def _held_out(folder: Path | str, name: str) -> list[float]:
+    return [row.metrics[f"eval/{name}"] for row in read_metrics(folder) if row.kind == "eval"]
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_every_stage_learns_its_rows(method: str, tiny_model: Path, tmp_path: Path) -> None:
+    batch = {"rows_per_step": 6, "num_steps": 8, "shuffle": False}
+    job = supervised_job(
+        method, tiny_model, tmp_path, data={"num_train": 6, "num_eval": 2}, batch=batch
+    )
+    train_here(method, job)
+    steps = _train(job.out)
+    assert [row.step for row in steps] == list(range(1, 9))
+    assert steps[-1].metrics["loss/total"] < steps[0].metrics["loss/total"], "it learns by heart"
+    for row in steps:
+        phases = [v for k, v in row.metrics.items() if k.startswith("time/") and k != "time/step_s"]
+        assert sum(phases) == pytest.approx(row.metrics["time/step_s"], rel=1e-6)
+    assert len(_held_out(job.out, "loss/total")) == 5, "before, then every second step"
+    assert step_of(checkpoints(Path(job.out))[-1]) == 8
+
+
+@pytest.mark.usefixtures("cluster")
+def test_two_workers_take_the_steps_of_one(tiny_model: Path, tmp_path: Path) -> None:
+    settings = {"num_workers": 2, "resources": {"cpus": 0.4}}
+    two = supervised_job("kto", tiny_model, tmp_path / "two", workers=settings)
+    run_supervised("kto", two)
+    one = supervised_job("kto", tiny_model, tmp_path / "one")
+    train_here("kto", one)
+    rows = zip(read_metrics(one.out), read_metrics(two.out), strict=True)
+    for expected, row in ((a.metrics, b.metrics) for a, b in rows):
+        for name in expected.keys() & row.keys():
+            if not name.startswith("time/") and not name.endswith("_per_s"):
+                assert row[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-6), name
+    folder = {p.name for p in Path(two.out).iterdir()}
+    assert {"config.json", "provenance.json", "report.html", "metrics.jsonl"} <= folder
+    with pytest.raises(CheckpointError, match="finished at step 4"):
+        run_supervised("kto", two)
+    other = supervised_job("kto", tiny_model, tmp_path / "two", seed=5, workers=settings)
+    with pytest.raises(CheckpointError, match="trained with seed=17, this config says 5"):
+        run_supervised("kto", other)
+
+
+def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tmp_path: Path) -> None:
+    job = supervised_job(
+        "sft",
+        tiny_model,
+        tmp_path,
+        batch={"rows_per_step": 4, "num_steps": 40},
+        optim={"lr": 0.3, "schedule": "constant", "warmup_steps": 6},  # soon far too fast
+        evaluation={"every": 1, "num_rows": 6},
+        checkpoint={"every": 1, "keep_last": 1},
+        selection={"patience": 3},
+    )
+    train_here("sft", job)
+    losses = _held_out(job.out, "loss/total")[1:]
+    best = losses.index(min(losses)) + 1
+    assert len(losses) == best + 3 < 40
+    assert [step_of(p) for p in checkpoints(Path(job.out))] == [best, best + 3]
+    assert Path(resolve_model(job.out)).name == f"step_{best:06d}", "the run stands for its best"
+    with pytest.raises(CheckpointError, match="stopped early"):
+        run_supervised("sft", job)
+
+
+def test_every_reference_gives_the_same_steps(tiny_model: Path, tmp_path: Path) -> None:
+    losses = {}
+    for reference in ("adapter_off", "precomputed", "separate"):
+        job = supervised_job("dpo", tiny_model, tmp_path / reference, loss={"reference": reference})
+        train_here("dpo", job)
+        losses[reference] = [row.metrics["loss/total"] for row in _train(job.out)]
+    assert losses["precomputed"] == pytest.approx(losses["adapter_off"], rel=1e-5)
+    assert losses["separate"] == pytest.approx(losses["adapter_off"], rel=1e-5)
+    assert list((tmp_path / "precomputed" / "run" / "reference").glob("*.safetensors"))
+
+
+def test_one_prompt_for_all_rows_has_no_reference_point(tiny_model: Path, tmp_path: Path) -> None:
+    """The error says to set loss.reference_point=zero, and that is enough."""
+    rows = [{"prompt": "Q?", "completion": f"A {i}", "label": i % 2 == 0} for i in range(6)]
+    path = write_jsonl(tmp_path / "a.jsonl", *rows)
+    data = {"path": str(path), "num_eval": 0}
+    settings: dict[str, Any] = {"data": data, "evaluation": {"num_rows": 0}}
+    job = supervised_job("kto", tiny_model, tmp_path, **settings)
+    with pytest.raises(DataError, match=r"set loss\.reference_point=zero"):
+        train_here("kto", job)
+    job = supervised_job("kto", tiny_model, tmp_path, loss={"reference_point": "zero"}, **settings)
+    train_here("kto", job)
+    assert [row.metrics["kto/reference_point_nats"] for row in _train(job.out)] == [0.0] * 4
+
+
+def test_stages_build_on_run_folders_and_merge_at_the_end(tiny_model: Path, tmp_path: Path) -> None:
+    """SFT with an adapter, DPO with another on top of it, and both in one model."""
+    from transformers import AutoModelForCausalLM
+
+    from medray.config.model import ModelConfig
+    from medray.models.load import load_policy
+
+    lora: dict[str, Any] = {"lora": {"rank": 4}}
+    sft = supervised_job("sft", tiny_model, tmp_path / "a", model={"path": str(tiny_model)} | lora)
+    train_here("sft", sft)
+    dpo = supervised_job("dpo", tiny_model, tmp_path / "b", model={"path": sft.out} | lora)
+    train_here("dpo", dpo)
+    merged = AutoModelForCausalLM.from_pretrained(merge_result(dpo))
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    ids = torch.arange(5, 25)[None]
+    stacked = (
+        load_policy(ModelConfig(path=dpo.out, attention="plain"), trainable=False)
+        .module(input_ids=ids)
+        .logits
+    )
+    torch.testing.assert_close(merged(input_ids=ids).logits, stacked, atol=2e-5, rtol=1e-4)
+    only_sft = (
+        load_policy(ModelConfig(path=sft.out, attention="plain"), trainable=False)
+        .module(input_ids=ids)
+        .logits
+    )
+    for other in (base(input_ids=ids).logits, only_sft):
+        assert (other - stacked).abs().max() > 1e-3
+
+
+def test_relative_paths_are_from_where_the_job_is_started(tiny_model: Path, tmp_path: Path) -> None:
+    """The second stage names the first one's run folder, as the YAML of `jobs/configs` does."""
+    (tmp_path / "tiny").symlink_to(tiny_model)
+    for method, model, out in (("pt", "tiny", "runs/pt"), ("sft", "runs/pt", "runs/sft")):
+        settings = supervised_settings(method, tiny_model, tmp_path, out=out, model={"path": model})
+        (tmp_path / "job.yaml").write_text(json.dumps(settings))  # JSON is YAML
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "jobs" / f"{method}.py"), "--config", "job.yaml"],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert len(_train(tmp_path / out)) == 4
+        assert (tmp_path / out / "report.html").is_file()
+        assert len(read_provenance(tmp_path / out)) == 1, "no worker had to start again"
+        assert step_of(checkpoints(tmp_path / out)[-1]) == 4
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_cannot_be_trained_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    job = supervised_job("sft", tiny_model, tmp_path, chat={"max_tokens": 8, "on_long": "drop"})
+    with pytest.raises(DataError, match=r"no row is left to train on: dropped 30 \(too long"):
+        run_supervised("sft", job)
+    job = supervised_job("sft", tiny_model, tmp_path, selection={"metric": "lm/nil"})
+    match = r"selection.metric=lm/nil is not measured: one of lm/nll_nats, "
+    with pytest.raises(ConfigError, match=match):  # from a worker, at once
+        run_supervised("sft", job)
+    job = supervised_job("sft", tmp_path / "nowhere", tmp_path)
+    with pytest.raises(ModelError, match="no such folder"):
+        run_supervised("sft", job)
