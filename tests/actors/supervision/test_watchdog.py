@@ -119,7 +119,9 @@ def test_a_stopped_driver_is_noted_by_the_node_probe(tmp_path: Path, watchdog: W
     assert "test_a_stopped_driver" in frozen["stack"]
 
 
-def test_a_frozen_node_probe_does_not_blind_the_watchdog(tmp_path: Path, watchdog: Watchdog) -> None:
+def test_a_frozen_node_probe_does_not_blind_the_watchdog(
+    tmp_path: Path, watchdog: Watchdog
+) -> None:
     watchdog.start()
     [probe] = watchdog._probes.values()
     pid = ray.get(probe.location.remote(), timeout=60).process.pid
