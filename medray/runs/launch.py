@@ -109,16 +109,16 @@ def _train(
             job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[console]
         ) as sink,
     ):
-        report = dataset.report
+        prompts = prepare_prompts(job, dataset)
         write_manifest(
             Path(job.out),
             dump_config(job),
             seed=job.seed,
-            data={"source": report.source, "sha256": report.sha256, "train": report.num_train},
+            data=prompts.provenance,
             resume_step=resume_step,
         )
         run = Run(
-            prepare_prompts(job, dataset), sink, console, timer=StepTimer(on_phase=console.phase),
+            prompts, sink, console, timer=StepTimer(on_phase=console.phase),
             startup=startup, out=job.out, mirror=mirror_of(job),
         )  # fmt: skip
         if resume:
@@ -133,7 +133,7 @@ def _train(
             {
                 "run": job.out + (f", continued from step {resume_step}" if resume else ""),
                 "model": started["learner rank 0"].text,
-                "data": report.summary(),
+                "data": prompts.summary,
                 "actors": describe_start(job, started, startup.total_s),
             }
         )
@@ -173,17 +173,34 @@ def describe_start(job: RlJob, started: Mapping[str, Started], total_s: float) -
 
 
 def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
-    """Render both sides of the split with the model's chat template."""
+    """Render both sides of the split with the model's chat template, and account for every row.
+
+    Raises:
+        DataError: fewer prompts fit `data.max_prompt_tokens` than a step takes.
+    """
     from medray.models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(job.model)
     limits = {"max_prompt_tokens": job.data.max_prompt_tokens, "system": job.data.system}
-    train, _ = render_prompts(dataset.train, tokenizer, **limits)
-    held_out, _ = (
-        render_prompts(dataset.held_out, tokenizer, **limits) if dataset.held_out else ((), 0)
-    )
-    if len(train) < job.rollout.prompts_per_step:
+    train = render_prompts(dataset.train, tokenizer, **limits)
+    held_out = render_prompts(dataset.held_out, tokenizer, **limits)
+    wanted = job.rollout.prompts_per_step
+    if len(train.prompts) < wanted:
+        skipped = f" ({train.skipped()})" if train.too_long else ""
         raise DataError(
-            f"{len(train)} training prompts are fewer than rollout.prompts_per_step={job.rollout.prompts_per_step}"
+            f"{len(train.prompts)} training prompts are fewer than rollout.prompts_per_step={wanted}{skipped}"
         )
-    return PromptSets(train, held_out)
+    sides = {"to train on": train, "held out": held_out}
+    counts = [f"{len(side.prompts)} prompts {name}" for name, side in sides.items()]
+    skipped = [f"{name}: {text}" for name, side in sides.items() if (text := side.skipped())]
+    provenance = dataset.report.provenance() | {
+        "train": len(train.prompts),
+        "held_out": len(held_out.prompts),
+        "skipped": {
+            f"{name}, {side.reason}": len(side.too_long)
+            for name, side in sides.items()
+            if side.too_long
+        },
+    }
+    summary = "; ".join([dataset.report.summary(), ", ".join(counts), *skipped])
+    return PromptSets(train.prompts, held_out.prompts, summary, provenance)

@@ -37,6 +37,7 @@ class Material:
     documents: list[TokenIds]
     questions: list[Question]
     sha256: Mapping[str, Mapping[str, str]]
+    skipped: str = ""  # questions that are too long: how many of how many, and which
 
 
 def run_quantise(job: QuantiseJob) -> None:
@@ -69,6 +70,8 @@ def run_quantise(job: QuantiseJob) -> None:
     _record(job, material, before, after, changed, num_bytes)
     for line in report(job, before, after, changed, num_bytes):
         print(line)
+    if material.skipped:
+        print(f"questions   {material.skipped}")
 
 
 def read_material(job: QuantiseJob, tokenizer: Any) -> Material:
@@ -84,15 +87,16 @@ def read_material(job: QuantiseJob, tokenizer: Any) -> Material:
     calibration, documents = ([ids for ids in side if len(ids) > 1] for side in tokens)
     sha256: dict[str, Mapping[str, str]] = {"text": text.report.digests}
     asked: list[Question] = []
+    skipped = ""
     if job.questions.num_eval:
         found = _read("questions", job.questions, "rl")
         limit = job.questions.max_prompt_tokens
-        prompts, _ = render_prompts(
+        rendered = render_prompts(
             found.held_out, tokenizer, max_prompt_tokens=limit, system=job.questions.system
         )
-        asked = questions(prompts, tokenizer)
+        asked, skipped = questions(rendered.prompts, tokenizer), rendered.skipped()
         sha256["questions"] = found.report.digests
-    return Material(calibration, documents, asked, sha256)
+    return Material(calibration, documents, asked, sha256, skipped.replace("data.", "questions."))
 
 
 def report(
@@ -149,6 +153,7 @@ def _record(
         "job": job.model_dump(mode="json"),
         "sha256": {key: dict(found) for key, found in material.sha256.items()},
         "num_calibration": len(material.calibration),
+        "skipped_questions": material.skipped or None,
         "before": side(before, num_bytes[0]),
         "after": side(after, num_bytes[1]),
         "change": asdict(changed),

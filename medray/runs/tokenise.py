@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +20,6 @@ from medray.models.tokenizer import load_tokenizer
 from medray.runs.prepared import open_prepared_rows
 from medray.types import PromptTree, Record
 
-log = logging.getLogger(__name__)
-
 
 @dataclass
 class TokenReport:
@@ -32,6 +29,13 @@ class TokenReport:
     num_cut_tokens: int = 0  # cut from ends of last answers
     num_dropped_messages: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict[str, Dropped])  # rows, by reason
+
+    def provenance(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "skipped": {reason: drop.count for reason, drop in self.dropped.items()},
+            "truncated": self.num_truncated,
+        }
 
     def summary(self) -> str:
         """What was lost, in words; empty when nothing was."""
@@ -54,7 +58,7 @@ class TrainingData:
     train: TreeSource
     held_out: TreeSource
     summary: str  # one line for people: rows read, kept, dropped and truncated
-    provenance: Mapping[str, Any]  # source, its sha256, training rows; JSON values
+    provenance: Mapping[str, Any]  # the same as JSON values, with the sha256 of what was read
 
 
 def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
@@ -79,8 +83,6 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
     report.dropped = dropped.by_reason()
     if len(sides[0]) == 0:
         raise DataError(f"{dataset.report.source}: no row is left to train on: {report.summary()}")
-    if report.summary():
-        log.warning("%s", report.summary())
     train, held_out = sides
     rows = (
         f"{len(train):,} rows to train on, {train.num_tokens.sum():,} tokens, "
@@ -88,7 +90,7 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
     )
     load = dataset.report
     summary = "; ".join(part for part in (load.summary(), rows, report.summary()) if part)
-    provenance = {"source": load.source, "sha256": load.sha256, "train": load.num_train}
+    provenance = load.provenance() | report.provenance()
     return TrainingData(train, held_out, summary, provenance)
 
 

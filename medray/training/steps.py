@@ -20,6 +20,8 @@ class PromptSets:
 
     train: tuple[Prompt, ...]
     held_out: tuple[Prompt, ...]
+    summary: str = ""  # one line for people: rows read, dropped, skipped, trained on
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the same as JSON values
 
 
 @dataclass

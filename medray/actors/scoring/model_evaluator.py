@@ -17,8 +17,11 @@ from medray.data.loading.load import load_dataset
 from medray.data.source import RowError
 from medray.errors import DataError
 from medray.observability.intervals import Interval, wilson
+from medray.observability.logging import get_logger
 from medray.system.cpu import use_cpu
 from medray.types import Prompt, PromptTree, Record, Response, TensorInfo, WeightManifest
+
+_logger = get_logger(__name__)
 
 Cells = dict[str, Interval]
 """Column of the table -> what was found."""
@@ -62,12 +65,15 @@ class HeldOutRows:
         from medray.data.rendering.prompts import render_prompts
 
         data = job.questions
-        return render_prompts(
+        rendered = render_prompts(
             self.questions,
             policy.tokenizer,
             max_prompt_tokens=data.max_prompt_tokens,
             system=data.system,
-        )[0]
+        )
+        if rendered.too_long:
+            _logger.warning("questions: %s", rendered.skipped().replace("data.", "questions."))
+        return rendered.prompts
 
     def text_trees(self, policy: Any) -> list[PromptTree]:
         """The texts in the model's tokens."""

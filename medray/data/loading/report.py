@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medray.data.source import BadRow
 
@@ -81,6 +82,18 @@ class LoadReport:
             return next(iter(self.digests.values()))
         listing = "\n".join(f"{name} {digest}" for name, digest in sorted(self.digests.items()))
         return hashlib.sha256(listing.encode()).hexdigest()
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the rows come from and what became of them, as JSON values."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "read": self.num_read,
+            "train": self.num_train,
+            "held_out": self.num_held_out,
+            "unused": self.num_unused,
+            "dropped": {reason: drop.count for reason, drop in self.dropped.items()},
+        }
 
     def summary(self) -> str:
         """One line for people."""

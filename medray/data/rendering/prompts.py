@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medray.data.rendering.chat import ChatOptions, ChatRenderer, renderer_of
@@ -13,8 +13,32 @@ from medray.types import Message, Prompt, Record, TokenIds
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
 _NUM_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompts:
+    """Records as prompts, and the ids of those that were skipped because they are too long."""
+
+    prompts: tuple[Prompt, ...]
+    too_long: tuple[str, ...] = ()
+    max_prompt_tokens: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why prompts were skipped."""
+        return f"longer than data.max_prompt_tokens={self.max_prompt_tokens}"
+
+    def skipped(self) -> str:
+        """How many were skipped, why, and the first few ids; empty when none was."""
+        if not self.too_long:
+            return ""
+        total = len(self.prompts) + len(self.too_long)
+        return f"{len(self.too_long)} of {total} skipped, {self.reason} ({self._shown()})"
+
+    def _shown(self) -> str:
+        more = ", ..." if len(self.too_long) > _NUM_SHOWN else ""
+        return ", ".join(self.too_long[:_NUM_SHOWN]) + more
 
 
 def render_prompts(
@@ -23,7 +47,7 @@ def render_prompts(
     *,
     max_prompt_tokens: int,
     system: str | None = None,
-) -> tuple[tuple[Prompt, ...], int]:
+) -> RenderedPrompts:
     """Render each record's chat up to the assistant's first token.
 
     Args:
@@ -48,14 +72,12 @@ def render_prompts(
             too_long.append(record.id)
         else:
             prompts.append(Prompt(record, token_ids))
-    if too_long:
-        shown = ", ".join(too_long[:_NUM_SHOWN]) + (", ..." if len(too_long) > _NUM_SHOWN else "")
-        where = f"longer than data.max_prompt_tokens={max_prompt_tokens}"
-        if not prompts:
-            raise DataError(f"all {len(too_long)} prompts are {where}: raise it ({shown})")
-        total = len(too_long) + len(prompts)
-        log.warning("dropped %d of %d prompts %s: %s", len(too_long), total, where, shown)
-    return tuple(prompts), len(too_long)
+    rendered = RenderedPrompts(tuple(prompts), tuple(too_long), max_prompt_tokens)
+    if too_long and not prompts:
+        raise DataError(
+            f"all {len(too_long)} prompts are {rendered.reason}: raise it ({rendered._shown()})"
+        )
+    return rendered
 
 
 def with_system(messages: Sequence[Message], system: str | None) -> list[Message]:

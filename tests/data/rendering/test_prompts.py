@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +39,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def test_one_bos_and_the_assistant_header(tokenizer) -> None:
-    (prompt,), dropped = render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64)
-    assert dropped == 0
+    rendered = render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64)
+    (prompt,) = rendered.prompts
+    assert rendered.skipped() == ""
     assert prompt.token_ids.dtype == np.int32
     assert tokenizer.decode(prompt.token_ids) == (
         "<s><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
@@ -52,8 +52,8 @@ def test_one_bos_and_the_assistant_header(tokenizer) -> None:
 
 def test_system_replaces_the_records_own(tokenizer) -> None:
     item = record("Hi", system="old")
-    (own,), _ = render_prompts([item], tokenizer, max_prompt_tokens=99)
-    (new,), _ = render_prompts([item], tokenizer, max_prompt_tokens=99, system="new")
+    (own,) = render_prompts([item], tokenizer, max_prompt_tokens=99).prompts
+    (new,) = render_prompts([item], tokenizer, max_prompt_tokens=99, system="new").prompts
     assert "<|im_start|>system\nold<|im_end|>" in tokenizer.decode(own.token_ids)
     rendered = tokenizer.decode(new.token_ids)
     assert "<|im_start|>system\nnew<|im_end|>" in rendered
@@ -61,16 +61,15 @@ def test_system_replaces_the_records_own(tokenizer) -> None:
     assert rendered.count("system") == 1
 
 
-def test_too_long_prompts_are_dropped_counted_and_named(tokenizer, caplog) -> None:
+def test_too_long_prompts_are_skipped_counted_and_named(tokenizer) -> None:
     items = [record("x" * n, id=f"n{n}") for n in (1, 50, 2, 60)]
-    (short, _), _ = render_prompts([items[0], items[2]], tokenizer, max_prompt_tokens=64)
+    short, _ = render_prompts([items[0], items[2]], tokenizer, max_prompt_tokens=64).prompts
     limit = len(short.token_ids) + 1
-    with caplog.at_level(logging.WARNING):
-        prompts, dropped = render_prompts(items, tokenizer, max_prompt_tokens=limit)
-    assert [p.record.id for p in prompts] == ["n1", "n2"]
-    assert dropped == 2
-    assert f"dropped 2 of 4 prompts longer than data.max_prompt_tokens={limit}: n50, n60" in (
-        caplog.text
+    rendered = render_prompts(items, tokenizer, max_prompt_tokens=limit)
+    assert [p.record.id for p in rendered.prompts] == ["n1", "n2"]
+    assert rendered.too_long == ("n50", "n60")
+    assert rendered.skipped() == (
+        f"2 of 4 skipped, longer than data.max_prompt_tokens={limit} (n50, n60)"
     )
 
 
@@ -80,7 +79,7 @@ def test_all_too_long(tokenizer) -> None:
 
 
 def test_no_records(tokenizer) -> None:
-    assert render_prompts([], tokenizer, max_prompt_tokens=8) == ((), 0)
+    assert render_prompts([], tokenizer, max_prompt_tokens=8).prompts == ()
 
 
 def test_tokenizer_without_chat_template(tokenizer) -> None:
@@ -95,15 +94,14 @@ def test_template_that_refuses_a_system_message(tokenizer) -> None:
     )
     with pytest.raises(ModelError, match=r"refuses record r: no system role.*data\.system unset"):
         render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64, system="s")
-    prompts, _ = render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64)
-    assert len(prompts) == 1
+    assert len(render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64).prompts) == 1
 
 
 def test_smollm2(smollm2: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
-    (prompt,), _ = render_prompts(
+    (prompt,) = render_prompts(
         [record("What is fever?")], tokenizer, max_prompt_tokens=64, system="Be brief."
-    )
+    ).prompts
     assert tokenizer.decode(prompt.token_ids) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhat is fever?<|im_end|>\n"
         "<|im_start|>assistant\n"
