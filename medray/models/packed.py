@@ -17,6 +17,7 @@ from medray.config.model import ModelConfig
 from medray.data.batches.packing import Indices, PackedRow
 from medray.models.attention import flex
 from medray.models.attention import shared_prefix as attention
+from medray.models.attention.rope import forget_lengths
 from medray.models.neftune import EmbeddingNoise, added_to_embeddings
 from medray.models.weight_placement import WeightPlacement, Whole, whole_shape
 
@@ -122,16 +123,16 @@ class PackedModel:
         return sum(1 for _ in row.paths())
 
     def _is_separate(self, row: PackedRow) -> bool:
-        too_long = self._rope_limit is not None and row.position_ids.max() >= self._rope_limit
+        too_long = self._rope_limit is not None and row.text_lengths.max() > self._rope_limit
         return self.sharing == "plain" or bool(too_long)
 
     def _separately(self, row: PackedRow, ids: Tensor, noise: Tensor | None) -> Tensor:
         pieces: list[Tensor] = []
         places: list[Indices] = []
         computed = np.zeros(len(row.token_ids), dtype=np.bool_)
-        for path in row.paths():
+        for path, length in zip(row.paths(), row.text_lengths, strict=True):
             at = torch.as_tensor(path, device=ids.device)
-            hidden = self._run_alone(ids[:, at], None if noise is None else noise[at])
+            hidden = self._run_alone(ids[:, at], None if noise is None else noise[at], int(length))
             # No token sees what follows it: what sequences share has the same states in every copy.
             new = np.flatnonzero(~computed[path])
             pieces.append(hidden[torch.as_tensor(new, device=ids.device)])
@@ -140,8 +141,18 @@ class PackedModel:
         order = torch.as_tensor(np.argsort(np.concatenate(places)), device=ids.device)
         return torch.cat(pieces).index_select(0, order)
 
-    def _run_alone(self, ids: Tensor, noise: Tensor | None) -> Tensor:
-        positions = torch.arange(ids.shape[1], device=ids.device)
+    def _run_alone(self, ids: Tensor, noise: Tensor | None, length: int) -> Tensor:
+        """Hidden states of one sequence of `length` tokens, of which `ids` are computed."""
+        size = ids.shape[1]
+        positions = torch.arange(size, device=ids.device)
+        if self._rope_limit is not None and length > size:
+            # Frequencies depend on the whole text's length, which its last position tells; no other token sees it.
+            positions = torch.cat([positions, positions.new_tensor([length - 1])])
+            ids = torch.cat([ids, ids[:, -1:]], dim=1)
+            noise = None if noise is None else torch.cat([noise, torch.zeros_like(noise[:1])])
+        return self._run_at(ids, noise, positions)[:size]
+
+    def _run_at(self, ids: Tensor, noise: Tensor | None, positions: Tensor) -> Tensor:
         if self.sharing in ("tree", "flex"):
             plain = flex.plain_walk if self.sharing == "flex" else attention.plain_layout
             layout = plain(ids.shape[1], ids.device)
@@ -162,6 +173,8 @@ class PackedModel:
             return self._run(ids, noise, attention_mask=mask, position_ids=positions)
 
     def _run(self, ids: Tensor, noise: Tensor | None, **extra: Any) -> Tensor:
+        if self._rope_limit is not None:
+            forget_lengths(self.trunk)
         with added_to_embeddings(cast(nn.Module, self.module.get_input_embeddings()), noise):
             return self.trunk(input_ids=ids, use_cache=False, **extra).last_hidden_state[0]
 

@@ -49,6 +49,7 @@ class PackedRow:
     targets: Indices  # [N]
     sequence_index: Indices  # [N] which of the S continuations a trained token belongs to
     sequence_lengths: Indices  # [S] trained tokens of each continuation
+    text_lengths: Indices  # one per path: tokens of the sequence, those that are not computed included
     columns: Mapping[str, Column]  # name -> [N] or [N, K]
 
     def paths(self) -> Iterator[Indices]:
@@ -171,6 +172,14 @@ def build_row(trees: Sequence[PromptTree], *, whole: bool = False, merge: bool =
         targets=np.concatenate(targets),
         sequence_index=np.repeat(np.arange(len(lengths)), lengths),
         sequence_lengths=np.asarray(lengths, dtype=np.int64),
+        text_lengths=np.asarray(
+            [
+                len(tree.prompt_ids) + size
+                for tree in trees
+                for size in [len(c.token_ids) for c in tree.continuations] or [0]
+            ],
+            dtype=np.int64,
+        ),
         columns={name: np.concatenate(parts) for name, parts in columns.items()},
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor, nn
+
 from medray.config.model import RopeConfig
 from medray.errors import ModelError
 
@@ -34,6 +36,23 @@ def scale_rope(hf_config: Any, rope: RopeConfig) -> None:
     else:
         text.rope_parameters = {**parameters, **change}
     text.max_position_embeddings = int(original * rope.factor)
+
+
+def forget_lengths(module: nn.Module) -> None:
+    """Bring rotary embeddings whose frequencies follow the text's length back to the short text's.
+
+    transformers' dynamic NTK scaling keeps the frequencies of the longest text met since the last short one
+    (`dynamic_rope_update` in modeling_rope_utils), so a score would depend on what was scored before it.
+    """
+    for child in module.modules():
+        if not hasattr(child, "original_max_seq_len"):
+            continue
+        for name in [n for n in vars(child) if n.endswith("max_seq_len_cached")]:
+            setattr(child, name, child.original_max_seq_len)
+        for name, frequencies in list(child.named_buffers(recurse=False)):
+            original = getattr(child, f"{name.removesuffix('inv_freq')}original_inv_freq", None)
+            if name.endswith("inv_freq") and isinstance(original, Tensor):
+                setattr(child, name, original.to(frequencies.device))
 
 
 def _original_tokens(text: Any, parameters: dict[str, Any]) -> int:

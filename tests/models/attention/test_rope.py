@@ -92,3 +92,41 @@ def test_a_long_text_does_not_change_its_neighbour(tiny_model: Path, tmp_path: P
     torch.testing.assert_close(beside, alone)
     policy._rope_limit = None
     assert (scorer.token_logp(build_row([long, short]))[60:] - alone).abs().max() > 1e-3
+
+
+LIMIT = 32
+GROWING = {
+    "dynamic": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
+    "longrope": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": LIMIT,
+        "short_factor": [1.0] * 16,
+        "long_factor": [1.5] * 16,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_frequencies_are_those_of_the_text_alone(tiny_model: Path, tmp_path: Path, kind: str) -> None:
+    """Independent of what was scored before, and of tokens at the end that a row leaves out."""
+    config = AutoConfig.from_pretrained(tiny_model)
+    config.rope_parameters = GROWING[kind]
+    config.max_position_embeddings = LIMIT if kind == "dynamic" else 4 * LIMIT
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    scorer = Scorer(load_policy(ModelConfig(path=str(tmp_path))))
+    rng = np.random.default_rng(1)
+    for length in (LIMIT - 1, 3 * LIMIT, LIMIT, 2 * LIMIT, LIMIT + 1, LIMIT - 2, LIMIT + 2):
+        ids = rng.integers(3, 300, length).astype(np.int32)
+        trained = np.ones(length - 4, np.bool_)
+        trained[-2:] = length % 2 == 0  # an end that is not trained belongs to the text, too
+        tree = PromptTree(ids[:4], (Continuation(ids[4:], trained),))
+        fresh = AutoModelForCausalLM.from_pretrained(tmp_path)
+        with torch.no_grad():
+            logp = fresh(torch.tensor(ids[None], dtype=torch.long)).logits[0].log_softmax(-1)
+        expected = logp[torch.arange(3, length - 1), torch.tensor(ids[4:], dtype=torch.long)]
+        found = scorer.token_logp(build_row([tree]))
+        torch.testing.assert_close(found, expected[torch.tensor(trained)], atol=2e-5, rtol=1e-5)
