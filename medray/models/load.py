@@ -135,7 +135,10 @@ def _load(
     _switch_off_dropout(module)
     _keep_storage(module)
     module.eval()
-    module.requires_grad_(trainable and config.lora is None)
+    if trainable and config.lora is None:
+        _freeze_as_designed(module)
+    else:
+        module.requires_grad_(False)
     model = kind(module, tokenizer, config)
     if isinstance(model, PolicyModel):
         check_head(model)
@@ -219,6 +222,19 @@ def _quantisation(config: ModelConfig) -> BitsAndBytesConfig | None:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, config.dtype),
     )
+
+
+def _freeze_as_designed(module: nn.Module) -> None:
+    """Freeze what the architecture's own code freezes, such as a router's correction bias.
+
+    `from_pretrained` of transformers 5.19 hands every parameter back with `requires_grad`.
+    """
+    with torch.device("meta"):
+        made = type(module)(cast(Any, module).config)
+    own = dict(module.named_parameters())
+    for name, parameter in made.named_parameters():
+        if not parameter.requires_grad and name in own:
+            own[name].requires_grad_(False)
 
 
 def _keep_storage(module: nn.Module) -> None:

@@ -49,7 +49,9 @@ class PackedRow:
     targets: Indices  # [N]
     sequence_index: Indices  # [N] which of the S continuations a trained token belongs to
     sequence_lengths: Indices  # [S] trained tokens of each continuation
-    text_lengths: Indices  # one per path: tokens of the sequence, those that are not computed included
+    text_lengths: (
+        Indices  # one per path: tokens of the sequence, those that are not computed included
+    )
     columns: Mapping[str, Column]  # name -> [N] or [N, K]
 
     def paths(self) -> Iterator[Indices]:

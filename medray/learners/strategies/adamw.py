@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -10,13 +11,18 @@ from torch import Tensor, nn
 from medray.config.optim import OptimConfig
 
 STATE_KEYS = ("exp_avg", "exp_avg_sq")
+NOT_DECAYED = re.compile(
+    r"bias|(?:^|[._])(?:\w*norm\w*|ln_\w+|A_log|D|dt_bias|sinks)(?:$|\.(?:weight|original0|default)$)",
+    re.IGNORECASE,
+)
+"""Names of parameters, of any shape, that are no matrices of products."""
 NamedParameters = Sequence[tuple[str, nn.Parameter]]
 
 
-def adamw(parameters: Sequence[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
-    """The optimizer; vectors (biases, norms) are not decayed."""
-    decayed = [p for p in parameters if p.ndim >= 2]
-    plain = [p for p in parameters if p.ndim < 2]
+def adamw(parameters: NamedParameters, config: OptimConfig) -> torch.optim.AdamW:
+    """Return the optimizer over named parameters: `is_decayed` says which of them weight decay shrinks."""
+    decayed = [p for name, p in parameters if is_decayed(name, p)]
+    plain = [p for name, p in parameters if not is_decayed(name, p)]
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},
@@ -27,6 +33,20 @@ def adamw(parameters: Sequence[nn.Parameter], config: OptimConfig) -> torch.opti
         betas=config.betas,
         eps=config.eps,
         fused=True,
+    )
+
+
+def is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: to the matrices of products and embeddings, not to biases, norms or gates.
+
+    The number of axes does not tell: the biases of experts are stored as [experts, out], the correction bias of a
+    router as [1, experts], Mamba's state matrix as [channels, states]. transformers' Trainer goes by names, too
+    (`Trainer.get_decay_parameter_names`); `_no_weight_decay` is Mamba's own mark.
+    """
+    return (
+        parameter.ndim >= 2
+        and not getattr(parameter, "_no_weight_decay", False)
+        and NOT_DECAYED.search(name) is None
     )
 
 

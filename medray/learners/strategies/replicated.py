@@ -35,7 +35,7 @@ class SingleProcess(Whole):
         self._spread()
         policy.holder = self
         self.parameters = [p for _, p in policy.trainable()]
-        self.optimizer = adamw(self.parameters, optim)
+        self.optimizer = adamw(policy.trainable(), optim)
 
     def _spread(self) -> None:
         """Put the weights where they belong."""
@@ -45,7 +45,14 @@ class SingleProcess(Whole):
         loss.backward()
 
     def sum_gradients(self) -> None:
-        """Replace every gradient by its sum over ranks; a missing gradient counts as zero."""
+        """Replace every gradient by its sum over ranks.
+
+        A missing gradient is zero, as where ranks sum theirs: else whether a parameter that a step does not use is
+        decayed would depend on the strategy.
+        """
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def step(self, rate: float) -> float:
         """Clip and step; returns the norm."""

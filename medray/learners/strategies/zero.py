@@ -53,7 +53,7 @@ class Zero:
         deepspeed = _deepspeed()
         self.policy = policy
         self.layers = layer_stacks(policy.module)
-        root, client = Root(policy.module), adamw([p for _, p in policy.trainable()], optim)
+        root, client = Root(policy.module), adamw(policy.trainable(), optim)
         settings = self._settings(optim)
         if self.sharded:
             # Parameter by parameter; the engine would move the whole model to the GPU first.
