@@ -26,11 +26,12 @@ class Interval:
         return self.low <= other.high and other.low <= self.high
 
 
-def wilson(successes: int, n: int, z: float = 1.96) -> Interval:
+def wilson(successes: float, n: int, z: float = 1.96) -> Interval:
     """Wilson score interval of a share: right at 0 and at `n` successes, where +/- z * sem is not.
 
     Args:
-        successes: how many of the `n` succeeded.
+        successes: how many of the `n` succeeded; a tie may count half. What rounding left beside a whole number (a
+            mean times `n`) is taken for it.
         n: independent trials.
         z: half-width in standard errors; 1.96 gives 95%.
 
@@ -41,6 +42,8 @@ def wilson(successes: int, n: int, z: float = 1.96) -> Interval:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a share")
+    if abs(successes - round(successes)) <= 1e-6 * n:
+        successes = round(successes)
     share, spread = successes / n, z * z / n
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))

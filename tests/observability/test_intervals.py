@@ -133,3 +133,14 @@ def test_a_ratio_is_that_of_the_sums_and_covers_the_truth() -> None:
     assert 0.92 <= covered / 400 <= 0.98
     with pytest.raises(ValueError, match="2 numerators over 1"):
         ratio_interval([1.0, 2.0], [1.0])
+
+
+def test_half_points_are_not_rounded_away():
+    """Ties of pairs count half: 2.5 of 5 is a half, not 2 of 5."""
+    interval = wilson(2.5, 5)
+
+    assert interval.value == 0.5
+    assert interval.low == pytest.approx(1 - interval.high)
+    low, high = wilson(2, 5), wilson(3, 5)
+    assert low.low < interval.low < high.low
+    assert wilson(5 * (1 - 1e-7), 5) == wilson(5, 5)

@@ -51,5 +51,5 @@ def scored_higher(scorer: Scorer, pairs: Sequence[PromptTree]) -> Interval:
 def _share_won(values: Sequence[tuple[float, float]], pairs: Sequence[PromptTree]) -> Interval:
     lengths = [[int(c.trained.sum()) for c in tree.continuations] for tree in pairs]
     accuracy = pair_quality(values, [(n[0], n[1]) for n in lengths]).accuracy
-    interval = wilson(round(accuracy * len(pairs)), len(pairs))
+    interval = wilson(accuracy * len(pairs), len(pairs))
     return Interval(accuracy, interval.low, interval.high, len(pairs))

@@ -42,7 +42,7 @@ class Quality:
             metrics |= self._pairs(learner, trees)
         for name in ("reward/pair_accuracy", "preference/accuracy"):
             if name in metrics:
-                interval = wilson(round(metrics[name] * self.num_rows), self.num_rows)
+                interval = wilson(metrics[name] * self.num_rows, self.num_rows)
                 metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
         metrics["num_rows"] = float(self.num_rows)
         return {PREFIX + name: value for name, value in metrics.items()}

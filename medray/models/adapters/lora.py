@@ -20,29 +20,41 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 EMBEDDINGS = "embeddings"
 ROUTERS = {"router", "gate"}
 """Parts of module names that choose experts; a low-rank change of them would reroute frozen experts."""
-MAMBA_TYPES = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+MAMBA_TYPES = {
+    "bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "mamba", "mamba2", "nemotron_h", "zamba2",
+}  # fmt: skip
 FUSED_IN_MAMBA = {"out_proj", "conv1d"}
 """Modules whose weights Mamba's kernels read without calling them, so that an adapter would do nothing."""
 
 
 def find_linear_targets(module: nn.Module) -> list[str]:
-    """Leaf names of the linear modules that `lora.targets=all` means, sorted.
+    """Return what `lora.targets=all` means for a model: names of its linear modules as peft matches them, sorted.
 
-    All but the output or score head, the routers of expert layers and what Mamba's kernels fuse. Experts
-    stored as one tensor are no modules and stay frozen.
+    All but the output or score head, the routers of expert layers and what Mamba's kernels fuse. Experts stored as one
+    tensor are no modules and stay frozen. peft takes every module whose name ends in a target, so the last part of the
+    name stands for all that bear it, unless one of those must stay as it is (a layer of a list is called "2" as a
+    linear module of a `Sequential` may be): then each is named in full.
     """
     kind = getattr(getattr(module, "config", None), "model_type", "")
     skipped = FUSED_IN_MAMBA if kind in MAMBA_TYPES else set()
     heads = [getattr(module, "get_output_embeddings", lambda: None)(), score_head(module)]
-    return sorted(
-        {
-            name.rsplit(".", 1)[-1]
-            for name, child in module.named_modules()
-            if isinstance(child, nn.Linear | Conv1D)
+    wanted: dict[str, list[str]] = {}
+    unwanted: set[str] = set()
+    for name, child in module.named_modules():
+        leaf = name.rsplit(".", 1)[-1]
+        if (
+            isinstance(child, nn.Linear | Conv1D)
             and not any(child is head for head in heads)
             and not ROUTERS & set(name.split("."))
-            and name.rsplit(".", 1)[-1] not in skipped
-        }
+            and leaf not in skipped
+        ):
+            wanted.setdefault(leaf, []).append(name)
+        else:
+            unwanted.add(leaf)
+    return sorted(
+        target
+        for leaf, names in wanted.items()
+        for target in (names if leaf in unwanted else [leaf])
     )
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from medray.config.model import LoraConfig, ModelConfig
 from medray.errors import ModelError
-from medray.models.adapters.lora import find_linear_targets
+from medray.models.adapters.lora import add_adapter, find_linear_targets
 from medray.models.checkpoints.export import named_weights, tied_names
 from medray.models.load import PolicyModel, load_policy
 from tests.support.tiny import save_tiny_model
@@ -172,3 +172,40 @@ def test_adapter_onto_quantised_base_is_refused(tiny_model: Path, tmp_path: Path
     config = ModelConfig(path=str(tmp_path), quantisation="4bit", lora=LoraConfig())
     with pytest.raises(ModelError, match="medray merge"):
         load_policy(config)
+
+
+AMBIGUOUS = {
+    "gemma3n_text": {
+        "vocab_size": 64, "vocab_size_per_layer_input": 64, "hidden_size": 32, "hidden_size_per_layer_input": 16,
+        "intermediate_size": [32] * 4, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "head_dim": 16, "laurel_rank": 4, "num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 4,
+        "activation_sparsity_pattern": [0.0] * 4,
+    },
+    "zamba2": {
+        "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 4,
+        "layers_block_type": ["mamba", "mamba", "hybrid", "mamba"], "hybrid_layer_ids": [2],
+        "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32, "mamba_d_state": 8,
+        "n_mamba_heads": 2, "mamba_expand": 2, "chunk_size": 8, "adapter_rank": 4, "num_mem_blocks": 1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", AMBIGUOUS)
+def test_all_reaches_linear_modules_that_are_called_like_layers(family: str) -> None:
+    """A linear module "2" of a list must not make a target of the decoder layer 2."""
+    module = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **AMBIGUOUS[family]))
+    expected = {
+        name
+        for name, child in module.named_modules()
+        if isinstance(child, torch.nn.Linear) and name != "lm_head" and "out_proj" not in name
+    }
+
+    adapter = add_adapter(module, LoraConfig(), resized=False)
+
+    found = {
+        name.removeprefix("base_model.model.")
+        for name, child in adapter.named_modules()
+        if hasattr(child, "lora_A")
+    }
+    assert found == expected
+    assert any(name.rsplit(".", 1)[-1].isdigit() for name in found)
