@@ -9,7 +9,9 @@ from medray.actors.rollout.pool import RolloutPool
 from medray.actors.training.learner_group import LearnerGroup
 from medray.actors.weights.publish import Form
 from medray.config.rl import RlJob
+from medray.observability.logging import get_logger
 
+_logger = get_logger(__name__)
 FORMS: tuple[Form, ...] = ("factors", "merged")
 TRIES = 2  # syncs of a form: what it needs once, and how long it takes
 
@@ -46,6 +48,7 @@ class FormChoice:
         # Where a sync does not wait for the engines, or must be repeatable, nothing is to be learnt from its time.
         if wanted == "auto" and (job.deterministic or job.rollout.max_lag):
             wanted = "factors"
+        self.adapted = job.model.lora is not None
         self.forms: tuple[Form, ...] = FORMS if wanted == "auto" else (wanted,)
         self.seconds: dict[Form, list[float]] = {form: [] for form in self.forms}
 
@@ -58,9 +61,14 @@ class FormChoice:
         return min(self.forms, key=lambda form: min(self.seconds[form][1:], default=0.0))
 
     def took(self, form: Form, seconds: float) -> None:
-        """Note how long a sync took."""
-        if len(self.seconds[form]) < TRIES:
-            self.seconds[form].append(seconds)
+        """Note how long a sync took; once every form was timed, log which one is kept."""
+        if len(self.seconds[form]) == TRIES:
+            return
+        self.seconds[form].append(seconds)
+        is_decided = all(len(times) == TRIES for times in self.seconds.values())
+        if self.adapted and len(self.forms) > 1 and is_decided:
+            times = ", ".join(f"{name} {min(s[1:]):.2f} s" for name, s in self.seconds.items())
+            _logger.info("sync.adapters=auto: adapters travel as %s (%s)", self.next(), times)
 
 
 class DirectSync:

@@ -55,7 +55,7 @@ def run_job(
             raise typer.Exit(INTERRUPTED) from None
 
     signal.signal(signal.SIGTERM, _interrupt)  # what `medray job stop` and Kubernetes send
-    run_app(app)
+    run_app(app, log_level="info")
 
 
 def in_runs_folder(job: S) -> S:

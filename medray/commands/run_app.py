@@ -7,13 +7,20 @@ import sys
 import typer
 
 from medray.errors import MedrayError
+from medray.observability.logging import setup_from_environment
 
 INTERRUPTED = 130
 
 
-def run_app(app: typer.Typer) -> None:
-    """Parse the command line and run what it names; ends the process unless all went well."""
+def run_app(app: typer.Typer, log_level: str = "warning") -> None:
+    """Parse the command line and run what it names; ends the process unless all went well.
+
+    Args:
+        app: the commands.
+        log_level: what is logged to stderr where $MEDRAY_LOG does not say.
+    """
     try:
+        setup_from_environment(log_level)
         app()
     except MedrayError as error:
         for line in str(error).splitlines():

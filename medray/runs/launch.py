@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from medray.actors.cluster.connect import connected, submitted_at
-from medray.actors.ray_calls.wait import Started
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.memory import peak_memory
 from medray.actors.workers import Workers
 from medray.config.loader import dump_config
 from medray.config.ppo import PpoJob
-from medray.config.resources import rl_roles
 from medray.config.rl import RlJob
 from medray.data.loading.load import Dataset, load_dataset
 from medray.data.rendering.prompts import render_prompts
@@ -32,6 +30,7 @@ from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
 from medray.planning.tuned import settled
 from medray.rewards.mixture import build_rewards
+from medray.runs.header import rl_header
 from medray.runs.resume import Resume, find_resume
 from medray.storage.manifest import write_manifest
 from medray.storage.metrics_file import read_metrics
@@ -130,12 +129,9 @@ def _train(
         startup.mark("actors")
         startup.note_actors({name: actor.seconds for name, actor in started.items()})
         console.header(
-            {
-                "run": job.out + (f", continued from step {resume_step}" if resume else ""),
-                "model": started["learner rank 0"].text,
-                "data": prompts.summary,
-                "actors": describe_start(job, started, startup.total_s),
-            }
+            rl_header(
+                job, started, data=prompts.summary, start_s=startup.total_s, resume_step=resume_step
+            )
         )
         train(job, workers, run)
         workers.graders.finish_records()
@@ -160,16 +156,6 @@ def model_paths(job: RlJob) -> set[str]:
     if job.algorithm.distill is not None:
         paths.add(job.algorithm.distill.teacher.path)
     return paths
-
-
-def describe_start(job: RlJob, started: Mapping[str, Started], total_s: float) -> str:
-    """Who runs, on what, and how long starting took."""
-    slowest = max(started, key=lambda name: started[name].seconds)
-    counts = ", ".join(f"{role.count} {role.name}" for role in rl_roles(job))
-    return (
-        f"{counts}; ready after {total_s:.0f} s, the slowest ({slowest}) loaded in "
-        f"{started[slowest].seconds:.0f} s"
-    )
 
 
 def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:

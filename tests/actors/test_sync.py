@@ -12,6 +12,7 @@ from medray.actors.rollout.pool import RolloutPool
 from medray.actors.sync import DirectSync, FormChoice, ObjectStoreSync, make_sync
 from medray.actors.training.learner_group import LearnerGroup
 from medray.config.cluster import SyncConfig
+from medray.config.model import LoraConfig
 from medray.types import Probe, WeightManifest
 from tests.support.jobs import tiny_job
 
@@ -46,8 +47,8 @@ def test_object_store_sync_publishes_then_loads(tiny_model: Path, tmp_path: Path
     assert log == ["publish", "load"]
 
 
-def _choice(model: Path, folder: Path, **overrides: Any) -> FormChoice:
-    job = tiny_job(model, folder)
+def _choice(base: Path, folder: Path, **overrides: Any) -> FormChoice:
+    job = tiny_job(base, folder)
     return FormChoice(job.model_copy(update={"deterministic": False, **overrides}))
 
 
@@ -61,6 +62,19 @@ def test_each_form_is_timed_once_it_has_brought_what_it_needs_once(
         first = number % 2 == 0
         choice.took(form, 9.0 if first else 1.0 + (form == slower))
     assert taken == ["factors", "factors", "merged", "merged", chosen, chosen]
+
+
+def test_the_form_that_is_kept_is_logged_once(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lora = tiny_job(tiny_model, tmp_path).model.model_copy(update={"lora": LoraConfig()})
+    choice = _choice(tiny_model, tmp_path, model=lora)
+    with caplog.at_level("INFO", logger="medray"):
+        for number in range(6):
+            choice.took(choice.next(), 9.0 if number % 2 == 0 else 1.0 + number)
+    assert [record.getMessage() for record in caplog.records] == [
+        "sync.adapters=auto: adapters travel as factors (factors 2.00 s, merged 4.00 s)"
+    ]
 
 
 def test_a_deterministic_run_and_one_that_is_told_to_choose_nothing(

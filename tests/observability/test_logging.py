@@ -3,10 +3,13 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
-from medray.observability.logging import get_logger, setup_logging
+from medray.errors import ConfigError
+from medray.observability.logging import get_logger, setup_from_environment, setup_logging
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +100,41 @@ def test_what_libraries_add_to_every_record_is_left_out(style):
 
     assert "_stamp" not in stream.getvalue()
     assert "step" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "shows_info", "is_json"),
+    [("", False, False), ("INFO", True, False), ("info:json", True, True), (":json", False, True)],
+)
+def test_the_environment_sets_level_and_format(monkeypatch, capsys, value, shows_info, is_json):
+    monkeypatch.setenv("MEDRAY_LOG", value)
+    setup_from_environment("warning")
+    get_logger("medray.x").info("quiet")
+    get_logger("medray.x").warning("loud")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 + shows_info
+    assert lines[-1].startswith("{") == is_json
+
+
+@pytest.mark.parametrize("value", ["loud", "info:xml", "info:json:more"])
+def test_the_environment_names_a_level_that_exists(monkeypatch, value):
+    monkeypatch.setenv("MEDRAY_LOG", value)
+    with pytest.raises(ConfigError, match=f"MEDRAY_LOG={value}: expected LEVEL or LEVEL:FORMAT"):
+        setup_from_environment()
+
+
+def test_a_redirected_descriptor_hides_nothing_and_a_replaced_stderr_is_used():
+    program = """if True:
+        import io, os, sys
+        from medray.observability.logging import get_logger, setup_logging
+        setup_logging()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        get_logger("medray.x").info("past the redirection")
+        sys.stderr = io.StringIO()
+        get_logger("medray.x").info("to the replacement")
+        print(sys.stderr.getvalue())
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "past the redirection" in done.stderr
+    assert "to the replacement" in done.stdout
+    assert "to the replacement" not in done.stderr

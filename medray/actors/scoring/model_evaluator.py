@@ -17,7 +17,7 @@ from medray.data.loading.load import load_dataset
 from medray.data.source import RowError
 from medray.errors import DataError
 from medray.observability.intervals import Interval, wilson
-from medray.observability.logging import get_logger
+from medray.observability.logging import get_logger, setup_from_environment
 from medray.system.cpu import use_cpu
 from medray.types import Prompt, PromptTree, Record, Response, TensorInfo, WeightManifest
 
@@ -119,6 +119,7 @@ class ModelEvaluator:
         Raises:
             DataError: as `load_dataset`.
         """
+        setup_from_environment()
         use_cpu(self.job.resources.num_threads)
         self.rows = HeldOutRows.load(self.job)
         return self.rows.sources

@@ -12,6 +12,7 @@ import ray
 
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.memory import own_peak
+from medray.observability.logging import setup_from_environment
 from medray.system.processes import STATES, STOPPED, ProcessId, kill, stack_of, state_of
 
 
@@ -37,7 +38,8 @@ class MonitoredActor:
     """What every actor that is watched can say; the first call an actor gets."""
 
     def location(self) -> ProcessLocation:
-        """Where this actor runs."""
+        """Where this actor runs. The first call an actor gets, so its logging begins here."""
+        setup_from_environment()
         return here()
 
     def peak_memory(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from medray.actors.training.remote_console import RemoteConsole
 from medray.config.supervised import SupervisedJob
 from medray.errors import MedrayError, WorkerLost
 from medray.observability.console.base import Console
+from medray.observability.logging import setup_from_environment
 from medray.system.cpu import use_cpu
 
 CHECKPOINTS = "checkpoints"
@@ -105,6 +106,7 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
 def _work(job: SupervisedJob, train: Train, data: list[Any], relay: Any) -> None:
     if ray.get(relay.failure.remote()) is not None:
         return
+    setup_from_environment()
     use_cpu(job.workers.resources.num_threads)
     context = ray_train.get_context()
     host = Host(

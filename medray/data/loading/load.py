@@ -67,7 +67,7 @@ def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
         dropped=dropped,
         num_repeated=num_repeated,
     )
-    log.log(logging.WARNING if dropped else logging.INFO, "%s", report.summary())
+    log.log(logging.WARNING if dropped else logging.DEBUG, "%s", report.summary())
     return Dataset(tuple(train), tuple(held_out), report)
 
 

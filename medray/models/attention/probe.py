@@ -17,8 +17,10 @@ from medray.models.adapters.lora import first_line
 from medray.models.attention import flex
 from medray.models.attention import shared_prefix as attention
 from medray.models.packed import PackedModel, PolicyModel, Sharing
+from medray.observability.logging import get_logger
 from medray.types import Continuation, PromptTree, TokenIds
 
+_logger = get_logger(__name__)
 WINDOW_KEYS = ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size")
 
 
@@ -46,11 +48,13 @@ def choose_sharing(model: PackedModel) -> Sharing:
         if isinstance(found, Tensor) and isinstance(other, Tensor):
             leak = found[_unchanged(row)] - other[_unchanged(other_row)]
             if _right(found, leak, expected, model):
+                _logger.info("%s: model.attention=%s: %s is computed", name, wanted, way)
                 return way
     _set_attention(model, own)
     model.sharing = "plain"
     if wanted not in ("auto", "plain"):
         raise ModelError(f"model.attention={wanted} does not fit {name}: set model.attention=auto")
+    _logger.info("%s: model.attention=%s: nothing is shared", name, wanted)
     return "plain"
 
 
