@@ -60,6 +60,7 @@ def _save_model(config: ModelConfig, extension: Extension, folder: Path) -> None
     from transformers import AutoModelForCausalLM
 
     from medray.models.adapters.folder import is_adapter
+    from medray.models.checkpoints.saving import save_model
     from medray.models.fetching.fetch import resolve_model
     from medray.models.vocabulary.extend import extend_embeddings
 
@@ -70,7 +71,7 @@ def _save_model(config: ModelConfig, extension: Extension, folder: Path) -> None
         source, dtype="auto", trust_remote_code=config.trust_remote_code
     )
     extend_embeddings(module, extension)
-    module.save_pretrained(folder)
+    save_model(module, folder)
 
 
 def _summary(out: Path, extension: Extension, tokenizer: Any) -> str:

@@ -16,7 +16,7 @@ from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy, connect_ranks, make_strategy
-from medray.models.checkpoints.checkpoint import load_state
+from medray.models.checkpoints.checkpoint import load_state, try_save
 from medray.models.load import load_policy, load_reward_model
 from medray.models.reward.head import has_score_head
 from medray.models.reward.model import start_at_zero
@@ -30,6 +30,8 @@ def build_learner(
     policy = load_policy(
         job.model, seed=job.seed, checkpoint=checkpoint, on_host=job.learner.shards_weights
     )
+    if rank == 0:
+        try_save(Path(job.out), policy)
     learner = Learner(
         policy,
         job.optim,
@@ -85,6 +87,8 @@ def build_critic(
     )
     if checkpoint is None and not has_score_head(job.critic_model.path):
         start_at_zero(model)
+    if rank == 0:
+        try_save(Path(job.out, "critic"), model)
     learner = Learner(
         model,
         job.critic.optim,

@@ -21,7 +21,7 @@ from medray.learners.reference import Reference, with_reference
 from medray.learners.reference_cache import ReferenceCache, ReferencedRows
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy
-from medray.models.checkpoints.checkpoint import load_state
+from medray.models.checkpoints.checkpoint import load_state, try_save
 from medray.models.load import load_policy, load_reward_model
 from medray.types import PromptTree
 
@@ -65,6 +65,8 @@ def build_supervised(
         checkpoint=str(checkpoint) if checkpoint else None,
         on_host=job.learner.shards_weights,
     )
+    if ranks.rank == 0:
+        try_save(Path(job.out), model)
     learner = Learner(
         model,
         job.optim,

@@ -12,6 +12,7 @@ from medray.config.model import ModelConfig
 from medray.errors import ModelError
 from medray.models.adapters.chain import adapter_chain
 from medray.models.adapters.folder import is_adapter, task_of
+from medray.models.checkpoints.saving import save_model
 from medray.models.hf_logging import quiet
 from medray.models.load import load_policy, load_reward_model
 from medray.storage.atomic import replace_dir, temporary_beside
@@ -43,7 +44,7 @@ def merge_adapter(adapter: Path, out: Path, *, dtype: str | None = None) -> Path
     partial = temporary_beside(out)
     try:
         with quiet():
-            module.save_pretrained(partial)
+            save_model(module, partial)
         model.tokenizer.save_pretrained(partial)
         replace_dir(partial, out)
     finally:

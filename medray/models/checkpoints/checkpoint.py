@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from medray.errors import CheckpointError, ResourceError
+from medray.models.adapters.lora import first_line
 from medray.models.checkpoints.export import shared_names, stored_weights
+from medray.models.checkpoints.saving import save_model
 from medray.models.checkpoints.trainer_state import StateFiles, write_state
 from medray.models.hf_logging import quiet
 from medray.models.packed import PackedModel
@@ -70,6 +74,45 @@ def save_checkpoint(
     return final
 
 
+def try_save(out: Path, policy: PackedModel) -> None:
+    """Write what of a checkpoint can fail for reasons other than the weights' values, and remove it again.
+
+    The model's settings, the tokenizer and the adapter, in the folder where checkpoints go: a run must not train for
+    hours to find at its first checkpoint that one cannot be written.
+
+    Args:
+        out: run folder.
+        policy: the loaded model, before its weights are spread over ranks.
+
+    Raises:
+        CheckpointError: the model, the tokenizer or the folder refuses; names which folder and why.
+        ResourceError: the disk is full.
+    """
+    folder = out / "checkpoints"
+    partial = folder / f".trial.{os.getpid()}.partial"
+    with _explained(partial):
+        try:
+            partial.mkdir(parents=True)
+            with quiet():
+                if policy.adapter is not None:
+                    save_model(policy.adapter, partial)
+                else:  # one weight stands for all
+                    name, weight = next(iter(policy.module.state_dict().items()))
+                    one = {name: weight.detach()[:1].cpu().clone()}
+                    save_model(policy.module, partial, state_dict=one)
+            policy.tokenizer.save_pretrained(partial)
+        except ResourceError:
+            raise
+        except Exception as error:  # whatever a model's or tokenizer's own code raises
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise CheckpointError(
+                f"checkpoints of {policy.config.path} cannot be written to {folder}: {first_line(error)}"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
 def _write(folder: Path, policy: PackedModel, state: Mapping[str, Any]) -> None:
     with quiet():
         _write_weights(folder, policy)
@@ -82,11 +125,11 @@ def _write(folder: Path, policy: PackedModel, state: Mapping[str, Any]) -> None:
 def _write_weights(folder: Path, policy: PackedModel) -> None:
     top = policy.adapter or policy.module
     if not policy.holder.sharded:
-        top.save_pretrained(folder)
+        save_model(top, folder)
         return
     weights = {name: tensor.cpu() for name, tensor in stored_weights(policy)}
     shared = {other: weights[n] for other, n in shared_names(top).items() if n in weights}
-    top.save_pretrained(folder, state_dict=weights | shared | _buffers(top))
+    save_model(top, folder, state_dict=weights | shared | _buffers(top))
 
 
 def _buffers(top: nn.Module) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from medray.errors import ModelError
 from medray.models.adapters.folder import is_adapter, task_of
 from medray.models.adapters.lora import first_line
 from medray.models.adapters.merge import merge_adapter
+from medray.models.checkpoints.saving import save_model
 from medray.models.hf_logging import quiet
 from medray.models.quantisation.compressor import compress
 from medray.models.served import Model, locate, require_language_model
@@ -115,6 +116,6 @@ def _with_bitsandbytes(job: QuantiseJob, source: Path | str, out: Path) -> None:
                 device_map=job.device,
                 trust_remote_code=job.trust_remote_code,
             )
-            model.save_pretrained(out)
+            save_model(model, out)
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"model={job.model}: {first_line(error)}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from medray.config.model import ModelConfig
 from medray.errors import CheckpointError, ResourceError
-from medray.models.checkpoints.checkpoint import load_state, save_checkpoint
+from medray.models.checkpoints.checkpoint import load_state, save_checkpoint, try_save
 from medray.models.load import PolicyModel, load_policy
 from medray.storage.run_folder import checkpoints, load_scalars
 
@@ -77,3 +79,42 @@ def test_full_disk_is_one_line_and_leaves_nothing_half_written(
         save_checkpoint(small_disk, 2, policy, _state(2), keep_last=2)
     assert "\n" not in str(caught.value)
     assert [p.name for p in (small_disk / "checkpoints").iterdir()] == ["step_000001"]
+
+
+ODD_SETTINGS = {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "eos_token_id": [2, 3]}
+
+
+def test_generation_settings_are_saved_as_they_came(tiny_model: Path, tmp_path: Path) -> None:
+    """transformers loads a temperature without do_sample, and refuses to save it."""
+    source = shutil.copytree(tiny_model, tmp_path / "source")
+    (source / "generation_config.json").write_text(json.dumps(ODD_SETTINGS))
+    odd = load_policy(ModelConfig(path=str(source)))
+
+    try_save(tmp_path / "run", odd)
+    save_checkpoint(tmp_path / "run", 1, odd, _state(1), keep_last=1)
+
+    [saved] = checkpoints(tmp_path / "run")
+    written = json.loads((saved / "generation_config.json").read_text())
+    assert {key: written.get(key) for key in ODD_SETTINGS} == ODD_SETTINGS
+    assert "do_sample" not in written
+    load_policy(ModelConfig(path=str(saved)))
+
+
+def test_what_cannot_be_saved_is_found_at_the_start(
+    policy: PolicyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_save(tmp_path, policy)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("this tokenizer\nhas no file form")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy.tokenizer, "save_pretrained", refuse, raising=False)
+        with pytest.raises(CheckpointError, match=r"cannot be written to .*: this tokenizer$"):
+            try_save(tmp_path, policy)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="file"):
+        try_save(tmp_path / "file", policy)
