@@ -116,7 +116,7 @@ class Host:
 
 @ray.remote(num_cpus=0, max_concurrency=CALLS)
 class ScriptedGrader:
-    """Judges by the clock."""
+    """Grades by the clock."""
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace

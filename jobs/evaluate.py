@@ -14,5 +14,8 @@ def main(job: EvaluateJob) -> None:
 
 if __name__ == "__main__":
     run_job(
-        EvaluateJob, main, lambda job: describe([Role("judge", 1, job.resources)]), __doc__ or ""
+        EvaluateJob,
+        main,
+        lambda job: describe([Role("evaluator", 1, job.resources)]),
+        __doc__ or "",
     )

@@ -78,7 +78,7 @@ class ClusterError(MedrayError, ConnectionError):
 
 
 class GraderError(MedrayError, RuntimeError):
-    """A grader failed to give a verdict. Never turned into a reward."""
+    """A grader failed to grade. Never turned into a reward."""
 
     exit_code = 5
 

@@ -61,7 +61,7 @@ class Record:
 
     `group_id` names what must stay on one side of a split (a patient, a case, a code); `answer` is the
     gold answer in the form the reward expects (for a choice: its letters, "B" or "ABD"). `margin` is by how
-    much `chosen` was judged better, 0 when the data do not say. Values in `extra` are JSON values.
+    much `chosen` was rated better, 0 when the data do not say. Values in `extra` are JSON values.
     """
 
     id: str
@@ -160,7 +160,7 @@ class GroupMeta:
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """A grader's verdict on one group: one reward per response, and the parts it is made of."""
+    """A grader's rewards for one group: one per response, and the parts each is made of."""
 
     rewards: tuple[float, ...]  # [G]
     parts: Mapping[str, tuple[float, ...]] = field(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Verdict:
+class FileReport:
     """What was found in one file."""
 
     name: str
@@ -50,36 +50,36 @@ def validate_command(
 
     wanted = stage_of(stage)
     configs = [data_config([path], kind, settings) for path in paths or ()]
-    verdicts = [
-        _judge(name, opened, wanted)
+    reports = [
+        _check(name, opened, wanted)
         for config in configs or [data_config(None, kind, settings)]
         for name, opened in open_parts(config)
     ]
-    for verdict in verdicts:
-        typer.echo(verdict.line())
-    num_bad = sum(sum(verdict.num_bad.values()) for verdict in verdicts)
-    num_damaged = sum(verdict.is_damaged for verdict in verdicts)
+    for report in reports:
+        typer.echo(report.line())
+    num_bad = sum(sum(report.num_bad.values()) for report in reports)
+    num_damaged = sum(report.is_damaged for report in reports)
     if num_bad or num_damaged:
-        num_rows = sum(verdict.num_rows for verdict in verdicts)
-        files = f", {num_damaged} of {len(verdicts)} files are damaged" if num_damaged else ""
+        num_rows = sum(report.num_rows for report in reports)
+        files = f", {num_damaged} of {len(reports)} files are damaged" if num_damaged else ""
         raise DataError(f"{num_bad} of {num_rows} rows are bad{files}: correct what is listed")
 
 
-def _judge(name: str, opened: Callable[[], Part], stage: Stage | None) -> Verdict:
+def _check(name: str, opened: Callable[[], Part], stage: Stage | None) -> FileReport:
     from medray.data.loading.load import without_repeated_ids
     from medray.data.loading.rows import staged
     from medray.data.source import BadRow
 
-    verdict = Verdict(name)
+    report = FileReport(name)
     try:
         part = opened()
-        verdict.kind = part.kind
+        report.kind = part.kind
         for row in staged(without_repeated_ids(part.source.rows), stage):
-            verdict.num_rows += 1
+            report.num_rows += 1
             if isinstance(row, BadRow):
-                verdict.num_bad[row.reason] = verdict.num_bad.get(row.reason, 0) + 1
+                report.num_bad[row.reason] = report.num_bad.get(row.reason, 0) + 1
                 typer.echo(str(row))
     except DataError as error:
-        verdict.is_damaged = True
+        report.is_damaged = True
         typer.echo(str(error))
-    return verdict
+    return report

@@ -13,7 +13,7 @@ from medray.errors import ConfigError, ResourceError
 if TYPE_CHECKING:
     from medray.planning.machine import Machine
     from medray.planning.plan import Plan
-    from medray.planning.propose import Verdict
+    from medray.planning.propose import FitReport
 
 GIB = 2**30
 
@@ -53,23 +53,23 @@ def plan_command(
     from medray.config.supervised import SupervisedJob
     from medray.planning.machine import given_machine, this_machine
     from medray.planning.plan import plan_job
-    from medray.planning.propose import judge
+    from medray.planning.propose import assess
 
     wanted = load_job(config, overrides or (), job)
     if not isinstance(wanted, GrpoJob | SupervisedJob):
         raise ConfigError(f"{config} trains nothing: medray plan is for jobs that train")
     where = given_machine(machine) if machine else this_machine()
     plan = plan_job(wanted, where.gpu_bytes)
-    verdict = judge(wanted, plan, where)
+    report = assess(wanted, plan, where)
     if as_json:
-        typer.echo(json.dumps(_as_json(plan, verdict), indent=2))
+        typer.echo(json.dumps(_as_json(plan, report), indent=2))
     else:
-        _print_plan(plan, where, verdict)
-    if not verdict.fits:
-        raise ResourceError(f"{config} does not fit: {'; '.join(verdict.problems)}")
+        _print_plan(plan, where, report)
+    if not report.fits:
+        raise ResourceError(f"{config} does not fit: {'; '.join(report.problems)}")
 
 
-def _print_plan(plan: Plan, machine: Machine, verdict: Verdict) -> None:
+def _print_plan(plan: Plan, machine: Machine, report: FitReport) -> None:
     typer.echo(f"largest row  {plan.row.num_tokens} tokens, {plan.row.num_trained} of them trained")
     for role in plan.roles:
         size = role.memory.device_bytes / GIB
@@ -87,12 +87,12 @@ def _print_plan(plan: Plan, machine: Machine, verdict: Verdict) -> None:
     typer.echo(f"{'Ray, driver':<12} {plan.ray_bytes / GIB:.2f} GiB")
     have = machine.memory_bytes * machine.num_nodes
     typer.echo(f"{'host':<12} {plan.host_bytes / GIB:.2f} GiB of {have / GIB:.1f} GiB")
-    typer.echo(f"{'layout':<12} {verdict.layout}")
-    for proposal in verdict.proposals:
+    typer.echo(f"{'layout':<12} {report.layout}")
+    for proposal in report.proposals:
         typer.echo(f"{'it fits with':<12} {proposal}")
 
 
-def _as_json(plan: Plan, verdict: Verdict) -> dict[str, Any]:
+def _as_json(plan: Plan, report: FitReport) -> dict[str, Any]:
     roles = {
         r.name: {
             "count": r.count, "device_bytes": r.memory.device_bytes, "host_bytes": r.memory.host_bytes,
@@ -102,7 +102,7 @@ def _as_json(plan: Plan, verdict: Verdict) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "device": plan.device, "row_tokens": plan.row.num_tokens, "roles": roles, "host_bytes": plan.host_bytes,
-        "fits": verdict.fits, "problems": verdict.problems, "proposals": verdict.proposals, "layout": verdict.layout,
+        "fits": report.fits, "problems": report.problems, "proposals": report.proposals, "layout": report.layout,
     }  # fmt: skip
 
 

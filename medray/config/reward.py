@@ -31,7 +31,7 @@ def by_role(rewards: Sequence[RewardConfig]) -> dict[str, tuple[RewardConfig, ..
 
 
 class GradingConfig(Section):
-    """What happens when a grader cannot judge. Its failure is never a reward."""
+    """What happens when a grader cannot grade. Its failure is never a reward."""
 
     retries: int = Field(default=2, ge=0)
     """Further tries of the whole group."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from medray.actors.collector import Collector
 from medray.config.rl import RlJob
-from medray.observability.intervals import Interval, mean_interval, wilson
+from medray.observability.held_out import PREFIX, with_ends
+from medray.observability.intervals import interval_of
 from medray.types import GenerateSpec, Prompt, SamplingContract
 
 
@@ -31,18 +32,7 @@ class Evaluator:
             "stop_share": [float(s.meta.num_stopped) for s in batch],
         }
         columns |= {part: [s.score.parts[part][0] for s in batch] for part in batch[0].score.parts}
-        metrics: dict[str, float] = {"eval/num_items": float(len(batch))}
+        metrics = {f"{PREFIX}num_items": float(len(batch))}
         for name, values in columns.items():
-            interval = _interval(values)
-            metrics |= {
-                f"eval/{name}": sum(values) / len(values),
-                f"eval/{name}_low": interval.low,
-                f"eval/{name}_high": interval.high,
-            }
+            metrics |= with_ends(PREFIX + name, interval_of(values))
         return metrics
-
-
-def _interval(values: Sequence[float]) -> Interval:
-    if all(v in (0.0, 1.0) for v in values):
-        return wilson(int(sum(values)), len(values))
-    return mean_interval(values)

@@ -34,11 +34,11 @@ def run_evaluate(job: EvaluateJob) -> Table:
         resolve_model(model.path)
     table = Table()
     answers: list[dict[str, Any]] = []
-    with connected(), model_evaluator(job) as judge:
-        sources = _wait(job, "the held-out rows", judge.start.remote())
+    with connected(), model_evaluator(job) as evaluator:
+        sources = _wait(job, "the held-out rows", evaluator.start.remote())
         for model in job.models:
             began = time.monotonic()
-            table[model.name], given = _wait(job, model.name, judge.judge.remote(model))
+            table[model.name], given = _wait(job, model.name, evaluator.evaluate.remote(model))
             answers += given
             print(f"{model.name}: evaluated in {time.monotonic() - began:.0f} s", flush=True)
     write_outcome(job, sources, table, answers)

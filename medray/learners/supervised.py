@@ -14,7 +14,7 @@ from medray.data.batches.tree_table import TreeSource
 from medray.data.batches.trees import with_mismatched
 from medray.data.prepared.reader import PreparedTrees
 from medray.errors import ConfigError
-from medray.learners.held_out.quality import Quality
+from medray.learners.held_out.evaluator import HeldOutEvaluator
 from medray.learners.learner import Learner
 from medray.learners.methods import METHODS, needs_mismatched
 from medray.learners.reference import Reference, with_reference
@@ -28,7 +28,7 @@ from medray.types import PromptTree
 
 @dataclass(frozen=True)
 class Rows:
-    """What a job trains on and what it is judged by."""
+    """What a job trains on and what it is evaluated on."""
 
     train: TreeSource
     held_out: TreeSource
@@ -41,7 +41,7 @@ class Built:
     learner: Learner
     feed: Feed
     reference: Reference
-    quality: Quality
+    evaluator: HeldOutEvaluator
     scalars: dict[str, object]  # of the checkpoint; empty on a fresh run
 
 
@@ -83,7 +83,7 @@ def build_supervised(
         learner.restore(state)
     reference = _reference(job, kind, learner)
     held_out = held_out_trees(method, job, rows.held_out)
-    return Built(learner, feed, reference, Quality(held_out, reference), scalars)
+    return Built(learner, feed, reference, HeldOutEvaluator(held_out, reference), scalars)
 
 
 def open_feed(

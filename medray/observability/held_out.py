@@ -30,6 +30,11 @@ def held_out(metrics: Mapping[str, float]) -> dict[str, Interval]:
     }
 
 
+def with_ends(name: str, found: Interval) -> dict[str, float]:
+    """The metric `name` with the ends of its interval, as `held_out` reads them back."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
 def is_accuracy(name: str) -> bool:
     """True of metrics that count right answers, the only ones that speak of skill.
 

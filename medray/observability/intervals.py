@@ -52,6 +52,28 @@ def wilson(successes: float, n: int, z: float = 1.96) -> Interval:
     return Interval(share, low, high, n)
 
 
+def share_interval(share: float, n: int) -> Interval:
+    """Wilson interval of a share in which ties may count half; its value is `share` to the bit.
+
+    Raises:
+        ValueError: as `wilson`.
+    """
+    ends = wilson(share * n, n)
+    return Interval(share, ends.low, ends.high, n)
+
+
+def interval_of(values: Sequence[float]) -> Interval:
+    """95% interval of the mean: Wilson's where every value is 0 or 1, else Student's t.
+
+    Raises:
+        ValueError: `values` is empty.
+    """
+    if values and all(v in (0.0, 1.0) for v in values):
+        return wilson(int(sum(values)), len(values))
+    ends = mean_interval(values)
+    return Interval(sum(values) / len(values), ends.low, ends.high, ends.n)
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """95% Student t interval of the mean; of a single value the ends are infinite.
 

@@ -65,13 +65,13 @@ def skill_words(summary: RunSummary) -> str:
 
 
 def held_out_rows(summary: RunSummary) -> list[tuple[str, str, str, str]]:
-    """Name, before, after and verdict of each held-out metric, as text."""
+    """Name, before, after and change of each held-out metric, as text."""
     return [
         (
             change.name,
             estimate(change.before.value, change.before.low, change.before.high),
             estimate(change.after.value, change.after.low, change.after.high),
-            _verdict(change),
+            _change_words(change),
         )
         for change in summary.held_out
     ]
@@ -106,7 +106,7 @@ def _time_lines(summary: RunSummary) -> list[str]:
     return [_line("time", median)]
 
 
-def _verdict(change: HeldOutChange) -> str:
+def _change_words(change: HeldOutChange) -> str:
     if change.is_clear:
         return f"{_way(change)}, intervals apart"
     return "intervals overlap" if change.has_intervals else ""

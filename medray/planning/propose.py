@@ -17,7 +17,7 @@ HEADROOM = 0.92  # share of a device that may be planned
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FitReport:
     """What does not fit, and what to change."""
 
     problems: tuple[str, ...]
@@ -30,11 +30,11 @@ class Verdict:
         return not self.problems
 
 
-def judge(job: Section, plan: Plan, machine: Machine) -> Verdict:
+def assess(job: Section, plan: Plan, machine: Machine) -> FitReport:
     """Compare a plan with a machine; proposals are tried, so each is known to fit."""
     problems = tuple(_problems(plan, machine))
     found = tuple(_proposals(job, machine)) if problems else ()
-    return Verdict(problems, found, layout(job, plan, machine))
+    return FitReport(problems, found, layout(job, plan, machine))
 
 
 def layout(job: Section, plan: Plan, machine: Machine) -> str:

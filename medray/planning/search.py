@@ -1,4 +1,4 @@
-"""A search over settings one at a time, each judged by what it cost in a trial."""
+"""A search over settings one at a time, each measured by what it cost in a trial."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Reward(Protocol):
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """One float per response, in order, and every declared part with one float per response.
 
-        A wrong answer scores low; a grader that cannot judge raises. The same response always
+        A wrong answer scores low; a grader that cannot grade raises. The same response always
         gets the same score, whatever stands beside it, unless the reward says otherwise.
         """
         ...

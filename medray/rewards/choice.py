@@ -39,7 +39,7 @@ class ChoiceReward:
     """Weighted parts, each 0 or 1: `parsed`, `right`, `stopped`.
 
     An answer inside a think block does not count. A response without a readable answer is not
-    right; that is a verdict, not a failure.
+    right; that is a low reward, not a failure.
     """
 
     Options = ChoiceOptions

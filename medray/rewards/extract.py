@@ -32,7 +32,7 @@ _LOWER_CLAIM = re.compile(
 )
 _JOINED = re.compile(rf"\s*(?:,\s*(?:and|or)\b|[,、]|{AND}|{OR})\s*")
 _AFTER_LEAD = re.compile(r"\s*(?:[.:,;、。\)\]\n\-]|\Z)")
-_JUDGED_RIGHT = re.compile(
+_CALLED_RIGHT = re.compile(
     r"\b(?:is|are)\s+(?:the\s+)?(?:correct|right)|: *(?:correct|right)|(?<!不)正确"
 )
 
@@ -167,7 +167,7 @@ def _labelled_lines(text: str, labels: Labels) -> tuple[str, str | None]:
         return "\n".join(line for i, line in enumerate(lines) if i not in own).strip(), None
     if len(heads) > 1:
         for i, head in heads.items():
-            if i > 0 and not _JUDGED_RIGHT.search(lines[i]):
+            if i > 0 and not _CALLED_RIGHT.search(lines[i]):
                 lines[i] = lines[i][head.end() :]
     return "\n".join(lines), _join(names, labels) if len(names) > 1 else None
 

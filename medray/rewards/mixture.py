@@ -17,8 +17,8 @@ _TOLERANCE = 1e-6  # float rounding at the bounds
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One reward of a mixture. `name` is its kind, numbered from the second of a kind on."""
+class WeightedReward:
+    """A reward and its weight in a mixture. `name` is its kind, numbered from the second of a kind on."""
 
     name: str
     weight: float
@@ -26,25 +26,25 @@ class Member:
 
 
 class RewardMixture:
-    """Sum of weight * score over its members."""
+    """Sum of weight * score over several rewards."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self.members = tuple(members)
+    def __init__(self, rewards: Sequence[WeightedReward]) -> None:
+        self.rewards = tuple(rewards)
 
     @property
     def low(self) -> float:
         """The least reward a response can get."""
-        return sum(min(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.members)
+        return sum(min(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.rewards)
 
     @property
     def high(self) -> float:
         """The greatest reward a response can get."""
-        return sum(max(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.members)
+        return sum(max(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.rewards)
 
     def load(self) -> None:
-        """Load the models that members hold, so that the first group does not wait for them."""
-        for member in self.members:
-            if callable(load := getattr(member.reward, "load", None)):
+        """Load the models that rewards hold, so that the first group does not wait for them."""
+        for one in self.rewards:
+            if callable(load := getattr(one.reward, "load", None)):
                 load()
 
     def score(self, group: RolloutGroup) -> GroupScore:
@@ -52,22 +52,22 @@ class RewardMixture:
 
         Returns:
             G rewards, and as parts `kind/score` (before its weight) and `kind/part` of every
-            member.
+            reward.
 
         Raises:
-            GraderError: a member raised, or returned the wrong count, a value that is not finite
-                or a value outside its bounds; the text names the member and the prompt. Never
+            GraderError: a reward raised, or returned the wrong count, a value that is not finite
+                or a value outside its bounds; the text names the reward and the prompt. Never
                 turned into a reward.
         """
         parts: dict[str, tuple[float, ...]] = {}
         totals = [0.0] * len(group.responses)
-        for member in self.members:
-            scored = _score_member(member, group)
-            parts[f"{member.name}/score"] = scored.rewards
+        for one in self.rewards:
+            scored = _score_one(one, group)
+            parts[f"{one.name}/score"] = scored.rewards
             for part, values in scored.parts.items():
-                parts[f"{member.name}/{part}"] = values
+                parts[f"{one.name}/{part}"] = values
             for i, reward in enumerate(scored.rewards):
-                totals[i] += member.weight * reward
+                totals[i] += one.weight * reward
         return GroupScore(tuple(totals), parts)
 
 
@@ -80,36 +80,36 @@ def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
     if not configs:
         raise ConfigError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
     seen: Counter[str] = Counter()
-    members: list[Member] = []
+    found: list[WeightedReward] = []
     for i, config in enumerate(configs):
         if not math.isfinite(config.weight):
             raise ConfigError(f"rewards.{i}.weight is {config.weight}: give a finite number")
         name = config.kind.rpartition(":")[2]
         seen[name] += 1
         numbered = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        members.append(Member(numbered, config.weight, build_reward(config, f"rewards.{i}")))
-    return RewardMixture(members)
+        found.append(WeightedReward(numbered, config.weight, build_reward(config, f"rewards.{i}")))
+    return RewardMixture(found)
 
 
-def _score_member(member: Member, group: RolloutGroup) -> GroupScore:
-    where = f"reward {member.name} on prompt {group.prompt.record.id}"
+def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:
+    where = f"reward {one.name} on prompt {group.prompt.record.id}"
     try:
-        scored = member.reward.score(group.prompt, group.responses)
-    except Exception as error:  # whatever a grader raises is a failure to grade, not a verdict
+        scored = one.reward.score(group.prompt, group.responses)
+    except Exception as error:  # whatever a grader raises is a failure to grade, not a reward
         raise GraderError(f"{where} raised {type(error).__name__}: {error}") from error
     if not isinstance(scored, GroupScore):
         raise GraderError(f"{where} returned {type(scored).__name__}: return a medray GroupScore")
     num_responses = len(group.responses)
-    low, high = member.reward.low - _TOLERANCE, member.reward.high + _TOLERANCE
+    low, high = one.reward.low - _TOLERANCE, one.reward.high + _TOLERANCE
     rewards = _floats(scored.rewards, num_responses, where)
     for i, reward in enumerate(rewards):
         if not low <= reward <= high:
-            bounds = f"[{member.reward.low}, {member.reward.high}]"
+            bounds = f"[{one.reward.low}, {one.reward.high}]"
             raise GraderError(f"{where} gave {reward} to response {i}, outside its bounds {bounds}")
-    if set(scored.parts) != set(member.reward.parts):
+    if set(scored.parts) != set(one.reward.parts):
         raise GraderError(
             f"{where} reported parts {sorted(scored.parts)},"
-            f" but declares {sorted(member.reward.parts)}"
+            f" but declares {sorted(one.reward.parts)}"
         )
     parts = {
         name: _floats(values, num_responses, f"part {name} of {where}")

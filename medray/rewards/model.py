@@ -41,7 +41,7 @@ class ModelOptions(Section):
 
 
 class ModelReward:
-    """The dialogue and the response as text, judged by a model."""
+    """The dialogue and the response as text, scored by a model."""
 
     Options = ModelOptions
     parts: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class ModelReward:
         require_score_head(options.model.path)
         self.options = options
         self.low, self.high = options.low, options.high
-        self.judge: RewardScorer | None = None
+        self.scorer: RewardScorer | None = None
 
     def load(self) -> None:
         """Load the model; later calls do nothing.
@@ -63,18 +63,18 @@ class ModelReward:
         Raises:
             ModelError: missing or damaged files, or a label that does not exist.
         """
-        if self.judge is None:
+        if self.scorer is None:
             from medray.models.reward.scorer import load_reward_scorer
 
-            self.judge = load_reward_scorer(self.options.model, self.options.label)
+            self.scorer = load_reward_scorer(self.options.model, self.options.label)
 
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """One score a response, cut to the bounds."""
         self.load()
-        assert self.judge is not None
+        assert self.scorer is not None
         messages = with_system(prompt.record.messages, self.options.system)
         answers = [r.dialogue or _answer(r.text) for r in responses]
-        scores = self.judge.scores(messages, answers, ChatOptions(tools=prompt.record.tools))
+        scores = self.scorer.scores(messages, answers, ChatOptions(tools=prompt.record.tools))
         return GroupScore(tuple(min(max(s, self.low), self.high) for s in scores))
 
 

@@ -108,7 +108,7 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
                 built.feed,
                 build_objective(task.method, cast(Any, job).loss),
                 built.reference,
-                built.quality,
+                built.evaluator,
                 Selection(job.selection, scalars.get("selection")),
                 sink,
                 save,

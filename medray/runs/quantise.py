@@ -18,7 +18,14 @@ from medray.data.loading.load import Dataset, load_dataset
 from medray.data.loading.stages import Stage
 from medray.data.rendering.prompts import render_prompts
 from medray.errors import ConfigError, DataError, ResourceError
-from medray.evaluation.quality import Change, Quality, Question, change, measure, questions
+from medray.evaluation.compare import (
+    Comparison,
+    Predictions,
+    Question,
+    compare,
+    predict,
+    questions,
+)
 from medray.models.quantisation.quantise import dense_source, load_measured, write_quantised
 from medray.models.served import weight_bytes
 from medray.models.tokenizer import load_tokenizer
@@ -66,7 +73,7 @@ def run_quantise(job: QuantiseJob) -> None:
         write_quantised(job, source, tokenizer, [ids.tolist() for ids in material.calibration])
         num_bytes = (weight_bytes(source), weight_bytes(out))
     after = _measured(out, job, material)
-    changed = change(before, after)
+    changed = compare(before, after)
     _record(job, material, before, after, changed, num_bytes)
     for line in report(job, before, after, changed, num_bytes):
         print(line)
@@ -101,16 +108,16 @@ def read_material(job: QuantiseJob, tokenizer: Any) -> Material:
 
 def report(
     job: QuantiseJob,
-    before: Quality,
-    after: Quality,
-    changed: Change,
+    before: Predictions,
+    after: Predictions,
+    changed: Comparison,
     num_bytes: tuple[int, int],
 ) -> list[str]:
     """What people read at the end; intervals are 95%, those of differences are paired."""
     sizes = [f"{n / 1e6:,.0f} MB" if n else "of the hub" for n in num_bytes]
     lines = [f"{job.method:<11} {job.model} ({sizes[0]}) -> {job.out} ({sizes[1]})"]
     lines.append(
-        f"perplexity  {before.perplexity:.2f} -> {after.perplexity:.2f}, "
+        f"perplexity  {before.documents.perplexity.value:.2f} -> {after.documents.perplexity.value:.2f}, "
         f"{_signed(changed.nats_per_token, 4)} nats a token over {changed.nats_per_token.n} documents"
     )
     if before.accuracy and after.accuracy and changed.accuracy and changed.same_choice:
@@ -122,8 +129,8 @@ def report(
     return lines
 
 
-def _measured(source: Path | str, job: QuantiseJob, material: Material) -> Quality:
-    return measure(load_measured(source, job), material.documents, material.questions)
+def _measured(source: Path | str, job: QuantiseJob, material: Material) -> Predictions:
+    return predict(load_measured(source, job), material.documents, material.questions)
 
 
 def _read(key: str, config: DataConfig, stage: Stage) -> Dataset:
@@ -136,16 +143,16 @@ def _read(key: str, config: DataConfig, stage: Stage) -> Dataset:
 def _record(
     job: QuantiseJob,
     material: Material,
-    before: Quality,
-    after: Quality,
-    changed: Change,
+    before: Predictions,
+    after: Predictions,
+    changed: Comparison,
     num_bytes: tuple[int, int],
 ) -> None:
-    def side(quality: Quality, size: int) -> dict[str, Any]:
-        accuracy = quality.accuracy
+    def side(found: Predictions, size: int) -> dict[str, Any]:
+        accuracy = found.accuracy
         return {
             "weight_bytes": size or None,
-            "perplexity": quality.perplexity,
+            "perplexity": found.documents.perplexity.value,
             "accuracy": asdict(accuracy) if accuracy else None,
         }
 

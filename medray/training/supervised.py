@@ -8,7 +8,7 @@ from typing import Any
 
 from medray.config.supervised import SupervisedJob
 from medray.data.batches.feed import Feed
-from medray.learners.held_out.quality import Quality
+from medray.learners.held_out.evaluator import HeldOutEvaluator
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.reference import Reference
@@ -29,7 +29,7 @@ class SupervisedRun:
     feed: Feed
     objective: Objective
     reference: Reference
-    quality: Quality
+    evaluator: HeldOutEvaluator
     selection: Selection
     sink: MetricSink
     save: Save
@@ -44,9 +44,9 @@ def train_supervised(job: SupervisedJob, learner: Learner, run: SupervisedRun) -
         DivergedError: a gradient is not finite; the last checkpoint is untouched.
     """
     feed, timer, selection, ranks = run.feed, run.timer, run.selection, learner.strategy
-    evaluates = job.evaluation.num_rows > 0 and run.quality.num_rows > 0
+    evaluates = job.evaluation.num_rows > 0 and run.evaluator.num_rows > 0
     if run.first_step == 0 and evaluates:
-        run.sink.evaluation(0, run.quality(learner, run.objective))
+        run.sink.evaluation(0, run.evaluator(learner, run.objective))
 
     timer.start_step()
     for step in range(run.first_step + 1, feed.num_steps + 1):
@@ -61,7 +61,7 @@ def train_supervised(job: SupervisedJob, learner: Learner, run: SupervisedRun) -
         improved = False
         if evaluates and due(step, job.evaluation.every, feed.num_steps):
             with timer("evaluate"):
-                held_out = run.quality(learner, run.objective)
+                held_out = run.evaluator(learner, run.objective)
             improved = selection.watch(step, held_out)
             run.sink.evaluation(step, held_out)
         is_last = step == feed.num_steps or selection.is_exhausted

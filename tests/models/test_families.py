@@ -23,7 +23,7 @@ from medray.models.packed import PolicyModel
 from medray.types import PromptTree
 from tests.support.families import FAMILIES, save_family
 from tests.support.objectives import dialogues, pairs
-from tests.support.vllm_families import ROW, verdict_apart
+from tests.support.vllm_families import ROW, support_apart
 
 TABLE = Path(__file__).parents[2] / "docs" / "MODELS.md"
 CORE = {
@@ -96,7 +96,7 @@ def test_family(tiny_model: Path, tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_vllm_loads_what_the_table_says(name: str, tiny_model: Path) -> None:
-    found, why = verdict_apart(name, tiny_model)
+    found, why = support_apart(name, tiny_model)
     documented = {m[2]: m[3] for m in ROW.finditer(TABLE.read_text(encoding="utf-8"))}
     assert found == documented[name], why
 

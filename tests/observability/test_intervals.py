@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from medray.observability.intervals import (
     Interval,
     bootstrap,
+    interval_of,
     mean_interval,
     paired_difference,
     ratio_interval,
+    share_interval,
     t_quantile,
     wilson,
 )
@@ -144,3 +146,19 @@ def test_half_points_are_not_rounded_away():
     low, high = wilson(2, 5), wilson(3, 5)
     assert low.low < interval.low < high.low
     assert wilson(5 * (1 - 1e-7), 5) == wilson(5, 5)
+
+
+def test_zeros_and_ones_are_a_share_and_other_values_a_mean() -> None:
+    assert interval_of([1.0, 0.0, 1.0, 1.0]) == wilson(3, 4)
+    assert interval_of([0.5, 0.0, 1.0]) == mean_interval([0.5, 0.0, 1.0])
+    with pytest.raises(ValueError, match="no values"):
+        interval_of([])
+
+
+def test_a_tie_counts_half_in_a_share() -> None:
+    """2.5 of 4 pairs won."""
+    assert share_interval(0.625, 4) == wilson(2.5, 4)
+    noisy = share_interval(3 * (1 / 3) - 1e-12, 3)
+    assert (noisy.value, noisy.high) == (3 * (1 / 3) - 1e-12, 1.0), (
+        "the share stays as it was computed"
+    )

@@ -20,7 +20,7 @@ from medray.models.load import load_policy
 from medray.planning.machine import Machine, given_machine
 from medray.planning.memory import GIB
 from medray.planning.plan import plan_job
-from medray.planning.propose import judge
+from medray.planning.propose import assess
 from medray.planning.shape import activation_bytes, hf_config, model_shape
 from medray.planning.table import table
 from medray.planning.tokens import Row, largest_row
@@ -145,28 +145,28 @@ def _qwen(tmp_path: Path, **changes: Any) -> SftJob:
 def test_what_cannot_fit_is_refused_and_what_would_fit_is_proposed(tmp_path: Path) -> None:
     job = _qwen(tmp_path)
 
-    verdict = judge(job, plan_job(job, SMALL_GPU.gpu_bytes), SMALL_GPU)
+    report = assess(job, plan_job(job, SMALL_GPU.gpu_bytes), SMALL_GPU)
 
-    assert not verdict.fits
-    assert verdict.problems[0].startswith("learner: 1")  # more than 100 GiB
-    assert any("model.lora" in p for p in verdict.proposals)
-    for proposal in verdict.proposals:  # each is known to fit
+    assert not report.fits
+    assert report.problems[0].startswith("learner: 1")  # more than 100 GiB
+    assert any("model.lora" in p for p in report.proposals)
+    for proposal in report.proposals:  # each is known to fit
         changes = proposal.partition("  (")[0].split()
         from medray.config.loader import load_config
 
         path = tmp_path / "sft.yaml"
         path.write_text(json.dumps(job.model_dump(mode="json")))
         changed = load_config(SftJob, path, changes)
-        assert judge(changed, plan_job(changed, SMALL_GPU.gpu_bytes), SMALL_GPU).fits
+        assert assess(changed, plan_job(changed, SMALL_GPU.gpu_bytes), SMALL_GPU).fits
 
 
 def test_a_job_that_fits_has_nothing_to_change(tmp_path: Path) -> None:
     job = _qwen(tmp_path, lora={}, quantisation="4bit", gradient_checkpointing=True)
 
-    verdict = judge(job, plan_job(job, SMALL_GPU.gpu_bytes), SMALL_GPU)
+    report = assess(job, plan_job(job, SMALL_GPU.gpu_bytes), SMALL_GPU)
 
-    assert verdict.fits
-    assert verdict.proposals == ()
+    assert report.fits
+    assert report.proposals == ()
 
 
 def test_the_table_grows_with_size_and_shrinks_with_each_saving() -> None:

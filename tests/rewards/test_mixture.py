@@ -34,17 +34,17 @@ class Length:
 
 
 class Scripted:
-    """Returns or raises what its `verdict` holds."""
+    """Returns or raises what its `outcome` holds."""
 
     low = 0.0
     high = 1.0
     parts: tuple[str, ...] = ()
-    verdict: object = None
+    outcome: object = None
 
     def score(self, prompt, responses) -> GroupScore:
-        if isinstance(self.verdict, Exception):
-            raise self.verdict
-        return self.verdict  # type: ignore[return-value]
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome  # type: ignore[return-value]
 
 
 class WithOptions:
@@ -101,7 +101,7 @@ def test_second_of_a_kind_is_numbered() -> None:
     assert score.parts["choice/score"] == (1.0, 1.0)
     assert score.parts["choice_2/score"] == (0.0, 1.0)
     assert score.rewards == (1.0, 2.0)
-    assert [m.name for m in mixture.members] == ["choice", "choice_2"]
+    assert [m.name for m in mixture.rewards] == ["choice", "choice_2"]
 
 
 def test_settings_class_of_a_user_reward() -> None:
@@ -113,10 +113,10 @@ def test_settings_class_of_a_user_reward() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "message"),
+    ("outcome", "message"),
     [
         (ValueError("no net"), r"raised ValueError: no net"),
-        (TimeoutError("judge"), r"raised TimeoutError: judge"),
+        (TimeoutError("grader"), r"raised TimeoutError: grader"),
         (GroupScore((0.5,)), r"has 1 values for 2 responses"),
         (GroupScore((0.5, float("nan"))), r"gave nan to response 1"),
         (GroupScore((float("inf"), 0.0)), r"gave inf to response 0"),
@@ -130,9 +130,9 @@ def test_settings_class_of_a_user_reward() -> None:
     ],
 )
 def test_a_failed_grader_raises_and_never_scores(
-    verdict: object, message: str, monkeypatch: pytest.MonkeyPatch
+    outcome: object, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Scripted, "verdict", verdict)
+    monkeypatch.setattr(Scripted, "outcome", outcome)
     mixture = build_rewards([RewardConfig(kind=f"{HERE}:Scripted")])
     with pytest.raises(GraderError, match=message) as caught:
         mixture.score(group(ITEM, "a", "b"))
@@ -141,7 +141,7 @@ def test_a_failed_grader_raises_and_never_scores(
 
 
 def test_rounding_at_a_bound_is_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scripted, "verdict", GroupScore((1.0 + 1e-9,)))
+    monkeypatch.setattr(Scripted, "outcome", GroupScore((1.0 + 1e-9,)))
     mixture = build_rewards([RewardConfig(kind=f"{HERE}:Scripted")])
     assert mixture.score(group(ITEM, "a")).rewards == pytest.approx((1.0,))
 

@@ -125,11 +125,11 @@ def test_errors_of_other_processes_are_one_line(tiny_model: Path, tmp_path: Path
         run_prepare(job(tiny_model, tmp_path / "a", data, data=strict))
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="returned 7 for") as caught:
-        run_prepare(job(tiny_model, tmp_path / "b", data, decontaminate=f"{__name__}:judge"))
+        run_prepare(job(tiny_model, tmp_path / "b", data, decontaminate=f"{__name__}:check"))
     assert "\n" not in str(caught.value)
 
 
-def judge(record: Record) -> int:
+def check(record: Record) -> int:
     return 7
 
 

@@ -22,20 +22,20 @@ class EvenBytes:
 
 
 class Broken(EvenBytes):
-    """A grader that cannot judge."""
+    """A grader that cannot grade."""
 
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """Never answers."""
-        raise ConnectionError("judge unreachable")
+        raise ConnectionError("grader unreachable")
 
 
 class BrokenForEven(EvenBytes):
-    """A grader that cannot judge prompts with an even number."""
+    """A grader that cannot grade prompts with an even number."""
 
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """Fails for every second prompt."""
         if int(prompt.record.id) % 2 == 0:
-            raise ConnectionError("judge unreachable")
+            raise ConnectionError("grader unreachable")
         return super().score(prompt, responses)
 
 

@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-Verdict = Literal["loads", "differs", "listed", "no"]
+Support = Literal["loads", "differs", "listed", "no"]
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "MODELS.md"
 TOLERANCE = 1e-3  # nats, float32 on both sides
 ROW = re.compile(r"^(\| `([\w-]+)` \|.*\| )([\w-]+)( \|)$", re.MULTILINE)
 
 
-def verdict(folder: Path, architecture: str) -> tuple[Verdict, str]:
+def support(folder: Path, architecture: str) -> tuple[Support, str]:
     """Load the model in vLLM, in this process, and compare log-probabilities with transformers'.
 
     Returns:
@@ -53,8 +53,8 @@ def verdict(folder: Path, architecture: str) -> tuple[Verdict, str]:
     return ("loads" if gap <= TOLERANCE else "differs"), f"largest gap {gap:.1e} nats"
 
 
-def verdict_apart(name: str, tokenizer_from: Path) -> tuple[Verdict, str]:
-    """`verdict` of a family, in a process of its own: an engine that fails may leave things behind."""
+def support_apart(name: str, tokenizer_from: Path) -> tuple[Support, str]:
+    """`support` of a family, in a process of its own: an engine that fails may leave things behind."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.vllm_families", name, str(tokenizer_from)],
         cwd=ROOT,
@@ -77,8 +77,8 @@ def renew_table() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         tiny = save_tiny_model(Path(temporary) / "tiny")
         with ThreadPoolExecutor(os.cpu_count()) as several:
-            verdicts = several.map(lambda name: verdict_apart(name, tiny), FAMILIES)
-            for name, (found, why) in zip(FAMILIES, verdicts, strict=True):
+            found_all = several.map(lambda name: support_apart(name, tiny), FAMILIES)
+            for name, (found, why) in zip(FAMILIES, found_all, strict=True):
                 print(f"{name}: {found} ({why})", flush=True)
                 text = TABLE.read_text(encoding="utf-8")
                 renewed = ROW.sub(
@@ -98,7 +98,7 @@ def _one(name: str, tokenizer_from: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = save_family(Path(temporary), name, Path(tokenizer_from))
         [architecture] = AutoConfig.from_pretrained(folder).architectures
-        print("\n" + json.dumps(verdict(folder, architecture)), flush=True)
+        print("\n" + json.dumps(support(folder, architecture)), flush=True)
 
 
 if __name__ == "__main__":

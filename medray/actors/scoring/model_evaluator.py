@@ -16,7 +16,7 @@ from medray.config.model import ModelConfig
 from medray.data.loading.load import load_dataset
 from medray.data.source import RowError
 from medray.errors import DataError
-from medray.observability.intervals import Interval, wilson
+from medray.observability.intervals import Interval, interval_of
 from medray.observability.logging import get_logger, setup_from_environment
 from medray.system.cpu import use_cpu
 from medray.types import Prompt, PromptTree, Record, Response, TensorInfo, WeightManifest
@@ -95,13 +95,13 @@ class HeldOutRows:
 def model_evaluator(job: EvaluateJob) -> Iterator[Any]:
     """A `ModelEvaluator` for the block."""
     resources = job.resources
-    judge: Any = ModelEvaluator.options(
+    evaluator: Any = ModelEvaluator.options(
         num_cpus=resources.cpus, num_gpus=resources.gpus, resources=resources.custom
     ).remote(job)
     try:
-        yield judge
+        yield evaluator
     finally:
-        ray.kill(judge)
+        ray.kill(evaluator)
 
 
 @ray.remote
@@ -124,7 +124,7 @@ class ModelEvaluator:
         self.rows = HeldOutRows.load(self.job)
         return self.rows.sources
 
-    def judge(self, model: EvaluatedModel) -> tuple[Cells, list[dict[str, Any]]]:
+    def evaluate(self, model: EvaluatedModel) -> tuple[Cells, list[dict[str, Any]]]:
         """The columns of one model, and the answers of a policy.
 
         Raises:
@@ -134,11 +134,13 @@ class ModelEvaluator:
         gc.collect()
         config = self.job.model.model_copy(update={"path": model.path})
         if model.kind == "reward":
-            return self._judge_reward_model(config), []
-        return self._judge_policy(model.name, config)
+            return self._evaluate_reward_model(config), []
+        return self._evaluate_policy(model.name, config)
 
-    def _judge_policy(self, name: str, config: ModelConfig) -> tuple[Cells, list[dict[str, Any]]]:
-        from medray.learners.held_out.likelihood import likelier_chosen, perplexity
+    def _evaluate_policy(
+        self, name: str, config: ModelConfig
+    ) -> tuple[Cells, list[dict[str, Any]]]:
+        from medray.learners.held_out.likelihood import TextLikelihood, likelier_chosen
         from medray.learners.scorer import Scorer
         from medray.models.load import load_policy
 
@@ -147,14 +149,15 @@ class ModelEvaluator:
         prompts = self.rows.prompts(policy, self.job)
         answers = list(graded(name, prompts, self._answers(policy, scorer, prompts)))
         cells = {
-            part: wilson(sum(answer[part] for answer in answers), len(answers))
+            part: interval_of([float(answer[part]) for answer in answers])
             for part in ("form", "right")
         }
-        cells["perplexity"] = perplexity(scorer, self.rows.text_trees(policy))
+        texts = scorer.logprobs(self.rows.text_trees(policy))
+        cells["perplexity"] = TextLikelihood.of(texts).perplexity
         cells["pairs"] = likelier_chosen(scorer, self.rows.pair_trees(policy, self.job))
         return cells, answers
 
-    def _judge_reward_model(self, config: ModelConfig) -> Cells:
+    def _evaluate_reward_model(self, config: ModelConfig) -> Cells:
         from medray.learners.held_out.likelihood import scored_higher
         from medray.learners.scorer import Scorer
         from medray.models.load import load_reward_model
@@ -216,5 +219,5 @@ def graded(
 def _trees(key: str, records: Sequence[Record], examples: Any) -> list[PromptTree]:
     try:
         return [example.tree for record in records for example in examples(record)]
-    except RowError as error:  # every model must be judged by the same rows
+    except RowError as error:  # every model must be evaluated on the same rows
         raise DataError(f"{key}: a held-out row is {error.reason}: {error.detail}") from None

@@ -127,10 +127,10 @@ class Watchdog:
                 continue
             self._silent_since.pop(node, None)
             for name, state in states.items():
-                self._judge(name, by_node[node][name], state)
+                self._check(name, by_node[node][name], state)
         for name, process in local_daemons().items():
             place = ProcessLocation(self.home.node, self.home.host, process)
-            self._judge(name, place, state_of(process))
+            self._check(name, place, state_of(process))
 
     def _settle(self) -> None:
         """Take note of who has said where it is."""
@@ -162,7 +162,7 @@ class Watchdog:
         name = f"node {place.host}"
         if place.node == self.home.node:  # seen with the driver's own eyes
             for who, where in those.items():
-                self._judge(who, where, state_of(where.process))
+                self._check(who, where, state_of(where.process))
             return
         since = self._silent_since.setdefault(place.node, time.monotonic())
         key = (name, ProcessId(0, 0))
@@ -174,7 +174,7 @@ class Watchdog:
 
     # Diagnosis ------------------------------------------------------------------------------
 
-    def _judge(self, name: str, place: ProcessLocation, state: str) -> None:
+    def _check(self, name: str, place: ProcessLocation, state: str) -> None:
         key = (name, place.process)
         if state not in STOPPED:
             self._since.pop(key, None)

@@ -48,9 +48,9 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
 
         own = by_role(self.job.rewards)["reward"]
         rewards = build_rewards(own) if own else RewardMixture(())
-        for member in rewards.members:
-            assert isinstance(member.reward, ModelReward)
-            path = member.reward.options.model.path
+        for one in rewards.rewards:
+            assert isinstance(one.reward, ModelReward)
+            path = one.reward.options.model.path
             policy: Any = self.learner.policy
-            member.reward.judge = PackedRewardScorer(reward_model_on(policy, path))
+            one.reward.scorer = PackedRewardScorer(reward_model_on(policy, path))
         return rewards

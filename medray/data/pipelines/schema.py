@@ -19,5 +19,5 @@ READ = pa.schema(
 )
 """Rows as read."""
 
-VERDICT = ("window", "where", "part", "held_out", "weight", "reason", "detail", "mark")
+KEPT_COLUMNS = ("window", "where", "part", "held_out", "weight", "reason", "detail", "mark")
 """Columns of a row that stay once it is tokenised."""

@@ -29,12 +29,12 @@ def build_screens(filters: FilterConfig, decontaminate: str | None) -> list[Scre
     if filters.languages:
         screens.append(functools.partial(require_language, languages=filters.languages))
     if decontaminate is not None:
-        judge = resolve_name(
+        check = resolve_name(
             decontaminate, {}, key="decontaminate", known="your own function of a Record"
         )
-        if not callable(judge):
+        if not callable(check):
             raise ConfigError(f"decontaminate={decontaminate} is not a function of a Record")
-        screens.append(functools.partial(require_clean, judge=judge, name=decontaminate))
+        screens.append(functools.partial(require_clean, check=check, name=decontaminate))
     return screens
 
 
@@ -54,9 +54,9 @@ def require_language(record: Record, languages: tuple[str, ...]) -> None:
         raise RowError(f"language {found}", f"filters.languages={', '.join(languages)}")
 
 
-def require_clean(record: Record, judge: Callable[[Record], object], name: str) -> None:
+def require_clean(record: Record, check: Callable[[Record], object], name: str) -> None:
     """Refuse a record about which the user's function has something to say."""
-    found = judge(record)
+    found = check(record)
     if found is None:
         return
     if not isinstance(found, str) or not found:

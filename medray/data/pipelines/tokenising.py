@@ -15,7 +15,7 @@ from medray.config.prepare import DuplicatesConfig
 from medray.data.loading.mixture import copies
 from medray.data.parsing.text import all_text
 from medray.data.pipelines.minhash import sketch
-from medray.data.pipelines.schema import VERDICT
+from medray.data.pipelines.schema import KEPT_COLUMNS
 from medray.data.pipelines.screening import Screen
 from medray.data.prepared.tables import tree_columns
 from medray.data.schemas.canonical import canonical_record
@@ -72,7 +72,7 @@ class TokeniseRows:
         steps = self._steps
         rows = table.to_pylist()
         outcomes = [_outcome(row, steps) for row in rows]
-        columns: dict[str, Any] = {name: table.column(name) for name in VERDICT}
+        columns: dict[str, Any] = {name: table.column(name) for name in KEPT_COLUMNS}
         columns["reason"] = pa.array([o.reason for o in outcomes], pa.string())
         columns["detail"] = pa.array([o.detail for o in outcomes], pa.string())
         columns["bad"] = pa.array([o.is_bad for o in outcomes], pa.bool_())

@@ -77,7 +77,7 @@ def check_pair(
 
 
 def margin_of(row: dict[str, Any]) -> float:
-    """By how much `chosen` was judged better: `margin`, or `score_chosen` minus `score_rejected`; 0 when absent."""
+    """By how much `chosen` was rated better: `margin`, or `score_chosen` minus `score_rejected`; 0 when absent."""
     if row.get("margin") is not None:
         margin = _number(row["margin"], "margin")
     elif row.get("score_chosen") is not None and row.get("score_rejected") is not None:

@@ -1,32 +1,55 @@
-"""What held-out texts and pairs say of a model, with 95% intervals."""
+"""Perplexity of held-out texts and preferences over held-out pairs, with 95% intervals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from medray.errors import DataError
-from medray.learners.held_out.pair_metrics import pair_quality
+from medray.learners.held_out.pair_metrics import pair_metrics
 from medray.learners.scorer import Scorer
-from medray.observability.intervals import Interval, ratio_interval, wilson
-from medray.types import PromptTree
+from medray.observability.intervals import Interval, ratio_interval, share_interval
+from medray.types import Floats, PromptTree
+
+MAX_NATS = 700.0
+"""exp of more overflows a float."""
 
 
-def perplexity(scorer: Scorer, texts: Sequence[PromptTree]) -> Interval:
-    """exp of the mean negative log-likelihood (nats) of all trained tokens; texts are what is drawn.
+def perplexity_of(nats_per_token: float) -> float:
+    """exp of a mean negative log-likelihood (nats per token); finite for any finite input."""
+    return math.exp(min(nats_per_token, MAX_NATS))
 
-    Raises:
-        DataError: there are no texts.
-    """
-    if not texts:
-        raise DataError("no text to compute a perplexity of: raise texts.num_eval")
-    nlls, counts = list[float](), list[float]()
-    for scored in scorer.logprobs(texts):
-        nlls.append(-sum(float(logp.sum(dtype="float64")) for logp in scored))
-        counts.append(float(sum(len(logp) for logp in scored)))
-    mean = ratio_interval(nlls, counts)
-    value, low, high = (math.exp(min(v, 700.0)) for v in (mean.value, mean.low, mean.high))
-    return Interval(value, low, high, mean.n)
+
+@dataclass(frozen=True, slots=True)
+class TextLikelihood:
+    """Negative log-likelihood of each text: the sum over its predicted tokens, and how many they are."""
+
+    nats: tuple[float, ...]
+    num_tokens: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scored: Sequence[Sequence[Floats]]) -> TextLikelihood:
+        """Sum log-probabilities (nats) per text, as `Scorer.logprobs` returns them."""
+        nats = [-sum(float(logp.sum(dtype="float64")) for logp in text) for text in scored]
+        return cls(tuple(nats), tuple(sum(len(logp) for logp in text) for text in scored))
+
+    @property
+    def perplexity(self) -> Interval:
+        """exp of the mean negative log-likelihood over all tokens; the texts are the sample.
+
+        Raises:
+            DataError: there are no texts.
+        """
+        if not self.nats:
+            raise DataError("no text to compute a perplexity of: raise texts.num_eval")
+        mean = ratio_interval(self.nats, self.num_tokens)
+        return Interval(*map(perplexity_of, (mean.value, mean.low, mean.high)), mean.n)
+
+    @property
+    def nats_per_token(self) -> list[float]:
+        """Mean negative log-likelihood of each text."""
+        return [nats / n for nats, n in zip(self.nats, self.num_tokens, strict=True)]
 
 
 def likelier_chosen(scorer: Scorer, pairs: Sequence[PromptTree]) -> Interval:
@@ -50,6 +73,6 @@ def scored_higher(scorer: Scorer, pairs: Sequence[PromptTree]) -> Interval:
 
 def _share_won(values: Sequence[tuple[float, float]], pairs: Sequence[PromptTree]) -> Interval:
     lengths = [[int(c.trained.sum()) for c in tree.continuations] for tree in pairs]
-    accuracy = pair_quality(values, [(n[0], n[1]) for n in lengths]).accuracy
-    interval = wilson(accuracy * len(pairs), len(pairs))
-    return Interval(accuracy, interval.low, interval.high, len(pairs))
+    return share_interval(
+        pair_metrics(values, [(n[0], n[1]) for n in lengths]).accuracy, len(pairs)
+    )

@@ -1,4 +1,4 @@
-"""How good a reward model is on held-out pairs: accuracy, accuracy at equal length, calibration."""
+"""Metrics of a reward model on held-out pairs: accuracy, accuracy at equal length, calibration."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NUM_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class PairQuality:
-    """What a set of scored pairs says of the model that scored them."""
+class PairMetrics:
+    """Accuracy and calibration of a model over the pairs that it scored."""
 
     num_pairs: int
     accuracy: float
@@ -45,13 +45,13 @@ class PairQuality:
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
-def pair_quality(
+def pair_metrics(
     scores: Sequence[tuple[float, float]],
     lengths: Sequence[tuple[int, int]],
     *,
     tolerance: float = 0.1,
-) -> PairQuality:
-    """Judge scored pairs.
+) -> PairMetrics:
+    """Compute the metrics of scored pairs.
 
     Args:
         scores: of the chosen and the rejected response of each pair.
@@ -62,13 +62,13 @@ def pair_quality(
         DataError: there are no pairs.
     """
     if not scores:
-        raise DataError("no pairs to judge a reward model by: raise data.num_eval")
+        raise DataError("no pairs to evaluate a reward model on: raise data.num_eval")
     margins: Vector = np.array([chosen - rejected for chosen, rejected in scores])
     sizes = np.array(lengths, dtype=np.float64)
     won = (margins > 0) + 0.5 * (margins == 0)
     matched = np.abs(sizes[:, 0] - sizes[:, 1]) <= tolerance * sizes.max(axis=1)
     longer = (sizes[:, 0] > sizes[:, 1]) + 0.5 * (sizes[:, 0] == sizes[:, 1])
-    return PairQuality(
+    return PairMetrics(
         num_pairs=len(margins),
         accuracy=float(won.mean()),
         num_matched=int(matched.sum()),

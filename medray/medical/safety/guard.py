@@ -36,7 +36,7 @@ class Guard:
     disclaimer: Literal["always", "emergency", "never"] = "always"
 
     def before(self, user_turns: Sequence[str]) -> Verdict:
-        """Judge what the user wrote, the newest turn last.
+        """Check what the user wrote, the newest turn last.
 
         Only what the newest turn adds counts: advice already given is not repeated with every turn.
         """

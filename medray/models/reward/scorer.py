@@ -1,4 +1,4 @@
-"""Reward models as judges of answers: given a dialogue and several ways to answer it, one score each."""
+"""Scoring answers with a reward model: given a dialogue and several ways to answer it, one score each."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _held_out_table(summary: RunSummary) -> str:
     if not rows:
         return ""
     first, last = summary.evaluated_steps[0], summary.evaluated_steps[-1]
-    heads = ("Held out, 95% intervals", f"Step {first}", f"Step {last}", "Verdict")
+    heads = ("Held out, 95% intervals", f"Step {first}", f"Step {last}", "Change")
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows

@@ -82,7 +82,7 @@ def test_a_frozen_grader_is_named_killed_and_replaced(
     [(index, score)] = pool.results().items()
     assert index == 0
     assert score is not None
-    assert len(handles) == 2, "a replacement judged the group"
+    assert len(handles) == 2, "a replacement graded the group"
 
 
 @ray.remote(num_cpus=0)

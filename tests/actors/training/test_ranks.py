@@ -140,13 +140,13 @@ def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_pa
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
     pool = _graders(job, tmp_path)
     pool.submit([ToGrade(0, "p0", ray.put(random_groups(1)[0]))])
-    with pytest.raises(GraderError, match="judge unreachable"):
+    with pytest.raises(GraderError, match="grader unreachable"):
         pool.results()
     assert pool.incidents.drain() == {"incidents/retry": 2.0}
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_group_that_cannot_be_judged_is_dropped_and_counted_where_asked(
+def test_a_group_that_cannot_be_graded_is_dropped_and_counted_where_asked(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     job = tiny_job(

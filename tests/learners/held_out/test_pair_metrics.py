@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medray.errors import DataError
-from medray.learners.held_out.pair_metrics import calibration_error, pair_quality
+from medray.learners.held_out.pair_metrics import calibration_error, pair_metrics
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4
 
@@ -17,7 +17,7 @@ def test_accuracy_overall_and_at_equal_length() -> None:
     """Four pairs: won, tied, lost, won; lengths 10/10, 100/95, 100/50, 9/10 (10% of the longer one is allowed)."""
     scores = [(2.0, 1.0), (1.0, 1.0), (0.0, 3.0), (5.0, 1.0)]
     lengths = [(10, 10), (100, 95), (100, 50), (9, 10)]
-    found = pair_quality(scores, lengths)
+    found = pair_metrics(scores, lengths)
     assert found.num_pairs == 4
     assert found.accuracy == (1 + 0.5 + 0 + 1) / 4
     assert found.num_matched == 3
@@ -26,7 +26,7 @@ def test_accuracy_overall_and_at_equal_length() -> None:
 
 
 def test_no_matched_pairs_leave_the_metric_out() -> None:
-    found = pair_quality([(1.0, 0.0)], [(10, 100)])
+    found = pair_metrics([(1.0, 0.0)], [(10, 100)])
     assert math.isnan(found.matched_accuracy)
     assert "reward/length_matched_accuracy" not in found.metrics()
     assert found.metrics()["reward/num_length_matched"] == 0
@@ -47,13 +47,13 @@ def test_calibration_weighs_bins_by_their_size() -> None:
 
 def test_brier() -> None:
     """Probabilities 3/4 and 1/4 of what happened: (1/16 + 9/16) / 2."""
-    assert pair_quality([(LN3, 0.0), (0.0, LN3)], [(1, 1), (1, 1)]).brier == pytest.approx(5 / 16)
+    assert pair_metrics([(LN3, 0.0), (0.0, LN3)], [(1, 1), (1, 1)]).brier == pytest.approx(5 / 16)
 
 
 def test_extreme_margins_stay_finite() -> None:
-    assert pair_quality([(1e4, 0.0), (0.0, 1e4)], [(1, 1)] * 2).calibration_error == 0.5
+    assert pair_metrics([(1e4, 0.0), (0.0, 1e4)], [(1, 1)] * 2).calibration_error == 0.5
 
 
 def test_no_pairs_is_an_error() -> None:
     with pytest.raises(DataError, match="num_eval"):
-        pair_quality([], [])
+        pair_metrics([], [])

@@ -73,7 +73,7 @@ def test_symptoms_told_over_several_turns_count_once() -> None:
 
 
 @given(st.integers(1, 60), st.integers(0, 400))
-def test_pieces_are_judged_as_the_whole_is(pieces: int, padding: int) -> None:
+def test_pieces_are_checked_as_the_whole_is(pieces: int, padding: int) -> None:
     text = (
         "Rest well. " * (padding // 11) + "You do not need to see a doctor. " + "Drink water. " * 9
     )
@@ -87,5 +87,5 @@ def test_additions_are_taken_out_of_history() -> None:
     assert without_additions("plain") == "plain"
 
 
-def test_nothing_to_judge() -> None:
+def test_nothing_to_check() -> None:
     assert Guard().before([]).red_flags == ()

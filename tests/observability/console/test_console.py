@@ -9,7 +9,8 @@ from medray.observability.console.open import open_console
 from medray.observability.console.plain import PlainConsole, QuietConsole
 from medray.observability.console.rich import RichConsole
 from medray.observability.formatting import duration, estimate, number, percent, signed
-from medray.observability.held_out import held_out, is_accuracy
+from medray.observability.held_out import held_out, is_accuracy, with_ends
+from medray.observability.intervals import Interval
 
 STEP = {
     "reward/mean": 0.3149,
@@ -193,6 +194,11 @@ def test_held_out_pairs_values_with_their_ends():
     assert is_accuracy("choice/right")
     assert not is_accuracy("choice/parsed")
     assert not is_accuracy("reward")
+
+
+def test_held_out_reads_back_what_with_ends_writes():
+    found = Interval(0.27, 0.2, 0.35, 0)
+    assert held_out(with_ends("eval/accuracy", found)) == {"accuracy": found}
 
 
 def test_held_out_leaves_out_counts_and_the_reward_said_twice():

@@ -1,8 +1,11 @@
-"""How well a language model predicts held-out documents and answers held-out questions."""
+"""Compares what two language models predict on the same held-out documents and questions.
+
+The forward pass is transformers' own, one text at a time: quantised formats load through nothing else, and what users
+of the written folder get is what is measured.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +13,8 @@ from typing import Any
 import torch
 
 from medray.errors import DataError
-from medray.observability.intervals import Interval, paired_difference, wilson
+from medray.learners.held_out.likelihood import TextLikelihood
+from medray.observability.intervals import Interval, interval_of, paired_difference
 from medray.rewards.extract import labels_for
 from medray.types import Prompt, TokenIds
 
@@ -25,28 +29,26 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
-    """What one model makes of all documents and questions."""
+class Predictions:
+    """One model's likelihood of every document, and the option it chooses for every question."""
 
-    nats: tuple[float, ...]  # sum over a document's predicted tokens
-    num_tokens: tuple[int, ...]
+    documents: TextLikelihood
     choices: tuple[int, ...]
     right: tuple[int, ...]
 
     @property
-    def perplexity(self) -> float:
-        """exp of the mean negative log-likelihood a token, over all documents."""
-        return math.exp(sum(self.nats) / sum(self.num_tokens))
+    def accuracy(self) -> Interval | None:
+        """Share of questions answered correctly; None without questions."""
+        return interval_of(self.hits) if self.hits else None
 
     @property
-    def accuracy(self) -> Interval | None:
-        """Share of questions answered rightly; None without questions."""
-        pairs = list(zip(self.choices, self.right, strict=True))
-        return wilson(sum(c == r for c, r in pairs), len(pairs)) if pairs else None
+    def hits(self) -> list[float]:
+        """1.0 for each question whose right option is chosen, else 0.0."""
+        return [float(c == r) for c, r in zip(self.choices, self.right, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Comparison:
     """Differences over the same documents and questions, each with a paired 95% interval."""
 
     nats_per_token: Interval
@@ -63,7 +65,7 @@ def questions(prompts: Sequence[Prompt], tokenizer: Any) -> list[Question]:
     return [_question(prompt, tokenizer) for prompt in prompts]
 
 
-def measure(model: Any, documents: Sequence[TokenIds], asked: Sequence[Question]) -> Quality:
+def predict(model: Any, documents: Sequence[TokenIds], asked: Sequence[Question]) -> Predictions:
     """Score every document and question one by one, without padding."""
     nats: list[float] = []
     for ids in documents:
@@ -75,25 +77,19 @@ def measure(model: Any, documents: Sequence[TokenIds], asked: Sequence[Question]
         last = _logits(model, question.token_ids, keep=1)[-1]
         choices.append(int(last[list(question.options)].argmax()))
     lengths = tuple(len(ids) - 1 for ids in documents)
-    return Quality(tuple(nats), lengths, tuple(choices), tuple(q.right for q in asked))
+    likelihood = TextLikelihood(tuple(nats), lengths)
+    return Predictions(likelihood, tuple(choices), tuple(q.right for q in asked))
 
 
-def change(before: Quality, after: Quality) -> Change:
-    """What is different between two models on the same documents and questions."""
-    rates = [
-        [nats / tokens for nats, tokens in zip(q.nats, q.num_tokens, strict=True)]
-        for q in (before, after)
-    ]
+def compare(before: Predictions, after: Predictions) -> Comparison:
+    """Differences from `before` to `after`, paired by document and by question."""
+    rates = [found.documents.nats_per_token for found in (before, after)]
     accuracy = same = None
     if before.choices:
-        hits = [
-            [float(c == r) for c, r in zip(q.choices, q.right, strict=True)]
-            for q in (before, after)
-        ]
-        accuracy = paired_difference(*hits)
+        accuracy = paired_difference(before.hits, after.hits)
         pairs = zip(before.choices, after.choices, strict=True)
-        same = wilson(sum(a == b for a, b in pairs), len(before.choices))
-    return Change(paired_difference(*rates), accuracy, same)
+        same = interval_of([float(a == b) for a, b in pairs])
+    return Comparison(paired_difference(*rates), accuracy, same)
 
 
 def _question(prompt: Prompt, tokenizer: Any) -> Question:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medray.errors import DataError
-from medray.evaluation.quality import Question, change, measure, questions
+from medray.evaluation.compare import Question, compare, predict, questions
 from medray.types import Prompt, Record
 
 
@@ -35,26 +35,26 @@ def _ids(*ids: int) -> Any:
 
 
 def test_perplexity_weighs_documents_by_their_tokens() -> None:
-    quality = measure(Next(0.7), [_ids(0, 1, 2, 3), _ids(0, 2)], [])
+    found = predict(Next(0.7), [_ids(0, 1, 2, 3), _ids(0, 2)], [])
     # three tokens with 0.7, one with 0.1
     expected = (-3 * math.log(0.7) - math.log(0.1)) / 4
-    assert quality.perplexity == pytest.approx(math.exp(expected), rel=1e-5)
-    assert quality.num_tokens == (3, 1)
-    assert quality.accuracy is None
+    assert found.documents.perplexity.value == pytest.approx(math.exp(expected), rel=1e-5)
+    assert found.documents.num_tokens == (3, 1)
+    assert found.accuracy is None
 
 
 def test_accuracy_is_of_the_likeliest_first_token() -> None:
     asked = [Question(_ids(0), (1, 2), 0), Question(_ids(0), (1, 2), 1), Question(_ids(1), (3, 2), 1)]  # fmt: skip
-    quality = measure(Next(0.7), [_ids(0, 1)], asked)
-    assert quality.choices == (0, 0, 1)
-    assert quality.accuracy is not None
-    assert quality.accuracy.value == pytest.approx(2 / 3)
+    found = predict(Next(0.7), [_ids(0, 1)], asked)
+    assert found.choices == (0, 0, 1)
+    assert found.accuracy is not None
+    assert found.accuracy.value == pytest.approx(2 / 3)
 
 
 def test_changes_are_paired() -> None:
     documents, asked = [_ids(0, 1, 2), _ids(2, 3)], [Question(_ids(0), (1, 2), 0)] * 2
-    before, after = (measure(Next(p), documents, asked) for p in (0.7, 0.1))
-    changed = change(before, after)
+    before, after = (predict(Next(p), documents, asked) for p in (0.7, 0.1))
+    changed = compare(before, after)
     # every predicted token goes from 0.7 to 0.1, so the difference has no spread
     assert changed.nats_per_token.value == pytest.approx(math.log(7), rel=1e-5)
     assert changed.nats_per_token.high == pytest.approx(changed.nats_per_token.low, abs=1e-5)

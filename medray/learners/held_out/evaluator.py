@@ -1,23 +1,23 @@
-"""How good a model is on held-out rows: the loss, and what its stage is judged by."""
+"""Held-out evaluation of a supervised run: the loss and the metrics of its stage."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from medray.data.batches.feed import deal
-from medray.learners.held_out.pair_metrics import pair_quality
+from medray.learners.held_out.likelihood import perplexity_of
+from medray.learners.held_out.pair_metrics import pair_metrics
 from medray.learners.learner import Learner
 from medray.learners.objectives.base import Objective
 from medray.learners.reference import Reference
-from medray.observability.held_out import PREFIX
-from medray.observability.intervals import wilson
+from medray.observability.held_out import PREFIX, with_ends
+from medray.observability.intervals import share_interval
 from medray.observability.meters import Meters
 from medray.types import PromptTree
 
 
-class Quality:
-    """Evaluates on the same rows every time; all ranks call it and get the same figures."""
+class HeldOutEvaluator:
+    """Evaluates a learner on the same rows every time; all ranks call it and get the same figures."""
 
     def __init__(self, rows: Sequence[PromptTree], reference: Reference) -> None:
         self.rows = rows
@@ -36,14 +36,13 @@ class Quality:
         merged = Meters.merged(ranks.gather(learner.evaluate(trees, objective)))
         metrics = merged.values()
         if "lm/nll_nats" in metrics:
-            metrics["lm/perplexity"] = math.exp(min(metrics["lm/nll_nats"], 700.0))
+            metrics["lm/perplexity"] = perplexity_of(metrics["lm/nll_nats"])
         if objective.output == "score":
-            del metrics["reward/accuracy"]  # pair_quality tells it, and more
+            del metrics["reward/accuracy"]  # `pair_metrics` includes it
             metrics |= self._pairs(learner, trees)
         for name in ("reward/pair_accuracy", "preference/accuracy"):
             if name in metrics:
-                interval = wilson(metrics[name] * self.num_rows, self.num_rows)
-                metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+                metrics |= with_ends(name, share_interval(metrics[name], self.num_rows))
         metrics["num_rows"] = float(self.num_rows)
         return {PREFIX + name: value for name, value in metrics.items()}
 
@@ -53,6 +52,6 @@ class Quality:
             for tree, scores in zip(trees, learner.scorer.scores(trees), strict=True)
         ]
         every = [pair for part in learner.strategy.gather(scored) for pair in part]
-        return pair_quality(
+        return pair_metrics(
             [(s[0], s[1]) for s, _ in every], [(n[0], n[1]) for _, n in every]
         ).metrics()
