@@ -44,7 +44,8 @@ class TextLikelihood:
         if not self.nats:
             raise DataError("no text to compute a perplexity of: raise texts.num_eval")
         mean = ratio_interval(self.nats, self.num_tokens)
-        return Interval(*map(perplexity_of, (mean.value, mean.low, mean.high)), mean.n)
+        value, low, high = (perplexity_of(v) for v in (mean.value, mean.low, mean.high))
+        return Interval(value, low, high, mean.n)
 
     @property
     def nats_per_token(self) -> list[float]:
