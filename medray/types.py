@@ -229,11 +229,6 @@ class SamplingContract:
     top_k: int = 0
     min_p: float = 0.0
 
-    @property
-    def is_unbiased(self) -> bool:
-        """True when the learner can compute the very distribution the engine sampled from."""
-        return self.temperature > 0 and self.top_p == 1.0 and self.top_k == 0 and self.min_p == 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class GenerateSpec:

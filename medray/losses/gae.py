@@ -12,12 +12,11 @@ def gae(
     sequence_lengths: Int[Tensor, " S"],
     gamma: float,
     lam: float,
-    bootstrap: Float[Tensor, " S"] | None = None,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Advantages and value targets of every token, from the end of each response backwards.
 
     delta_t = r_t + gamma * V_{t+1} - V_t;  A_t = delta_t + gamma * lam * A_{t+1};  return_t = A_t +
-    V_t. After the last token V is the bootstrap and A is zero.
+    V_t. After the last token V and A are zero, of a response that was cut off as well.
 
     Args:
         rewards: reward units; the tokens of response 0, then those of response 1, and so on.
@@ -25,8 +24,6 @@ def gae(
         sequence_lengths: tokens of each response; they add up to N.
         gamma: discount per token, in [0, 1].
         lam: 0 is one-step temporal difference, 1 is Monte Carlo.
-        bootstrap: value after the last token; zero when not given. For a response that was cut off
-            it is the critic's value there.
 
     Returns:
         Advantages and returns, constants without grad.
@@ -44,8 +41,7 @@ def gae(
     # Longest first, so that the responses still running at token t are a prefix.
     lengths, order = sequence_lengths.long().sort(descending=True, stable=True)
     starts = (sequence_lengths.long().cumsum(0) - sequence_lengths)[order]
-    ends = values.new_zeros(len(lengths)) if bootstrap is None else bootstrap[order]
-    next_value, next_advantage = ends.clone(), torch.zeros_like(ends)
+    next_value, next_advantage = values.new_zeros(len(lengths)), values.new_zeros(len(lengths))
     advantages = torch.empty_like(values)
     for step in reversed(range(int(lengths.max()) if len(lengths) else 0)):
         running = int((lengths > step).sum())

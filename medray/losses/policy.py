@@ -11,34 +11,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from medray.losses.kl import k3
 from medray.losses.ratio import log_ratio
 from medray.losses.reduce import sequence_means
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyStats:
-    """Sums over tokens (one maximum) of one micro-batch, so micro-batches and ranks may be merged.
+    """Sums over the tokens of one micro-batch: of the ratios, and of the tokens whose gradient the clip removed."""
 
-    `num_clipped` counts tokens whose gradient the clip removed; `approx_kl` is the k3 estimate of
-    KL(behaviour || policy) in nats. Divide the sums by `num_tokens`.
-    """
-
-    num_tokens: int
     ratio: Float[Tensor, ""]
     num_clipped: Float[Tensor, ""]
-    approx_kl: Float[Tensor, ""]
-    max_abs_log_ratio: Float[Tensor, ""]
-
-    def merge(self, other: "PolicyStats") -> "PolicyStats":
-        """Statistics of both runs of tokens together."""
-        return PolicyStats(
-            num_tokens=self.num_tokens + other.num_tokens,
-            ratio=self.ratio + other.ratio,
-            num_clipped=self.num_clipped + other.num_clipped,
-            approx_kl=self.approx_kl + other.approx_kl,
-            max_abs_log_ratio=torch.maximum(self.max_abs_log_ratio, other.max_abs_log_ratio),
-        )
 
 
 def clipped_policy_loss(
@@ -71,7 +53,7 @@ def clipped_policy_loss(
     """
     ratio = log_ratio(logp, behaviour_logp).exp()
     loss, clipped = _clipped(ratio, advantage, clip_low, clip_high)
-    return loss, _stats(logp, behaviour_logp, ratio, clipped)
+    return loss, _stats(ratio, clipped)
 
 
 def gspo_loss(
@@ -103,7 +85,7 @@ def gspo_loss(
     means = sequence_means(log_ratio(logp, behaviour_logp), sequence_index, sequence_lengths)
     ratio = means.index_select(0, sequence_index.long()).exp()
     loss, clipped = _clipped(ratio, advantage, clip_low, clip_high)
-    return loss, _stats(logp, behaviour_logp, ratio, clipped)
+    return loss, _stats(ratio, clipped)
 
 
 def cispo_loss(
@@ -125,7 +107,7 @@ def cispo_loss(
     """
     ratio = log_ratio(logp, behaviour_logp).detach().exp()
     bounded = ratio.clamp(1 - clip_low, 1 + clip_high)
-    return -bounded * advantage * logp, _stats(logp, behaviour_logp, ratio, bounded != ratio)
+    return -bounded * advantage * logp, _stats(ratio, bounded != ratio)
 
 
 def _clipped(
@@ -138,13 +120,5 @@ def _clipped(
 
 
 @torch.no_grad()
-def _stats(logp: Tensor, behaviour_logp: Tensor, ratio: Tensor, clipped: Tensor) -> PolicyStats:
-    gap = (logp - behaviour_logp).abs()
-    return PolicyStats(
-        num_tokens=len(logp),
-        ratio=ratio.sum(),
-        num_clipped=clipped.sum().to(logp.dtype),
-        # k3 estimates KL(first || second) for tokens sampled from the first.
-        approx_kl=k3(behaviour_logp, logp).sum(),
-        max_abs_log_ratio=gap.max() if len(gap) else gap.sum(),
-    )
+def _stats(ratio: Tensor, clipped: Tensor) -> PolicyStats:
+    return PolicyStats(ratio=ratio.sum(), num_clipped=clipped.sum().to(ratio.dtype))

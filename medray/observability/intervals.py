@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, stdev
-
-import numpy as np
-import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,29 +120,6 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interv
     if len(before) != len(after):
         raise ValueError(f"{len(before)} values before and {len(after)} after do not pair")
     return mean_interval([b - a for a, b in zip(before, after, strict=True)])
-
-
-def bootstrap(
-    values: Sequence[float],
-    statistic: Callable[[npt.NDArray[np.float64]], float] = np.mean,
-    *,
-    draws: int = 2000,
-    seed: int = 17,
-) -> Interval:
-    """95% percentile bootstrap of any statistic of a sample. The same seed gives the same interval.
-
-    Raises:
-        ValueError: `values` is empty.
-
-    Source: Efron 1979, doi:10.1214/aos/1176344552.
-    """
-    if not len(values):
-        raise ValueError("a bootstrap of no values has no interval")
-    sample = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    drawn = [float(statistic(rng.choice(sample, sample.size))) for _ in range(draws)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(statistic(sample)), float(low), float(high), sample.size)
 
 
 @lru_cache

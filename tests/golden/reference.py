@@ -108,12 +108,11 @@ def gae(
     lengths: Sequence[int],
     gamma: float,
     lam: float,
-    bootstrap: Vector,
 ) -> list[float]:
     """arXiv:1506.02438 eq. 16, as the sum of discounted residuals rather than the recursion."""
     out, start = [], 0
-    for length, last in zip(lengths, bootstrap, strict=True):
-        v = [*values[start : start + length], last]
+    for length in lengths:
+        v = [*values[start : start + length], 0.0]
         r = rewards[start : start + length]
         delta = [r[t] + gamma * v[t + 1] - v[t] for t in range(length)]
         for t in range(length):

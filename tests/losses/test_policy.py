@@ -32,8 +32,7 @@ def test_golden_clipped() -> None:
         0.5  -1  min(-0.5, -0.8)  clipped    0.8    0
         0.5  2   min(1, 1.6)                -1     -1
 
-    Sum of ratios 5; two clipped; KL estimates r - 1 - ln r add up to 2 (1/2 - ln 3/2) + 2 (-1/2 +
-    ln 2) = 2 ln 4/3; the largest log ratio is ln 2.
+    Sum of ratios 5; two clipped.
     """
     ratios = [1.0, 1.5, 1.5, 0.5, 0.5]
     logp = vector([math.log(r / 2) for r in ratios], grad=True)
@@ -43,11 +42,8 @@ def test_golden_clipped() -> None:
     assert logp.grad is not None
     assert_same(loss, [-2.0, -2.4, 1.5, 0.8, -1.0])
     assert_same(logp.grad, [-2.0, 0.0, 1.5, 0.0, -1.0])
-    assert stats.num_tokens == 5
     assert_same(stats.ratio, 5.0)
     assert_same(stats.num_clipped, 2.0)
-    assert_same(stats.approx_kl, 2 * math.log(4 / 3))
-    assert_same(stats.max_abs_log_ratio, LN2)
 
 
 def test_golden_gspo() -> None:
@@ -174,18 +170,16 @@ def test_clip_bounds_what_can_be_gained(rows, low, high) -> None:
 
 @light
 @given(rows=tokens, cut=st.integers(0, 6))
-def test_statistics_of_two_parts_merge_to_those_of_the_whole(rows, cut) -> None:
+def test_statistics_of_two_parts_add_up_to_those_of_the_whole(rows, cut) -> None:
     new, old, advantage = (vector(c) for c in columns(rows))
     cut = min(cut, len(rows))
     whole = clipped_policy_loss(new, old, advantage, 0.2, 0.3)[1]
-    parts = [
+    first, second = (
         clipped_policy_loss(new[part], old[part], advantage[part], 0.2, 0.3)[1]
         for part in (slice(None, cut), slice(cut, None))
-    ]
-    merged = parts[0].merge(parts[1])
-    assert merged.num_tokens == whole.num_tokens
-    for name in ("ratio", "num_clipped", "approx_kl", "max_abs_log_ratio"):
-        torch.testing.assert_close(getattr(merged, name), getattr(whole, name))
+    )
+    torch.testing.assert_close(first.ratio + second.ratio, whole.ratio)
+    torch.testing.assert_close(first.num_clipped + second.num_clipped, whole.num_clipped)
 
 
 def test_overflowing_ratio_stays_finite() -> None:
@@ -216,5 +210,4 @@ def test_non_finite_policy_logp_reaches_the_loss() -> None:
 def test_no_tokens() -> None:
     loss, stats = clipped_policy_loss(vector([]), vector([]), vector([]), 0.2, 0.2)
     assert loss.shape == (0,)
-    assert stats.num_tokens == 0
-    assert_same(stats.max_abs_log_ratio, 0.0)
+    assert_same(stats.ratio, 0.0)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from medray.observability.intervals import (
     Interval,
-    bootstrap,
     interval_of,
     mean_interval,
     paired_difference,
@@ -95,24 +94,6 @@ def test_pairing_removes_what_items_share():
     assert mean_interval(before).overlaps(mean_interval(after))
     with pytest.raises(ValueError, match="4 values before and 3 after"):
         paired_difference(before, after[:3])
-
-
-def test_bootstrap_repeats_and_agrees_with_theory():
-    values = np.random.default_rng(3).normal(2.0, 1.0, 400)
-    interval = bootstrap(values)
-    assert interval == bootstrap(values)
-    assert interval != bootstrap(values, seed=18)
-    half = 1.96 * values.std() / 20
-    assert interval.low == pytest.approx(values.mean() - half, abs=0.02)
-    assert interval.high == pytest.approx(values.mean() + half, abs=0.02)
-
-
-def test_bootstrap_takes_any_statistic():
-    interval = bootstrap([1.0, 2.0, 3.0, 100.0], np.median)
-    assert interval.value == 2.5
-    assert (interval.low, interval.high) == (1.0, 100.0)
-    with pytest.raises(ValueError, match="no values"):
-        bootstrap([])
 
 
 def test_overlap_includes_touching_ends():

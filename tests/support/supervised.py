@@ -45,7 +45,7 @@ class Here(Host):
     """The only worker, in this process."""
 
     def __init__(self) -> None:
-        super().__init__(QuietConsole(), rank=0, world_size=1, local_rank=0)
+        super().__init__(QuietConsole(), rank=0, world_size=1)
 
     def report(self, step: int, checkpoint: Path | None) -> None:
         """Nobody listens."""

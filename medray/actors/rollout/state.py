@@ -11,15 +11,13 @@ class State(Enum):
     STARTING = "starting"  # its process and model are coming up
     STALE = "stale"  # it is up, but does not hold the newest verified weights
     SERVING = "serving"
-    SUSPECT = "suspect"  # it did not answer in time
     DEAD = "dead"
 
 
 _ALLOWED = {
-    State.STARTING: {State.STALE, State.SUSPECT, State.DEAD},
-    State.STALE: {State.SERVING, State.SUSPECT, State.DEAD},
-    State.SERVING: {State.STALE, State.SUSPECT, State.DEAD},
-    State.SUSPECT: {State.DEAD, State.STALE},
+    State.STARTING: {State.STALE, State.DEAD},
+    State.STALE: {State.SERVING, State.DEAD},
+    State.SERVING: {State.STALE, State.DEAD},
     State.DEAD: {State.STARTING},
 }
 

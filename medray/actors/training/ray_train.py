@@ -37,7 +37,6 @@ class Host:
     console: Console
     rank: int
     world_size: int
-    local_rank: int
 
     def report(self, step: int, checkpoint: Path | None) -> None:
         """Tell Ray Train of a checkpoint that rank 0 has written; a barrier, so every rank calls it."""
@@ -113,7 +112,6 @@ def _work(job: SupervisedJob, train: Train, data: list[Any], relay: Any) -> None
         RemoteConsole(relay),
         context.get_world_rank(),
         context.get_world_size(),
-        context.get_local_rank(),
     )
     try:
         train(job, ray.get(data[0]), host)

@@ -51,7 +51,7 @@ class DropCounter:
 class LoadReport:
     """What became of every row.
 
-    num_read = num_kept + num_dropped; num_kept + num_repeated = num_train + num_held_out + num_unused.
+    num_read - num_dropped + num_repeated = num_train + num_held_out + num_unused.
     """
 
     source: str
@@ -69,11 +69,6 @@ class LoadReport:
     def num_dropped(self) -> int:
         """Rows that could not be used."""
         return sum(d.count for d in self.dropped.values())
-
-    @property
-    def num_kept(self) -> int:
-        """Rows that became records."""
-        return self.num_read - self.num_dropped
 
     @property
     def sha256(self) -> str:

@@ -18,7 +18,6 @@ NUM_BINS = 10
 class PairMetrics:
     """Accuracy and calibration of a model over the pairs that it scored."""
 
-    num_pairs: int
     accuracy: float
     """Share of pairs whose chosen response scores higher; a tie counts half."""
     num_matched: int
@@ -69,7 +68,6 @@ def pair_metrics(
     matched = np.abs(sizes[:, 0] - sizes[:, 1]) <= tolerance * sizes.max(axis=1)
     longer = (sizes[:, 0] > sizes[:, 1]) + 0.5 * (sizes[:, 0] == sizes[:, 1])
     return PairMetrics(
-        num_pairs=len(margins),
         accuracy=float(won.mean()),
         num_matched=int(matched.sum()),
         matched_accuracy=float(won[matched].mean()) if matched.any() else float("nan"),

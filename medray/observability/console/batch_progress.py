@@ -19,7 +19,7 @@ class BatchProgress:
     def __init__(self, num_rows: int, stream: TextIO | None = None) -> None:
         self._out = stream or sys.stdout
         self._num_rows = num_rows
-        self._rows = self._before = self._tokens = self._errors = 0
+        self._rows = self._tokens = self._errors = 0
         self._started = self._said = time.monotonic()
         self._bar: Progress | None = None
 
@@ -27,7 +27,7 @@ class BatchProgress:
         """Say what runs, and how much an earlier run has done."""
         done = f", {num_done} done before" if num_done else ""
         print(f"model {model}, input {source}: {self._num_rows} rows{done}", file=self._out)
-        self._rows = self._before = num_done
+        self._rows = num_done
         if self._out.isatty():
             self._bar = Progress(
                 BarColumn(), TextColumn("{task.completed}/{task.total} rows  {task.description}"),

@@ -11,7 +11,7 @@ from medray.actors.rollout.state import State, advance
 
 def test_a_dead_worker_comes_back_through_starting_and_stale() -> None:
     state = State.SERVING
-    for step in (State.SUSPECT, State.DEAD, State.STARTING, State.STALE, State.SERVING):
+    for step in (State.DEAD, State.STARTING, State.STALE, State.SERVING):
         state = advance(state, step)
     assert state is State.SERVING
 
@@ -22,7 +22,6 @@ def test_a_dead_worker_comes_back_through_starting_and_stale() -> None:
         (State.DEAD, State.SERVING),
         (State.STARTING, State.SERVING),
         (State.DEAD, State.STALE),
-        (State.SUSPECT, State.SERVING),
     ],
 )
 def test_shortcuts_are_refused(now: State, to: State) -> None:

@@ -40,12 +40,7 @@ def test_all_rows_are_accounted_for(tmp_path: Path) -> None:
     dataset = load_dataset(qa(path, num_train=12, num_eval=5))
     report = dataset.report
     assert (len(dataset.train), len(dataset.held_out)) == (12, 5)
-    assert (report.num_read, report.num_kept, report.num_dropped, report.num_unused) == (
-        20,
-        20,
-        0,
-        3,
-    )
+    assert (report.num_read, report.num_dropped, report.num_unused) == (20, 0, 3)
     assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert report.digests == {"qa.jsonl": report.sha256}
     assert report.summary() == f"{path}: 20 rows, 12 train, 5 held out, 3 unused"
@@ -119,7 +114,7 @@ def test_skip_counts_bad_rows_by_reason_with_examples(tmp_path: Path) -> None:
     assert dataset.report.dropped["wrong type"].examples == (
         f"{path}:7: wrong type: 'question' is a number; write text in quotes",
     )
-    assert (dataset.report.num_read, dataset.report.num_kept) == (10, 3)
+    assert (dataset.report.num_read, dataset.report.num_dropped) == (10, 7)
     assert "dropped 2 (bad JSON, e.g. " in dataset.report.summary()
 
 
@@ -138,7 +133,8 @@ def test_repeated_ids_are_bad_rows(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "qa.jsonl", *rows)
     with pytest.raises(DataError, match=rf"qa.jsonl:2: repeated id: '7' is also at {path}:1"):
         load_dataset(qa(path))
-    assert load_dataset(qa(path, on_bad_row="skip")).report.num_kept == 1
+    dataset = load_dataset(qa(path, on_bad_row="skip"))
+    assert (len(dataset.train), dataset.report.num_dropped) == (1, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf\n"])

@@ -46,7 +46,7 @@ def test_weights_are_passes(tmp_path: Path) -> None:
     report = dataset.report
     assert report.num_repeated == 2 * (200 - held_out["b"])
     assert report.num_unused == 200 - held_out["c"] - train["c"]
-    assert report.num_kept + report.num_repeated == (
+    assert report.num_read - report.num_dropped + report.num_repeated == (
         report.num_train + report.num_held_out + report.num_unused
     )
     assert f"{report.num_repeated} repeated" in report.summary()

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medray.data.loading.rows import RecordStream
 from medray.data.pipelines.screening import build_screens
 from medray.data.prepared.manifest import read_manifest
 from medray.data.prepared.reader import PreparedTrees
 from medray.errors import ConfigError, DataError
 from medray.types import PromptTree, Record
-from tests.data.helpers import write_jsonl
+from tests.data.helpers import records_of, write_jsonl
 from tests.support.prepare import (
     TOKENIZER,
     chat_file,
@@ -52,7 +51,7 @@ def test_trees_are_those_that_the_stage_makes(tmp_path: Path) -> None:
     manifest = prepare_here(job)
     examples = local_steps(job).to_examples
     for side in ("train", "held_out"):
-        records = list(RecordStream(job.data, side, stage="sft"))
+        records = list(records_of(job.data, side, stage="sft"))
         trees = PreparedTrees(tmp_path / "out", side)
         assert [trees.id(i) for i in range(len(trees))] == [record.id for record in records]
         expected = [example.tree for record in records for example in examples(record)]
