@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from medray.data.loading.load import Dataset, load_dataset
 from medray.data.rendering.prompts import render_prompts
 from medray.environments.registry import build_environment
 from medray.errors import DataError, RestartBudgetExhausted, WorkerLost
+from medray.models.adapters.chain import fingerprints
 from medray.models.fetching.fetch import resolve_model
 from medray.observability.console.base import Console
 from medray.observability.console.open import open_console
@@ -31,11 +32,13 @@ from medray.planning.record import record_memory
 from medray.planning.tuned import settled
 from medray.rewards.mixture import build_rewards
 from medray.runs.header import rl_header
-from medray.runs.resume import Resume, find_resume
+from medray.runs.resume import Resume, find_resume, require_same_inputs
 from medray.storage.manifest import write_manifest
 from medray.storage.metrics_file import read_metrics
 from medray.storage.mirror import mirror_of
+from medray.storage.owner import owned
 from medray.storage.rollout_files import drop_rollouts_after
+from medray.storage.run_folder import forget_run
 from medray.training.steps import PromptSets, Run
 
 J = TypeVar("J", bound=RlJob)
@@ -53,9 +56,15 @@ def run_rl(job: J, train: Loop[J]) -> None:
     startup = Startup()
     startup.mark("driver")
     job, tuning = settled(job)
+    with owned(job.out):
+        _run_owned(job, train, startup, tuning)
+
+
+def _run_owned(job: J, train: Loop[J], startup: Startup, tuning: str | None) -> None:
     if mirror := mirror_of(job):
         mirror.fetch_run()
-    find_resume(job)  # a folder that holds another run must fail before anything starts
+    # A folder that holds another run must fail before anything starts.
+    is_fresh = find_resume(job) is None
     build_rewards(job.rewards)
     if job.rollout.environment is not None:
         build_environment(job.rollout.environment)
@@ -64,11 +73,17 @@ def run_rl(job: J, train: Loop[J]) -> None:
     console = open_console(job.logging.console, job.num_steps)
     if tuning:
         console.note(tuning)
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(2) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
+        printing = beside.submit(fingerprints, model_paths(job))
         with connected():
             startup.mark("ray")
-            _train_to_the_end(job, train, loading.result(), console, startup)
+            dataset, models = loading.result(), printing.result()
+            if is_fresh:
+                forget_run(Path(job.out))
+            else:
+                require_same_inputs(job.out, dataset.report.provenance(), models)
+            _train_to_the_end(job, train, dataset, models, console, startup)
     write_report(job.out)
     if mirror:
         mirror.push_run_files()
@@ -77,13 +92,18 @@ def run_rl(job: J, train: Loop[J]) -> None:
 
 
 def _train_to_the_end(
-    job: J, train: Loop[J], dataset: Dataset, console: Console, startup: Startup
+    job: J,
+    train: Loop[J],
+    dataset: Dataset,
+    models: Mapping[str, str],
+    console: Console,
+    startup: Startup,
 ) -> None:
     """Train; where an actor is lost for good (a learner rank), start again from the newest checkpoint."""
     for restarts_left in reversed(range(job.scale.max_restarts + 1)):
         resume = find_resume(job)
         try:
-            return _train(job, train, resume, dataset, console, startup)
+            return _train(job, train, resume, dataset, models, console, startup)
         except RestartBudgetExhausted:
             raise
         except WorkerLost as loss:
@@ -98,6 +118,7 @@ def _train(
     train: Loop[J],
     resume: Resume | None,
     dataset: Dataset,
+    models: Mapping[str, str],
     console: Console,
     startup: Startup,
 ) -> None:
@@ -115,6 +136,7 @@ def _train(
             seed=job.seed,
             data=prompts.provenance,
             resume_step=resume_step,
+            models=dict(models),
         )
         run = Run(
             prompts, sink, console, timer=StepTimer(on_phase=console.phase),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from medray.actors.training.ray_train import Host, run_workers
 from medray.actors.training.remote_console import shown_on
 from medray.config.loader import dump_config
 from medray.config.supervised import SupervisedJob
+from medray.models.adapters.chain import fingerprints
 from medray.models.fetching.fetch import resolve_model
 from medray.observability.console.open import open_console
 from medray.observability.outcome import run_summary
@@ -22,11 +24,12 @@ from medray.observability.sinks import CompositeSink, open_sinks
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
-from medray.runs.resume import require_unfinished
+from medray.runs.resume import require_same_inputs, require_unfinished
 from medray.runs.tokenise import TrainingData, tokenise_dataset
 from medray.storage.manifest import write_manifest
 from medray.storage.metrics_file import read_metrics
-from medray.storage.run_folder import checkpoints, chosen_checkpoint
+from medray.storage.owner import owned
+from medray.storage.run_folder import checkpoints, chosen_checkpoint, forget_run
 from medray.training.supervised import SupervisedRun, train_supervised
 
 
@@ -36,6 +39,7 @@ class Task:
 
     method: str
     data: TrainingData
+    models: Mapping[str, str]  # fingerprint of what is loaded, by path
     began: float  # seconds since the epoch
 
 
@@ -45,20 +49,30 @@ def run_supervised(method: str, job: SupervisedJob) -> None:
     Raises:
         MedrayError: named by whoever noticed.
     """
+    began = time.time()
+    with owned(job.out):
+        _run_owned(method, job, began)
+
+
+def _run_owned(method: str, job: SupervisedJob, began: float) -> None:
     from medray.learners.supervised import open_feed
 
-    began = time.time()
     require_unfinished(job)  # a folder that holds another run must fail before anything starts
     resolve_model(job.model.path)
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(2) as beside:
         reading = beside.submit(tokenise_dataset, method, job)  # while Ray starts
+        printing = beside.submit(fingerprints, [job.model.path])
         with connected():
-            data = reading.result()
+            data, models = reading.result(), printing.result()
+            if checkpoints(Path(job.out)):
+                require_same_inputs(job.out, data.provenance, models)
+            else:
+                forget_run(Path(job.out))
             steps = open_feed(method, job, data.train).num_steps
             require_unfinished(job, steps)
             console = open_console(job.logging.console, steps)
             with shown_on(console) as relay:
-                run_workers(job, train_rank, Task(method, data, began), relay)
+                run_workers(job, train_rank, Task(method, data, models, began), relay)
             console.close()
     if job.merge:
         merge_result(job)
@@ -155,6 +169,7 @@ def _introduce(job: SupervisedJob, task: Task, host: Host, model: str, first_ste
         seed=job.seed,
         data=task.data.provenance,
         resume_step=first_step or None,
+        models=dict(task.models),
     )
     host.console.header(
         {

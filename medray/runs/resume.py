@@ -15,6 +15,7 @@ from medray.config.rl import RlJob
 from medray.config.run import CheckpointConfig
 from medray.config.supervised import SupervisedJob
 from medray.errors import CheckpointError
+from medray.storage.manifest import read_provenance
 from medray.storage.run_folder import checkpoints, load_scalars
 
 MAY_CHANGE = ("out", "scale", "learner", "logging", "checkpoint", "evaluation", "deadlines", "sync")
@@ -77,6 +78,38 @@ def require_unfinished(job: SupervisedJob, num_steps: int | None = None) -> None
         raise CheckpointError(
             f"{job.out} stopped early at step {step}: raise selection.patience to go on, or choose another out="
         )
+
+
+def require_same_inputs(
+    out: str | Path, data: Mapping[str, Any], models: Mapping[str, str]
+) -> None:
+    """Refuse to continue a run on other rows or models than it was started with, whatever their paths.
+
+    Args:
+        out: run folder, with a checkpoint.
+        data: provenance of the rows, with their `content` digest where they were read from files.
+        models: fingerprint of every model that is loaded, by path.
+
+    Raises:
+        CheckpointError: names what changed.
+    """
+    starts = read_provenance(out)
+    if not starts:
+        return
+    before = starts[-1]
+    known = before.get("data", {}).get("content")
+    if known and data.get("content", known) != known:
+        raise CheckpointError(
+            f"data of {out}: the rows of {data.get('source')} are not those the run was trained on (sha256 "
+            f"{known[:12]}, now {data['content'][:12]}): restore the file, or choose another out="
+        )
+    for path, print_ in models.items():
+        earlier = before.get("models", {}).get(path)
+        if earlier and earlier != print_:
+            raise CheckpointError(
+                f"model {path} of {out} is not the one the run was trained with (sha256 {earlier[:12]}, now "
+                f"{print_[:12]}): restore the folder, or choose another out="
+            )
 
 
 def newest_checkpoint(

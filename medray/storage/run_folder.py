@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ def chosen_checkpoint(out: Path) -> Path | None:
         return None
     best = load_scalars(found[-1]).get("selection", {}).get("best_step")
     return next((p for p in found if step_of(p) == best), found[-1])
+
+
+def forget_run(out: Path) -> None:
+    """Remove what an earlier run without a checkpoint left, so that a fresh one does not add to it."""
+    for name in ("rollouts", "events"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("incidents.jsonl", "startup.json", "memory.json", "workers.json", "report.html"):
+        (out / name).unlink(missing_ok=True)
 
 
 def load_scalars(checkpoint: Path) -> dict[str, Any]:

@@ -78,11 +78,17 @@ class LoadReport:
         listing = "\n".join(f"{name} {digest}" for name, digest in sorted(self.digests.items()))
         return hashlib.sha256(listing.encode()).hexdigest()
 
+    @property
+    def content_sha256(self) -> str:
+        """One digest over the contents alone, whatever the files are called."""
+        return hashlib.sha256("\n".join(sorted(self.digests.values())).encode()).hexdigest()
+
     def provenance(self) -> dict[str, Any]:
         """Where the rows come from and what became of them, as JSON values."""
         return {
             "source": self.source,
             "sha256": self.sha256,
+            "content": self.content_sha256,
             "read": self.num_read,
             "train": self.num_train,
             "held_out": self.num_held_out,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from medray.errors import ModelError
 from medray.models.adapters.folder import base_of, is_adapter
 from medray.models.fetching.fetch import resolve_model
+from medray.storage.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +35,15 @@ def adapter_chain(path: str) -> AdapterChain:
         adapters.insert(0, Path(at))
         at = resolve_model(base_of(at))
     return AdapterChain(at, tuple(adapters))
+
+
+def fingerprints(paths: Iterable[str]) -> dict[str, str]:
+    """Return the identity of each model's files, its base's and adapters' together; models on the hub are left out."""
+    prints: dict[str, str] = {}
+    for path in sorted(set(paths)):
+        chain = adapter_chain(path)
+        parts = [Path(part) for part in (chain.weights, *chain.adapters)]
+        if all(part.exists() for part in parts):
+            listing = "\n".join(fingerprint(part) for part in parts)
+            prints[path] = hashlib.sha256(listing.encode()).hexdigest()
+    return prints

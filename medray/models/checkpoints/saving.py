@@ -31,4 +31,6 @@ def save_model(model: Any, folder: str | Path, **options: Any) -> None:
     finally:
         inner.generation_config = settings
     if model.can_generate():
-        settings.to_json_file(Path(folder, "generation_config.json"), keys_to_pop=["compile_config"])
+        settings.to_json_file(
+            Path(folder, "generation_config.json"), keys_to_pop=["compile_config"]
+        )

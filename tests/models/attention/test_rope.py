@@ -109,7 +109,9 @@ GROWING = {
 
 
 @pytest.mark.parametrize("kind", GROWING)
-def test_frequencies_are_those_of_the_text_alone(tiny_model: Path, tmp_path: Path, kind: str) -> None:
+def test_frequencies_are_those_of_the_text_alone(
+    tiny_model: Path, tmp_path: Path, kind: str
+) -> None:
     """Independent of what was scored before, and of tokens at the end that a row leaves out."""
     config = AutoConfig.from_pretrained(tiny_model)
     config.rope_parameters = GROWING[kind]
