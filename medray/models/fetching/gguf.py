@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import medray
 from medray.errors import ModelError
 
 CONVERT_S = 3600.0
@@ -36,7 +37,7 @@ def run_conversion(
         str(target),
         settings,
     ]
-    package_parent = str(Path(__file__).resolve().parents[2])
+    package_parent = str(Path(medray.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
     try:
         run = subprocess.run(
