@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from medray.actors.cluster.connect import connected
 from medray.config.prepare import PrepareJob
@@ -29,6 +30,7 @@ from medray.errors import DataError, ResourceError
 from medray.models.tokenizer import load_tokenizer
 from medray.observability.console.prepare_progress import PrepareConsole
 
+LOCK_FILE = ".lock"  # stays: removing a lock file that others wait for would split them
 COLUMNS = {"pt": (), "sft": (), "preference": ("margin",), "kto": ("desirable",)}
 """Columns that a stage's continuations have."""
 
@@ -66,17 +68,13 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         ResourceError: another process is writing there.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResourceError(
-                f"out={folder} is being prepared by another process: wait for it, or name another folder"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
+        with FileLock(folder / LOCK_FILE, timeout=0):
+            yield
+    except Timeout:
+        raise ResourceError(
+            f"out={folder} is being prepared by another process: wait for it, or name another folder"
+        ) from None
 
 
 def open_folder(job: PrepareJob, tokenizer: Any) -> Manifest:

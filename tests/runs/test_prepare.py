@@ -16,9 +16,9 @@ import pytest
 from medray.config.prepare import PrepareJob
 from medray.data.prepared.manifest import read_manifest
 from medray.data.prepared.reader import PreparedTrees
-from medray.errors import DataError
+from medray.errors import DataError, ResourceError
 from medray.models.tokenizer import load_tokenizer
-from medray.runs.prepare import open_folder, run_prepare
+from medray.runs.prepare import only_writer, open_folder, run_prepare
 from medray.types import Record
 from tests.support.prepare import chat_file, contents, prepare_job
 
@@ -147,3 +147,14 @@ def test_another_preparation_is_not_written_over(tiny_model: Path, tmp_path: Pat
         open_folder(job(tiny_model, tmp_path / "out", data), tokenizer)
     with pytest.raises(DataError, match="holds other files"):
         open_folder(job(tiny_model, tmp_path, data), tokenizer)
+
+
+def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    with (
+        only_writer(tmp_path),
+        pytest.raises(ResourceError, match="is being prepared by another process"),
+        only_writer(tmp_path),
+    ):
+        pass
+    with only_writer(tmp_path):
+        assert list(tmp_path.iterdir())

@@ -7,15 +7,15 @@ lock: an interrupted or a second, simultaneous fetch leaves either the whole mod
 from __future__ import annotations
 
 import difflib
-import fcntl
 import logging
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from medray.errors import ModelError, ResourceError
 from medray.models.fetching.catalogue import CATALOGUE, CatalogueEntry, find_entry
@@ -199,24 +199,21 @@ def _require_disk(root: Path) -> None:
 @contextmanager
 def _locked(path: Path, report: Report) -> Iterator[None]:
     """Hold an exclusive lock; the system drops it when the holder dies."""
-    deadline = time.monotonic() + LOCK_WAIT_S
-    waiting = False
-    with path.open("w") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ResourceError(
-                        f"{path} has been held by another process for {LOCK_WAIT_S:.0f} s: "
-                        "stop that process"
-                    ) from None
-                if not waiting:
-                    report("another process is fetching this model; waiting for it")
-                    waiting = True
-                time.sleep(0.2)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report("another process is fetching this model; waiting for it")
+        try:
+            lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.2)
+        except Timeout:
+            raise ResourceError(
+                f"{path} has been held by another process for {LOCK_WAIT_S:.0f} s: stop that process"
+            ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _ignore(_: str) -> None:
