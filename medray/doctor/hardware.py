@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+
+import psutil
 
 from medray.doctor.finding import Finding, error, note, ok, warning
 from medray.system.machine import describe_machine
@@ -175,17 +178,11 @@ def _nccl() -> Iterator[Finding]:
 
 
 def _available_gib() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return float("inf")
-    values = {
-        line.partition(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1
-    }
-    free = values.get("MemAvailable", 0) * 1024
-    for limit, used in (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),):
-        try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):
-            continue  # no limit, which reads "max"
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # no control group, or one without a limit: "max"
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
     return free / GIB

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from medray.config.cores import usable_cores
 
@@ -16,14 +17,14 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "memory_gib": round(_memory_bytes() / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(),
         "gpus": _gpus(),
     }
 
 
 def cpu_model() -> str:
-    """The processor's name."""
+    """The processor's name, which neither psutil nor `platform` knows on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -33,13 +34,6 @@ def cpu_model() -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def _gpus() -> list[str]:

@@ -1,27 +1,29 @@
 """What a process of this machine is doing, seen from outside: its state, and the stack it stands in.
 
-The kernel and py-spy are asked, never the process itself, so a process that is stopped or stuck is seen as well.
+The kernel (through psutil) and py-spy are asked, never the process itself, so a process that is stopped or stuck is
+seen as well.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 STATES = {
-    "R": "running",
-    "S": "sleeping",
-    "D": "waiting for a device",
-    "T": "stopped",
-    "t": "held by a debugger",
-    "Z": "ended, not collected",
+    psutil.STATUS_RUNNING: "running",
+    psutil.STATUS_SLEEPING: "sleeping",
+    psutil.STATUS_DISK_SLEEP: "waiting for a device",
+    psutil.STATUS_STOPPED: "stopped",
+    psutil.STATUS_TRACING_STOP: "held by a debugger",
+    psutil.STATUS_ZOMBIE: "ended, not collected",
 }
-STOPPED = ("T", "t")
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 STACK_S = 15.0  # seconds py-spy may take
 MAX_STACK = 6000  # characters kept of a stack
 
@@ -31,21 +33,26 @@ class ProcessId:
     """A process of one machine: its number, and when it began, since numbers are used again."""
 
     pid: int
-    born: int  # clock ticks since the machine booted; 0 where the kernel does not say
+    born: float  # seconds after the machine booted; 0 where there is no such process
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
         """The process that has this number now."""
-        fields = _stat(pid)
-        return cls(pid, int(fields[19]) if fields else 0)
+        try:
+            return cls(pid, _born(psutil.Process(pid)))
+        except psutil.Error:
+            return cls(pid, 0.0)
 
 
 def state_of(process: ProcessId) -> str:
-    """The kernel's letter for the state of a process (see `STATES`); empty when it is gone or unknown."""
-    fields = _stat(process.pid)
-    if not fields or (process.born and int(fields[19]) != process.born):
+    """State of a process as psutil names it (see `STATES`); empty when it is gone or unknown."""
+    try:
+        found = psutil.Process(process.pid)
+        with found.oneshot():
+            is_other = process.born and _born(found) != process.born
+            return "" if is_other else found.status()
+    except psutil.Error:
         return ""
-    return fields[0]
 
 
 def stack_of(process: ProcessId) -> str:
@@ -84,23 +91,19 @@ def kill(process: ProcessId) -> bool:
     if not state_of(process):
         return False
     try:
-        os.kill(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+        psutil.Process(process.pid).kill()
+    except psutil.NoSuchProcess:
         return False
     return True
 
 
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on: the second, the name, may hold spaces."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return text.rpartition(")")[2].split()
+def _born(process: psutil.Process) -> float:
+    # Seconds after boot, which no change of the clock moves: processes compare each other's.
+    return round(process.create_time() - psutil.boot_time(), 2)
 
 
 def _kernel_wait(pid: int) -> str:
-    try:
+    try:  # psutil has no wait channel
         return f"waits in the kernel's {Path(f'/proc/{pid}/wchan').read_text() or 'nothing'}"
     except OSError:
         return "the kernel does not say where it waits"
@@ -108,13 +111,9 @@ def _kernel_wait(pid: int) -> str:
 
 def processes_named(name: str, *, argument: str) -> list[ProcessId]:
     """Processes of this machine called `name` whose command line holds `argument`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "comm").read_text().strip() != name:
-                continue
-            if argument.encode() in (entry / "cmdline").read_bytes():
-                found.append(ProcessId.of(int(entry.name)))
-        except OSError:
-            continue
-    return found
+    return [
+        ProcessId.of(process.pid)
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == name
+        and any(argument in word for word in process.info["cmdline"] or ())
+    ]

@@ -9,9 +9,17 @@ import sys
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
-from medray.system.processes import ProcessId, innermost, kill, stack_of, state_of
+from medray.system.processes import (
+    ProcessId,
+    innermost,
+    kill,
+    processes_named,
+    stack_of,
+    state_of,
+)
 
 CODE = """
 import time
@@ -40,9 +48,9 @@ def _wait_for_state(process: ProcessId, state: str) -> None:
 
 def test_a_stopped_process_shows_its_state_and_its_stack(child: subprocess.Popen[str]) -> None:
     process = ProcessId.of(child.pid)
-    _wait_for_state(process, "S")
+    _wait_for_state(process, psutil.STATUS_SLEEPING)
     os.kill(child.pid, signal.SIGSTOP)
-    _wait_for_state(process, "T")
+    _wait_for_state(process, psutil.STATUS_STOPPED)
     stack = stack_of(process)
     assert "waits_for_good" in stack
     assert innermost(stack).startswith("waits_for_good")
@@ -60,3 +68,10 @@ def test_a_number_that_is_used_again_is_another_process(child: subprocess.Popen[
     assert stack_of(earlier) == "the process is gone"
     assert not kill(earlier)
     assert child.poll() is None
+
+
+def test_a_process_is_found_by_its_name_and_an_argument(child: subprocess.Popen[str]) -> None:
+    name = psutil.Process(child.pid).name()
+    assert ProcessId.of(child.pid) in processes_named(name, argument="waits_for_good")
+    assert processes_named(name, argument="no process has this") == []
+    assert processes_named("no-such-name", argument="waits_for_good") == []

@@ -39,6 +39,7 @@ def own_peak() -> dict[str, int]:
 
 
 def _high_water_mark() -> int:
+    # psutil has no peak on Linux, and getrusage's begins at that of the process that started this one.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
