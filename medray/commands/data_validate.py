@@ -24,6 +24,9 @@ class FileReport:
     kind: str = "unknown"
     num_rows: int = 0
     num_bad: dict[str, int] = field(default_factory=dict[str, int])  # by reason
+    num_left_out: dict[str, int] = field(
+        default_factory=dict[str, int]
+    )  # sound, nothing to train on
     is_damaged: bool = False
 
     def line(self) -> str:
@@ -33,7 +36,9 @@ class FileReport:
             reasons.append("not readable to the end")
         total = sum(self.num_bad.values())
         bad = f", {total} bad ({'; '.join(reasons)})" if reasons else ""
-        return f"{self.name}: {self.kind}, {self.num_rows} rows, {self.num_rows - total} good{bad}"
+        left = "".join(f", {count} left out ({why})" for why, count in self.num_left_out.items())
+        good = self.num_rows - total - sum(self.num_left_out.values())
+        return f"{self.name}: {self.kind}, {self.num_rows} rows, {good} good{bad}{left}"
 
 
 def validate_command(
@@ -61,8 +66,10 @@ def validate_command(
     num_damaged = sum(report.is_damaged for report in reports)
     if num_bad or num_damaged:
         num_rows = sum(report.num_rows for report in reports)
-        files = f", {num_damaged} of {len(reports)} files are damaged" if num_damaged else ""
-        raise DataError(f"{num_bad} of {num_rows} rows are bad{files}: correct what is listed")
+        found = [f"{num_bad} of {num_rows} rows are bad"] if num_bad else []
+        if num_damaged:
+            found.append(f"{num_damaged} of {len(reports)} files cannot be read to the end")
+        raise DataError(f"{', '.join(found)}: correct what is listed")
 
 
 def _check(name: str, opened: Callable[[], Part], stage: Stage | None) -> FileReport:
@@ -76,7 +83,9 @@ def _check(name: str, opened: Callable[[], Part], stage: Stage | None) -> FileRe
         report.kind = part.kind
         for row in staged(without_repeated_ids(part.source.rows), stage):
             report.num_rows += 1
-            if isinstance(row, BadRow):
+            if isinstance(row, BadRow) and row.is_left_out:
+                report.num_left_out[row.reason] = report.num_left_out.get(row.reason, 0) + 1
+            elif isinstance(row, BadRow):
                 report.num_bad[row.reason] = report.num_bad.get(row.reason, 0) + 1
                 typer.echo(str(row))
     except DataError as error:

@@ -26,6 +26,10 @@ class FileConfig(Section):
     """Split of a hub dataset to read."""
     revision: str | None = None
     """Commit or branch of a hub dataset; None takes the newest."""
+    columns: dict[str, str | None] = Field(default_factory=dict[str, str | None])
+    """Fields by the columns that hold them, {prompt: Prompt, completion: Completion}, where a schema's names and the
+    data's differ. A dotted path reaches into objects and lists (data.Question, turns.0.text), "#2" is the second column
+    of a table without a header line, and null leaves a column out."""
     encoding: Literal["auto", "utf-8", "gb18030"] = "auto"
     """Encoding of text files; auto tells UTF-8 (with or without a byte order mark) from GB18030."""
     documents: Literal["auto", "paragraph", "line", "file"] = "auto"

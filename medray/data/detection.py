@@ -63,7 +63,7 @@ def open_part(feed: Feed, config: DataConfig, digests: dict[str, str]) -> Part:
 
 
 def detect(feed: Feed) -> RowSchema:
-    """The schema that knows most of the first rows; of several, the one that stands first in the registry.
+    """The schema that reads most of the first rows; of several, the one that stands first in the registry.
 
     Raises:
         DataError: no schema knows any; the text shows the fields of the first row.
@@ -75,7 +75,9 @@ def detect(feed: Feed) -> RowSchema:
         assert isinstance(first.fields, RowError)
         raise DataError(f"{first.where}: {first.fields.reason}: {first.fields.detail}")
     schemas = row_schemas()
-    counts = [sum(schema.matches(fields) for fields in good) for schema in schemas]
+    counts = [sum(schema.reads_all(fields) for fields in good) for schema in schemas]
+    if not any(counts):  # whichever knows most of a row says which field it does not read
+        counts = [sum(schema.matches(fields) for fields in good) for schema in schemas]
     best = max(counts)
     if best == 0:
         keys = ", ".join(map(repr, good[0])) or "none"

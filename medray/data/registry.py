@@ -52,7 +52,14 @@ SCHEMAS: dict[str, str] = {
     "zh-dialogue": f"{_HERE}.zh_dialogue:SCHEMA",
     "choice": f"{_HERE}.choice:SCHEMA",
     "choice-shuffled": f"{_HERE}.choice:SHUFFLED",
+    # From here on the general ones, which know fields by what they are for.
+    "ranked": f"{_HERE}.ranked:SCHEMA",
+    "pair": f"{_HERE}.pair:SCHEMA",
+    "dialogue": f"{_HERE}.dialogue:SCHEMA",
     "qa": f"{_HERE}.qa:SCHEMA",
+    "prompt-completion": f"{_HERE}.prompt_completion:SCHEMA",
+    "prompt-only": f"{_HERE}.prompt_completion:PROMPTS",
+    "transcript": f"{_HERE}.dialogue:TRANSCRIPT",
     "text": f"{_HERE}.text:SCHEMA",
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,8 @@ from medray.data.files.data_file import RawRow
 from medray.data.loading.raw_rows import Feed, open_feeds
 from medray.data.loading.stages import Stage
 from medray.data.parsing.fields import Fields, require_scalar
-from medray.data.source import BadRow, Row, RowError, Source
+from medray.data.parsing.roles import refuse_unread, unread_field
+from medray.data.source import BadRow, LeftOut, Row, RowError, Source
 from medray.types import Record
 
 ParseRow = Callable[[dict[str, Any], str, DataConfig], Record]
@@ -29,6 +31,15 @@ class RowSchema:
     stages: tuple[Stage, ...]
     matches: Callable[[Fields], bool]
     parse: ParseRow
+    reads: frozenset[str] | None = None
+    """Roles (`parsing/roles.py`) that a general schema reads: a row with another that changes its meaning is refused.
+    None for the layout of one dataset, which is known."""
+
+    def reads_all(self, row: Fields) -> bool:
+        """True for a row of this layout without a field that changes its meaning and is not read."""
+        if not self.matches(row):
+            return False
+        return self.reads is None or unread_field(row, self.reads) is None
 
     def __call__(self, config: DataConfig, /) -> Source:
         """Open every file of `config.path` as this schema."""
@@ -50,12 +61,16 @@ class RowSchema:
             try:
                 yield self._row(raw, config)
             except RowError as error:
-                yield BadRow(raw.where, error.reason, error.detail)
+                left_out = isinstance(error, LeftOut)
+                yield BadRow(raw.where, error.reason, error.detail, is_left_out=left_out)
 
     def _row(self, raw: RawRow, config: DataConfig) -> Row:
         if isinstance(raw.fields, RowError):
             raise raw.fields
         record = self.parse(raw.fields, raw.id, config)
+        if self.reads is not None:
+            refuse_unread(raw.fields, self.reads, self.name)
+        check_finite(record)
         if config.group_key is not None:
             record = replace(record, group_id=require_scalar(raw.fields, config.group_key))
         return Row(raw.where, record, is_held_out=EVALUATION_ONLY in record.extra)
@@ -64,3 +79,24 @@ class RowSchema:
 def has(*keys: str) -> Callable[[Fields], bool]:
     """A test for rows that have all these fields."""
     return lambda row: all(row.get(key) is not None for key in keys)
+
+
+def check_finite(record: Record) -> None:
+    """Refuse a record with a number that is NaN or infinite: it would end training far from its row.
+
+    Raises:
+        RowError: it names the field.
+    """
+    for name, value in (("margin", record.margin), ("extra", record.extra)):
+        _check_finite(value, name)
+
+
+def _check_finite(value: Any, name: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RowError("not finite", f"{name!r} is {value}; write a number, or leave it out")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_finite(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            _check_finite(item, f"{name}[{i}]")

@@ -30,12 +30,14 @@ class BadRow:
     """A row that cannot be used.
 
     `reason` is a short phrase that rows are counted by ("missing key"); `detail` says what is
-    wrong with this one and what to do.
+    wrong with this one and what to do. `is_left_out` marks a row that is sound and says nothing to train on (a tie
+    between two answers): it is counted, and never stops a job.
     """
 
     where: str
     reason: str
     detail: str
+    is_left_out: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}: {self.detail}"
@@ -71,3 +73,7 @@ class RowError(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+class LeftOut(RowError):
+    """Raised for a sound row that holds nothing to train on; it is counted, and never stops a job."""

@@ -90,7 +90,7 @@ def test_validate_goes_on_after_a_damaged_file(tmp_path: Path) -> None:
         f"{tmp_path / 'a.json'}: text, 1 rows, 1 good, 0 bad (not readable to the end)",
         f"{tmp_path / 'b.jsonl'}: text, 1 rows, 1 good",
     ]
-    assert str(error) == "0 of 2 rows are bad, 1 of 2 files are damaged: correct what is listed"
+    assert str(error) == "1 of 2 files cannot be read to the end: correct what is listed"
 
 
 def test_validate_for_a_stage(tmp_path: Path) -> None:

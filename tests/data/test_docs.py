@@ -133,8 +133,8 @@ def test_a_schema_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_settings_are_accepted() -> None:
-    [block] = [text for kind, text in BLOCKS if kind == "yaml"]
-    examples = re.split(r"^(?=data:)", block, flags=re.MULTILINE)[1:]
-    assert len(examples) == 5
+    blocks = [text for kind, text in BLOCKS if kind == "yaml"]
+    examples = [e for b in blocks for e in re.split(r"^(?=data:)", b, flags=re.MULTILINE)[1:]]
+    assert len(examples) == 7
     for example in examples:
         SftJob.model_validate(yaml.safe_load(example))

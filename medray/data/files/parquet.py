@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 from medray.data.files.data_file import DataFile, RawRow, raw_row
+from medray.data.files.nulls import without_nulls
 from medray.data.files.opening import Digests
 from medray.errors import DataError
 
@@ -14,7 +14,7 @@ _BATCH_ROWS = 256
 
 
 def read_parquet(file: DataFile, digests: Digests | None = None) -> Iterator[RawRow]:
-    """The rows of `file`; fields that are null are absent, as they are where the column was added later.
+    """The rows of `file` as they were before Arrow padded them: see `without_nulls`.
 
     Raises:
         DataError: the file is not Parquet, or is damaged.
@@ -28,7 +28,7 @@ def read_parquet(file: DataFile, digests: Digests | None = None) -> Iterator[Raw
             for batch in opened.iter_batches(batch_size=_BATCH_ROWS):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield raw_row(file, number, _without_nulls(fields))
+                    yield raw_row(file, number, without_nulls(fields))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         text = str(error).splitlines()[0]
         raise DataError(f"{file.path}: not readable as Parquet ({text}): write it again") from None
@@ -37,7 +37,3 @@ def read_parquet(file: DataFile, digests: Digests | None = None) -> Iterator[Raw
     if digests is not None:
         with file.path.open("rb") as stream:
             digests[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value is not None}

@@ -8,13 +8,15 @@ import json
 import os
 import threading
 import urllib.request
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from medray.config.data import FileConfig
 from medray.data.files.data_file import RawRow
+from medray.data.files.nulls import without_nulls
 from medray.data.files.opening import Digests
+from medray.data.loading.columns import renamed_rows
 from medray.errors import DataError
 
 PROBE_S = 5.0
@@ -30,11 +32,14 @@ class HubFeed:
     subset: str | None
     split: str
     revision: str | None
+    columns: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
     @classmethod
     def of(cls, config: FileConfig) -> HubFeed:
         """The dataset that `config.path` names."""
-        return cls(str(config.path), config.subset, config.hub_split, config.revision)
+        return cls(
+            str(config.path), config.subset, config.hub_split, config.revision, config.columns
+        )
 
     @property
     def name(self) -> str:
@@ -43,13 +48,15 @@ class HubFeed:
 
     def read(self, digests: Digests | None = None) -> Iterator[RawRow]:
         """The rows without their null fields; the digest is one over the rows as JSON."""
+        return renamed_rows(self._rows(digests), self.columns, self.name)
+
+    def _rows(self, digests: Digests | None) -> Iterator[RawRow]:
         sha256 = hashlib.sha256()
         for number, fields in enumerate(self._stream(), start=1):
-            present = {key: value for key, value in fields.items() if value is not None}
             if digests is not None:
                 sha256.update(json.dumps(fields, sort_keys=True, default=str).encode())
             name = f"{self.name}:{number}"
-            yield RawRow(name, name, present)
+            yield RawRow(name, name, without_nulls(fields))
         if digests is not None:
             digests[self.name] = sha256.hexdigest()
 

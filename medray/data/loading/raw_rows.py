@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from medray.data.files.data_file import DataFile, RawRow
 from medray.data.files.find import find_files, format_of
 from medray.data.files.opening import Digests
 from medray.data.files.reading import read_raw
+from medray.data.loading.columns import check_columns, renamed_rows
 from medray.data.loading.hub import HubFeed
 from medray.data.prepared.manifest import is_prepared
 from medray.errors import DataError
@@ -38,6 +39,7 @@ class FileFeed:
     """The rows of one file."""
 
     file: DataFile
+    columns: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
     @property
     def name(self) -> str:
@@ -46,15 +48,17 @@ class FileFeed:
 
     def read(self, digests: Digests | None = None) -> Iterator[RawRow]:
         """The rows of the file."""
-        return read_raw(self.file, digests)
+        return renamed_rows(read_raw(self.file, digests), self.columns, self.name)
 
 
 def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
     """What `config.path` stands for: the file, the files of a folder or pattern, or a dataset on the hub.
 
     Raises:
+        ConfigError: `config.columns` names a field that no schema reads.
         DataError: nothing is there.
     """
+    check_columns(config)
     if is_hub_id(config.path):
         return [HubFeed.of(config)]
     if config.subset is not None or config.revision is not None:
@@ -66,7 +70,7 @@ def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
             f"{config.path} holds prepared tokens, which pt, sft, rm, dpo, orpo and kto jobs train on by themselves "
             "(data.path): here, name the data that they were made from"
         )
-    return [FileFeed(file) for file in find_files(config)]
+    return [FileFeed(file, config.columns) for file in find_files(config)]
 
 
 def is_hub_id(path: str | None) -> bool:

@@ -38,7 +38,7 @@ def checked_rows(
     for row in staged(rows, stage):
         if isinstance(row, Row):
             yield row
-        elif config.on_bad_row == "error":
+        elif config.on_bad_row == "error" and not row.is_left_out:
             raise DataError(f"{row} (data.on_bad_row=skip leaves such rows out)")
         else:
             dropped.add(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,17 @@ def check_encodable(value: Any, name: str) -> str:
             "invalid Unicode", f"{name!r} holds half a surrogate pair; re-export the text"
         ) from None
     return value
+
+
+def finite_number(value: Any, name: str) -> float:
+    """`value` as a number, also from text; NaN and infinity are refused."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise RowError("wrong type", f"{name!r} is {str(value)[:40]!r}; write a finite number")
+    return number
 
 
 def check_object(value: Any, name: str) -> dict[str, Any]:

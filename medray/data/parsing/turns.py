@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
-from medray.data.parsing.fields import check_encodable, check_text, kind_of, require
+from medray.data.parsing.fields import check_encodable, check_text, from_json, kind_of, require
+from medray.data.parsing.roles import MEANING, is_blank, role_of
 from medray.data.parsing.tool_calls import parse_calls
 from medray.data.source import RowError
 from medray.types import Message, ToolCall
@@ -112,7 +113,12 @@ def _message(turn: Any, name: str, call_names: dict[str, str], thinking: Thinkin
     if kind is None:
         known = "system, user, assistant, tool (or human, gpt, function_call, observation)"
         raise RowError("unknown role", f"'{name}.{role_key}' is {given!r}; write one of {known}")
-    raw = turn.get(content_key) if turn.get("tool_calls") else require(turn, content_key)
+    _refuse_media(turn, name)
+    raw = (
+        turn.get(content_key)
+        if turn.get("tool_calls") or turn.get("function_call")
+        else require(turn, content_key)
+    )
     field = f"{name}.{content_key}"
     if kind == "call":
         return _assistant("", parse_calls(raw, field), turn, name)
@@ -121,7 +127,18 @@ def _message(turn: Any, name: str, call_names: dict[str, str], thinking: Thinkin
         return _tool_result(content, turn, call_names)
     if kind == "assistant":
         return _answer(content, turn, name, field, call_names, thinking)
+    if kind == "system" and not content:
+        return {"role": "system", "content": ""}  # says that the template's own is left out
     return {"role": kind, "content": check_text(content, field)}
+
+
+def _refuse_media(turn: dict[str, Any], name: str) -> None:
+    """Refuse a turn with images or sound, of which only the text would be trained."""
+    for key, value in turn.items():
+        if role_of(key) == "media" and not is_blank(value):
+            raise RowError(
+                "unread field", f"'{name}.{key}' is {MEANING['media']}; leave the row out"
+            )
 
 
 def _answer(
@@ -133,7 +150,8 @@ def _answer(
     thinking: Thinking,
 ) -> Message:
     calls: tuple[ToolCall, ...] = ()
-    if given := turn.get("tool_calls") or turn.get("function_call"):
+    given = from_json(turn.get("tool_calls"), f"{name}.tool_calls") or turn.get("function_call")
+    if given:
         calls = parse_calls(given, f"{name}.tool_calls")
         for call, one in zip(calls, cast(Sequence[Any], given), strict=False):
             if isinstance(one, dict) and isinstance(one.get("id"), str):

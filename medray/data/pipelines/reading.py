@@ -79,7 +79,8 @@ def _read_row(part: str, row: Row | BadRow, job: PrepareJob, sides: Sides) -> di
     [row] = staged([row], job.stage)
     line: dict[str, Any] = dict.fromkeys(READ.names) | {"where": row.where, "part": part}
     if isinstance(row, BadRow):
-        return line | {"reason": row.reason, "detail": row.detail}
+        why = {"reason": row.reason, "detail": row.detail, "left_out": row.is_left_out}
+        return line | why
     text = json.dumps(record_to_row(row.record), ensure_ascii=False)
     side = sides.of(row)
     return line | {"held_out": side == "held_out", "weight": row.weight, "record": text}

@@ -14,6 +14,10 @@ READ = pa.schema(
         ("record", pa.string()),  # the record as JSON; null where the row is bad or a mark
         ("reason", pa.string()),  # why the row is left out; null where it is not
         ("detail", pa.string()),
+        (
+            "left_out",
+            pa.bool_(),
+        ),  # the row is sound and says nothing to train on; null counts as false
         ("mark", pa.string()),  # JSON of the end of a window, in a row of its own
     ]
 )

@@ -87,7 +87,8 @@ class TokeniseRows:
 
 def _outcome(row: dict[str, Any], steps: Steps) -> _Outcome:
     if row["record"] is None:
-        return _Outcome(reason=row["reason"], detail=row["detail"], is_bad=row["mark"] is None)
+        is_bad = row["mark"] is None and not row["left_out"]
+        return _Outcome(reason=row["reason"], detail=row["detail"], is_bad=is_bad)
     record = canonical_record(json.loads(row["record"]), row["where"], steps.data)
     try:
         for screen in steps.screens:

@@ -6,12 +6,23 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.parsing.fields import check_text, from_json, require, require_text, text_or_blank
+from medray.data.parsing.fields import (
+    Fields,
+    check_text,
+    from_json,
+    require,
+    require_text,
+    text_or_blank,
+)
+from medray.data.parsing.roles import by_role
 from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.data.source import RowError
 from medray.types import Record
+
+_MORE = {"reasoning", "context", "text"}
+"""Roles that the general schema of questions with answers reads, and this one does not."""
 
 
 def parse_alpaca(row: dict[str, Any], where: str, config: DataConfig) -> Record:
@@ -47,10 +58,19 @@ def parse_history(value: Any, name: str = "history") -> list[tuple[str, str]]:
     return found
 
 
+def _matches(row: Fields) -> bool:
+    roles = by_role(row)
+    is_one_answer = len(roles.get("question", [])) <= 1 and roles.get("answer", ["output"]) == [
+        "output"
+    ]
+    return has("instruction", "output")(row) and is_one_answer and not roles.keys() & _MORE
+
+
 SCHEMA = RowSchema(
     name="alpaca",
     summary="instruction, input, output, history",
     stages=("sft", "rl"),
-    matches=has("instruction", "output"),
+    matches=_matches,
     parse=parse_alpaca,
+    reads=frozenset({"question", "input", "answer", "system", "history", "tools"}),
 )

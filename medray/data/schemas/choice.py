@@ -1,7 +1,7 @@
 """Multiple choice from JSON Lines, English or Chinese, one right option or several.
 
-A line: `{"question": ..., "options": ["...", ...] or {"A": "...", ...}, "answer": "B"}`, with
-optional `id`, `group`, `lang`.
+A row: `{"question": ..., "options": ["...", ...] or {"A": "...", ...}, "answer": "B"}`, with optional `id`, `group`,
+`lang`. Names go without case, and options may also stand in columns of their own or in objects (`parsing/options.py`).
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.parsing.fields import check_text, from_json, optional_text, require, require_text
+from medray.data.parsing.fields import Fields, check_text, from_json, optional_text
 from medray.data.parsing.language import language_of, text_group
-from medray.data.schema import RowSchema, has
+from medray.data.parsing.options import find_options, option_column
+from medray.data.parsing.roles import by_role, option_columns, role_of
+from medray.data.parsing.view import View
+from medray.data.schema import RowSchema
 from medray.data.source import RowError
 from medray.types import Record
 
@@ -35,6 +39,7 @@ _POSITIONAL = re.compile(
     r"|以上|以下|上述|前述|[A-Z]\s*[和与及或、+]\s*[A-Z]|都对|都不对|皆是|皆非",
     re.IGNORECASE,
 )
+_LETTER_AND_TEXT = re.compile(r"\(?([A-Z])[.)．、:：](?:\s|$)")
 
 
 def parse_choice(row: dict[str, Any], where: str, *, shuffle_seed: int | None = None) -> Record:
@@ -43,18 +48,75 @@ def parse_choice(row: dict[str, Any], where: str, *, shuffle_seed: int | None = 
     `answer` is a letter or letters ("B", "ABD", "A, C"), a list of letters, the 0-based index of
     the right option, or its text. The record's answer is always letters in order.
     """
-    question = require_text(row, "question")
-    options = check_options(require(row, "options"))
-    return arranged_choice(
+    view = View(row)
+    question = view.prompt_text()
+    keys, texts = find_options(row)
+    options = check_options(_lettered(keys, texts))
+    record = arranged_choice(
         question,
         options,
-        right_indices(require(row, "answer"), options),
+        _right(view, row, keys, options),
         id=optional_text(row, "id") or where,
         lang=language_of(row, question),
         source=where,
         group_id=optional_text(row, "group"),
         shuffle_seed=shuffle_seed,
     )
+    thought = view.text("reasoning")
+    return replace(record, extra={"explanation": thought}) if thought else record
+
+
+def _lettered(keys: list[str], texts: list[Any]) -> list[Any] | dict[str, Any]:
+    """The options for `check_options`: by letter where their keys are letters, so that gaps are seen."""
+    is_lettered = all(len(key) == 1 and key in LETTERS for key in keys)
+    return (
+        dict(zip(keys, texts, strict=True))
+        if is_lettered and len(set(keys)) == len(keys)
+        else texts
+    )
+
+
+def _right(view: View, row: Fields, keys: list[str], options: list[str]) -> set[int]:
+    """Indices of the right options, on which all fields that say so agree.
+
+    Raises:
+        RowError: no field says, one names no option, or two disagree.
+    """
+    roles = by_role(row)
+    names = roles.get("key") or roles.get("answer") or roles.get("label") or []
+    if not names:
+        stated = next((name for name in row if role_of(name) in ("key", "answer")), None)
+        if stated is not None:
+            right_indices(row[stated], options)  # says what is wrong with it
+        names = [view.column("answer")]
+    found = {name: _indices(row[name], name, keys, options) for name in names}
+    first = names[0]
+    for name in names[1:]:
+        if found[name] != found[first]:
+            raise RowError(
+                "answers disagree", f"{first!r} and {name!r} name different options; correct one"
+            )
+    return found[first]
+
+
+def _indices(value: Any, name: str, keys: list[str], options: list[str]) -> set[int]:
+    """What one field names: a key of the options, a number (from 0), letters, or a text."""
+    text = (
+        str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    )
+    is_text = text.casefold() in (option.casefold() for option in options)
+    if text.casefold() in (key.casefold() for key in keys) and not (is_text and text.isdigit()):
+        return {[key.casefold() for key in keys].index(text.casefold())}
+    if text == "-1":
+        raise RowError(
+            "answer not among options",
+            f"{name!r} is -1, as in test sets without answers; leave such rows out",
+        )
+    if text.isdigit() and not is_text:
+        return right_indices(int(text), options)
+    if isinstance(value, str) and (mark := _LETTER_AND_TEXT.match(value.strip())):
+        return right_indices(mark[1], options)
+    return right_indices(value, options)
 
 
 def shuffle_seed_of(config: DataConfig) -> int | None:
@@ -191,12 +253,33 @@ def _letter_indices(text: str, num_options: int) -> set[int]:
     return set(indices)
 
 
+def _matches(row: Fields) -> bool:
+    has_options = option_column(row) is not None or bool(option_columns(row))
+    return has_options and by_role(row).keys() >= {"question"}
+
+
+READS = frozenset(
+    {
+        "question",
+        "input",
+        "context",
+        "text",
+        "options",
+        "answers",
+        "key",
+        "answer",
+        "label",
+        "reasoning",
+    }
+)
+
 SCHEMA = RowSchema(
     name="choice",
     summary="question, options, answer as letters, index or text",
     stages=("rl", "sft"),
-    matches=has("question", "options", "answer"),
+    matches=_matches,
     parse=lambda row, where, config: parse_choice(row, where, shuffle_seed=shuffle_seed_of(config)),
+    reads=READS,
 )
 SHUFFLED = RowSchema(
     name="choice-shuffled",
@@ -204,4 +287,5 @@ SHUFFLED = RowSchema(
     stages=("rl", "sft"),
     matches=SCHEMA.matches,
     parse=lambda row, where, config: parse_choice(row, where, shuffle_seed=config.seed),
+    reads=READS,
 )

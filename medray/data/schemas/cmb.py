@@ -23,7 +23,7 @@ from medray.data.parsing.fields import (
     require_text,
     text_or_blank,
 )
-from medray.data.parsing.language import text_group
+from medray.data.parsing.language import guess_language, text_group
 from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import (
@@ -95,12 +95,13 @@ def _item(
     answer_key: str,
 ) -> Record:
     texts = check_options(options)
+    question = require_text(row, question_key)
     return arranged_choice(
-        require_text(row, question_key),
+        question,
         texts,
         right_indices(require_text(row, answer_key), texts),
         id=where,
-        lang="zh",
+        lang="zh" if guess_language(question) == "zh" else "en",
         licence="Apache-2.0",
         shuffle_seed=shuffle_seed_of(config),
     )
@@ -128,6 +129,6 @@ CMEXAM = RowSchema(
     name="cmexam",
     summary="CMExam: Question, Options, Answer, Explanation",
     stages=("rl", "sft"),
-    matches=has("Question", "Options", "Answer"),
+    matches=has("Question", "Options", "Answer", "Explanation"),
     parse=parse_cmexam,
 )

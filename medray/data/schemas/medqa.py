@@ -97,7 +97,7 @@ MMLU = RowSchema(
     name="mmlu",
     summary="MMLU: question, choices, answer as index",
     stages=("rl", "sft"),
-    matches=has("question", "choices", "answer"),
+    matches=has("question", "choices", "answer", "subject"),
     parse=parse_mmlu,
 )
 MEDXPERTQA = RowSchema(

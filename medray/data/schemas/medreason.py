@@ -33,6 +33,6 @@ SCHEMA = RowSchema(
     name="medreason",
     summary="MedReason: question, reasoning, answer",
     stages=("sft", "rl"),
-    matches=has("question", "answer", "reasoning"),
+    matches=has("question", "answer", "reasoning", "dataset_name"),
     parse=parse_medreason,
 )

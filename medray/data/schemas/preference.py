@@ -9,13 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.parsing.fields import check_text, require
+from medray.data.parsing.fields import check_text, finite_number, require
+from medray.data.parsing.roles import by_role
 from medray.data.parsing.tool_calls import parse_react, parse_tools
 from medray.data.parsing.turns import Thinking, parse_turns
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.data.source import RowError
 from medray.types import Message, Record, Tool
+
+PAIR_READS = frozenset(
+    {"question", "input", "context", "text", "system", "history", "messages", "tools", "chosen", "rejected", "margin",
+     "score_chosen", "score_rejected"}
+)  # fmt: skip
+"""Roles that a pair is made of."""
 
 
 def parse_preference(row: dict[str, Any], where: str, config: DataConfig) -> Record:
@@ -78,25 +85,17 @@ def check_pair(
 
 def margin_of(row: dict[str, Any]) -> float:
     """By how much `chosen` was rated better: `margin`, or `score_chosen` minus `score_rejected`; 0 when absent."""
-    if row.get("margin") is not None:
-        margin = _number(row["margin"], "margin")
-    elif row.get("score_chosen") is not None and row.get("score_rejected") is not None:
-        scores = (_number(row[key], key) for key in ("score_chosen", "score_rejected"))
-        margin = next(scores) - next(scores)
+    columns = {role: names[0] for role, names in by_role(row).items()}
+    if name := columns.get("margin"):
+        margin = finite_number(row[name], name)
+    elif "score_chosen" in columns and "score_rejected" in columns:
+        one, other = (columns[role] for role in ("score_chosen", "score_rejected"))
+        margin = finite_number(row[one], one) - finite_number(row[other], other)
     else:
         return 0.0
     if margin < 0:
         raise RowError("scores disagree", "'rejected' is scored above 'chosen'; swap them")
     return margin
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        if not isinstance(value, bool):
-            return float(value)
-    except (TypeError, ValueError):
-        pass
-    raise RowError("wrong type", f"{name!r} is {value!r}; write a number")
 
 
 SCHEMA = RowSchema(
@@ -105,4 +104,5 @@ SCHEMA = RowSchema(
     stages=("preference", "kto", "sft", "rl"),
     matches=has("conversations", "chosen", "rejected"),
     parse=parse_preference,
+    reads=PAIR_READS - {"question", "input", "context", "text", "history"},
 )

@@ -10,13 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.parsing.fields import require, require_text
-from medray.data.parsing.turns import chat, parse_turns
+from medray.data.parsing.fields import Fields, require, require_text
+from medray.data.parsing.roles import by_role
+from medray.data.parsing.transcript import parse_transcript
+from medray.data.parsing.turns import chat, parse_turns, user_text
 from medray.data.schema import RowSchema, has
-from medray.data.schemas.preference import check_pair, margin_of, parse_continuation
+from medray.data.schemas.preference import PAIR_READS, check_pair, margin_of, parse_continuation
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.data.source import RowError
 from medray.types import Message, Record
+
+_MORE = {"messages", "input", "context", "text", "history"}
+"""Roles that make a prompt of more than `prompt`, which the general schema of pairs reads."""
 
 
 def parse_preference_messages(row: dict[str, Any], where: str, config: DataConfig) -> Record:
@@ -27,8 +32,10 @@ def parse_preference_messages(row: dict[str, Any], where: str, config: DataConfi
         else parse_continuation(row[key], key, thinking=config.thinking)
         for key in ("chosen", "rejected")
     )
-    prompt = _common_beginning(chosen, rejected)
+    prompt = common_beginning(chosen, rejected)
     if prompt:
+        if "prompt" in row:
+            check_prompt(parse_prompt(row, config), prompt)
         chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
         if (system := system_of(row)) and prompt[0]["role"] != "system":
             prompt = (*chat(system=system), *prompt)
@@ -61,7 +68,17 @@ def parse_prompt(row: dict[str, Any], config: DataConfig) -> tuple[Message, ...]
     return chat(user=require_text(row, "prompt"), system=system_of(row))
 
 
-def _common_beginning(
+def check_prompt(given: tuple[Message, ...], shared: tuple[Message, ...]) -> None:
+    """Refuse a prompt that is not part of what both answers begin with: one of the two is of another row."""
+    said = user_text(shared)
+    if given and not set(user_text(given)) <= {*said, "\n".join(said), "\n\n".join(said)}:
+        raise RowError(
+            "prompts differ",
+            "what the prompt asks is not in the dialogue that 'chosen' and 'rejected' begin with; correct one",
+        )
+
+
+def common_beginning(
     chosen: tuple[Message, ...], rejected: tuple[Message, ...]
 ) -> tuple[Message, ...]:
     """The turns both lists begin with, up to where the assistant takes over; () when it begins them."""
@@ -76,12 +93,20 @@ def _common_beginning(
     return () if shared and shared[0]["role"] == "assistant" else shared
 
 
+def _matches(row: Fields) -> bool:
+    if not has("chosen", "rejected")(row) or by_role(row).keys() & _MORE:
+        return False
+    if isinstance(row["chosen"], list):
+        return True
+    is_transcript = bool(parse_transcript(str(row["chosen"]), "chosen", people=False))
+    return "prompt" in row and not is_transcript
+
+
 SCHEMA = RowSchema(
     name="preference-messages",
     summary="chosen and rejected as message lists, or texts beside a prompt (UltraMedical-Preference)",
     stages=("preference", "kto", "sft", "rl"),
-    matches=lambda row: (
-        has("chosen", "rejected")(row) and (isinstance(row["chosen"], list) or "prompt" in row)
-    ),
+    matches=_matches,
     parse=parse_preference_messages,
+    reads=PAIR_READS - {"input", "context", "text", "history", "messages"},
 )

@@ -1,6 +1,7 @@
 """Question and reference answer, as MedicalGPT's GRPO data.
 
-A row: `{"question": ..., "answer": ...}`, or `{"问": ..., "答": ...}`.
+A row: `{"question": ..., "answer": ...}`, or `{"问": ..., "答": ...}`; names without regard to case, and with the
+document that is asked about as `context`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.parsing.fields import Fields, optional_text, require_text
+from medray.data.parsing.dialogue import parsed_text
+from medray.data.parsing.fields import Fields, check_text, optional_text
 from medray.data.parsing.language import language_of, text_group
-from medray.data.schema import RowSchema, has
+from medray.data.parsing.roles import by_role, normal
+from medray.data.parsing.view import View
+from medray.data.schema import RowSchema
+from medray.data.schemas.prompt_completion import ASKED
 from medray.types import Record
+
+_ANSWERS = ("answer", "longanswer", "答", "答案", "回答")
 
 
 def parse_qa(row: dict[str, Any], where: str, config: DataConfig) -> Record:
@@ -20,12 +27,13 @@ def parse_qa(row: dict[str, Any], where: str, config: DataConfig) -> Record:
     Optional keys: `id`, `group`, `lang` ("en" or "zh"). Rows with the same question share a group,
     so that a question never stands on both sides of a split.
     """
-    is_chinese = "问" in row and "question" not in row
-    question = require_text(row, "问" if is_chinese else "question")
+    view = View(row)
+    messages = view.prompt(config)
+    question = messages[-1]["content"]
     return Record(
         id=optional_text(row, "id") or where,
-        messages=({"role": "user", "content": question},),
-        answer=require_text(row, "答" if is_chinese else "answer"),
+        messages=messages,
+        answer=check_text(view.text("answer"), view.column("answer")),
         task="qa",
         lang=language_of(row, question),
         source=where,
@@ -34,7 +42,12 @@ def parse_qa(row: dict[str, Any], where: str, config: DataConfig) -> Record:
 
 
 def _matches(row: Fields) -> bool:
-    return has("question", "answer")(row) or has("问", "答")(row)
+    roles = by_role(row)
+    asked, answers = roles.get("question", []), roles.get("answer", [])
+    if len(asked) != 1 or len(answers) != 1 or normal(answers[0]) not in _ANSWERS:
+        return False
+    is_text = all(isinstance(parsed_text(row[name]), str) for name in (*asked, *answers))
+    return is_text and not roles.keys() & {"reasoning", "solution", "truth", "messages"}
 
 
 SCHEMA = RowSchema(
@@ -43,4 +56,5 @@ SCHEMA = RowSchema(
     stages=("rl", "sft"),
     matches=_matches,
     parse=parse_qa,
+    reads=ASKED | {"answer"},
 )

@@ -10,7 +10,7 @@ from medray.data.parsing.fields import require, require_text
 from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.alpaca import parse_history
-from medray.data.schemas.preference import check_pair, margin_of, parse_continuation
+from medray.data.schemas.preference import PAIR_READS, check_pair, margin_of, parse_continuation
 from medray.data.schemas.sharegpt import chat_record, system_of
 from medray.types import Record
 
@@ -44,4 +44,5 @@ SCHEMA = RowSchema(
     stages=("preference", "kto", "sft", "rl"),
     matches=has("question", "response_chosen", "response_rejected"),
     parse=parse_response_pair,
+    reads=PAIR_READS - {"input", "context", "text", "messages"},
 )

@@ -36,4 +36,5 @@ SCHEMA = RowSchema(
     stages=("pt",),
     matches=has("text"),
     parse=parse_text,
+    reads=frozenset({"text"}),
 )
