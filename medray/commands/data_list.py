@@ -24,10 +24,10 @@ def list_command(paths: Paths = None, kind: Kind = "auto", settings: Settings = 
         for line in _schemas():
             typer.echo(line)
         return
-    from medray.data.inspecting.by_file import open_parts
+    from medray.data.inspecting.by_file import parts_by_file
 
     for path in paths:
-        for name, opened in open_parts(data_config([path], kind, settings)):
+        for name, opened in parts_by_file(data_config([path], kind, settings)):
             try:
                 typer.echo(f"{opened().kind:<22}{name}")
             except DataError as error:

@@ -51,14 +51,14 @@ def validate_command(
 
     With --stage, rows that could not train that stage are bad, too.
     """
-    from medray.data.inspecting.by_file import open_parts
+    from medray.data.inspecting.by_file import parts_by_file
 
     wanted = stage_of(stage)
     configs = [data_config([path], kind, settings) for path in paths or ()]
     reports = [
         _check(name, opened, wanted)
         for config in configs or [data_config(None, kind, settings)]
-        for name, opened in open_parts(config)
+        for name, opened in parts_by_file(config)
     ]
     for report in reports:
         typer.echo(report.line())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medray.config.data import DataConfig
-from medray.data.loading.raw_rows import Feed, FileFeed, open_feeds
+from medray.data.loading.raw_rows import FileRows, RawRows, open_raw_rows
 from medray.data.registry import SCHEMAS, find_schema
 from medray.data.schema import RowSchema
 from medray.data.schemas.pubmedqa import is_pubmedqa_file, read_pubmedqa
@@ -35,7 +35,7 @@ def read_auto(config: DataConfig) -> Source:
         DataError: no schema knows the rows of some file.
     """
     digests: dict[str, str] = {}
-    parts = [open_part(feed, config, digests) for feed in open_feeds(config)]
+    parts = [open_part(raw, config, digests) for raw in open_raw_rows(config)]
     for part in parts:
         log.info("%s: data.kind=%s", part.source.name, part.kind)
     official = [part.source.held_out_ids for part in parts if part.source.held_out_ids]
@@ -47,31 +47,31 @@ def read_auto(config: DataConfig) -> Source:
     )
 
 
-def open_part(feed: Feed, config: DataConfig, digests: dict[str, str]) -> Part:
-    """One feed in the schema of `config.kind`, found from its rows when that is auto."""
+def open_part(raw: RawRows, config: DataConfig, digests: dict[str, str]) -> Part:
+    """Open raw rows in the schema of `config.kind`, found from its rows when that is auto."""
     schema = find_schema(config.kind) if config.kind != "auto" else None
-    if schema is None and isinstance(feed, FileFeed) and is_pubmedqa_file(feed.file):
-        source = read_pubmedqa(config.model_copy(update={"path": feed.name}))
+    if schema is None and isinstance(raw, FileRows) and is_pubmedqa_file(raw.file):
+        source = read_pubmedqa(config.model_copy(update={"path": raw.name}))
         digests.update(source.digests)
         return Part("pubmedqa", source)
     if schema is None:
-        schema = detect(feed)
+        schema = detect(raw)
     if not isinstance(schema, RowSchema):
         return Part(config.kind, schema(config))
-    rows = schema.rows(feed.read(digests), config)
-    return Part(schema.name, Source(feed.name, rows, digests))
+    rows = schema.rows(raw.read(digests), config)
+    return Part(schema.name, Source(raw.name, rows, digests))
 
 
-def detect(feed: Feed) -> RowSchema:
+def detect(raw: RawRows) -> RowSchema:
     """The schema that reads most of the first rows; of several, the one that stands first in the registry.
 
     Raises:
         DataError: no schema knows any; the text shows the fields of the first row.
     """
-    rows = _first_rows(feed)
+    rows = _first_rows(raw)
     good = [fields for fields in rows if not isinstance(fields, RowError)]
     if not good:
-        first = next(feed.read())
+        first = next(raw.read())
         assert isinstance(first.fields, RowError)
         raise DataError(f"{first.where}: {first.fields.reason}: {first.fields.detail}")
     schemas = row_schemas()
@@ -82,17 +82,17 @@ def detect(feed: Feed) -> RowSchema:
     if best == 0:
         keys = ", ".join(map(repr, good[0])) or "none"
         raise DataError(
-            f"{feed.name}: no schema knows rows with the fields {keys}: rename fields to those of one"
+            f"{raw.name}: no schema knows rows with the fields {keys}: rename fields to those of one"
             " (`medray data list`), set data.kind, or name other files"
         )
     return schemas[counts.index(best)]
 
 
-def _first_rows(feed: Feed) -> list[dict[str, Any] | RowError]:
+def _first_rows(raw: RawRows) -> list[dict[str, Any] | RowError]:
     """The first rows, or those up to where the file is damaged."""
     rows: list[dict[str, Any] | RowError] = []
     try:
-        rows.extend(row.fields for row in itertools.islice(feed.read(), NUM_ROWS))
+        rows.extend(row.fields for row in itertools.islice(raw.read(), NUM_ROWS))
     except DataError:
         if not rows:
             raise

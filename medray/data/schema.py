@@ -9,7 +9,7 @@ from typing import Any
 
 from medray.config.data import DataConfig
 from medray.data.files.data_file import RawRow
-from medray.data.loading.raw_rows import Feed, open_feeds
+from medray.data.loading.raw_rows import RawRows, open_raw_rows
 from medray.data.loading.stages import Stage
 from medray.data.parsing.fields import Fields, require_scalar
 from medray.data.parsing.roles import refuse_unread, unread_field
@@ -43,17 +43,17 @@ class RowSchema:
 
     def __call__(self, config: DataConfig, /) -> Source:
         """Open every file of `config.path` as this schema."""
-        feeds = open_feeds(config)
+        several = open_raw_rows(config)
         digests: dict[str, str] = {}
         return Source(
-            name=str(config.path), rows=self._read(feeds, config, digests), digests=digests
+            name=str(config.path), rows=self._read(several, config, digests), digests=digests
         )
 
     def _read(
-        self, feeds: Iterable[Feed], config: DataConfig, digests: dict[str, str]
+        self, several: Iterable[RawRows], config: DataConfig, digests: dict[str, str]
     ) -> Iterator[Row | BadRow]:
-        for feed in feeds:
-            yield from self.rows(feed.read(digests), config)
+        for raw in several:
+            yield from self.rows(raw.read(digests), config)
 
     def rows(self, raw_rows: Iterable[RawRow], config: DataConfig) -> Iterator[Row | BadRow]:
         """Each raw row as a record, or as what is wrong with it."""

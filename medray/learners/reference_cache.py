@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from medray.data.batches.tree_table import Offsets, TreeSource
+from medray.data.batches.tree_table import Offsets, TreeSequence
 from medray.learners.reference import add_reference
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy
@@ -77,7 +77,7 @@ class ReferenceCache:
 class ReferencedRows:
     """Rows with the column `ref_logp`, computed once by all ranks and kept in `cache`."""
 
-    def __init__(self, rows: TreeSource, cache: ReferenceCache, ranks: Strategy) -> None:
+    def __init__(self, rows: TreeSequence, cache: ReferenceCache, ranks: Strategy) -> None:
         self._rows = rows
         size = cache.chunk_trees
         starts = range(0, len(rows), size)

@@ -151,9 +151,9 @@ class Scorer:
         Where a rank has fewer rows or shorter ones than its peers and they gather weights together, it computes on a
         dummy: alone, for a row that is None and a loss of zero with its zero gradient, or beside the row.
         """
-        plan = self.policy.holder.plan([self.policy.num_passes(row) for row in rows])
+        plan = self.policy.placement.align_passes([self.policy.num_passes(row) for row in rows])
         for row, passes in zip_longest(rows, plan):
-            yield row, self.policy.holder.run(partial(self._computed, row, passes, compute))
+            yield row, self.policy.placement.run(partial(self._computed, row, passes, compute))
 
     def _computed(
         self, row: PackedRow | None, passes: int, compute: Callable[[PackedRow], T]

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from medray.config.supervised import SupervisedJob, reference_kind
 from medray.data.batches.feed import Feed, StepFeed
 from medray.data.batches.prepared_feed import PreparedFeed
-from medray.data.batches.tree_table import TreeSource
+from medray.data.batches.tree_table import TreeSequence
 from medray.data.batches.trees import with_mismatched
 from medray.data.prepared.reader import PreparedTrees
 from medray.errors import ConfigError
@@ -27,11 +27,11 @@ from medray.types import PromptTree
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitTrees:
     """What a job trains on and what it is evaluated on."""
 
-    train: TreeSource
-    held_out: TreeSource
+    train: TreeSequence
+    held_out: TreeSequence
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Built:
 
 
 def build_supervised(
-    method: str, job: SupervisedJob, rows: Rows, ranks: Strategy, checkpoint: Path | None
+    method: str, job: SupervisedJob, rows: SplitTrees, ranks: Strategy, checkpoint: Path | None
 ) -> Built:
     """Load the model, from `checkpoint` where given, and make ready what its objective reads.
 
@@ -87,7 +87,7 @@ def build_supervised(
 
 
 def open_feed(
-    method: str, job: SupervisedJob, source: TreeSource, trees: TreeSource | None = None
+    method: str, job: SupervisedJob, source: TreeSequence, trees: TreeSequence | None = None
 ) -> Feed:
     """What every step takes from `source`.
 
@@ -108,7 +108,7 @@ def open_feed(
     return PreparedFeed(source, job.batch, job.seed, tree=trees.__getitem__, finish=finish)
 
 
-def held_out_trees(method: str, job: SupervisedJob, rows: TreeSource) -> list[PromptTree]:
+def held_out_trees(method: str, job: SupervisedJob, rows: TreeSequence) -> list[PromptTree]:
     """The first `evaluation.num_rows` held-out rows; of a folder that grows, after waiting for them.
 
     So they are the same whether the folder was complete when the run began or not.
@@ -126,7 +126,7 @@ def held_out_trees(method: str, job: SupervisedJob, rows: TreeSource) -> list[Pr
 
 
 def reference_of(
-    job: SupervisedJob, rows: Rows
+    job: SupervisedJob, rows: SplitTrees
 ) -> Literal["adapter_off", "separate", "precomputed"] | None:
     """Where the reference's log-probabilities come from, for these rows.
 
@@ -150,13 +150,13 @@ def reference_of(
     return kind
 
 
-def _precomputed(job: SupervisedJob, rows: Rows, ranks: Strategy) -> Rows:
+def _precomputed(job: SupervisedJob, rows: SplitTrees, ranks: Strategy) -> SplitTrees:
     scorer = Scorer(load_policy(job.model, seed=job.seed), config=job.learner)
     cache = ReferenceCache(Path(job.out) / "reference", scorer)
     train, held_out = (ReferencedRows(part, cache, ranks) for part in (rows.train, rows.held_out))
     del scorer, cache
     gc.collect()
-    return Rows(train, held_out)
+    return SplitTrees(train, held_out)
 
 
 def _reference(job: SupervisedJob, kind: str | None, learner: Learner) -> Reference:

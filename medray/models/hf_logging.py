@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent_hf() -> Iterator[None]:
     """Within this context transformers and the hub's client show errors only, and no bars."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging

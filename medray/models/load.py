@@ -31,7 +31,7 @@ from medray.models.attention import flex
 from medray.models.attention import shared_prefix as attention
 from medray.models.attention.probe import check_head, choose_sharing
 from medray.models.attention.rope import scale_rope
-from medray.models.hf_logging import quiet
+from medray.models.hf_logging import silent_hf
 from medray.models.packed import PackedModel, PolicyModel
 from medray.models.reward.head import require_score_head
 from medray.models.reward.model import RewardModel, prepare_scalar_head
@@ -49,7 +49,7 @@ DROPOUT_KEYS = (
 
 
 @dataclass(frozen=True)
-class Sources:
+class WeightFiles:
     """Where the weights come from: whole ones, and adapters to merge into them or to train further."""
 
     weights: Path | str
@@ -122,13 +122,13 @@ def _load(
     torch.manual_seed(seed)
     attention.register()
     flex.register()
-    sources = _sources(config, checkpoint)
+    files = _weight_files(config, checkpoint)
     tokenizer = load_tokenizer(config)
-    module = _build(auto, sources, config, tokenizer, trainable)
+    module = _build(auto, files, config, tokenizer, trainable)
     if config.template is not None:
         add_stops(module, tokenizer, config.template)
     resized = fit_embeddings(module, tokenizer)
-    for adapter in sources.merged:
+    for adapter in files.merged:
         module = fold_adapter(module, adapter)
     if config.quantisation == "none" and not on_host:
         module.to(torch.device(config.device))  # type: ignore[arg-type]
@@ -144,8 +144,8 @@ def _load(
         check_head(model)
     model.sharing = choose_sharing(model)
     if trainable and config.lora is not None:
-        if sources.continued is not None:
-            model.adapter = continue_adapter(module, sources.continued)
+        if files.continued is not None:
+            model.adapter = continue_adapter(module, files.continued)
         else:
             model.adapter = add_adapter(module, config.lora, resized=resized)
         module.eval()
@@ -154,27 +154,27 @@ def _load(
     return model
 
 
-def _sources(config: ModelConfig, checkpoint: str | None) -> Sources:
+def _weight_files(config: ModelConfig, checkpoint: str | None) -> WeightFiles:
     if checkpoint is not None and config.lora is None:
-        return Sources(checkpoint, (), None)
+        return WeightFiles(checkpoint, (), None)
     chain = adapter_chain(config.path)
     if chain.adapters and config.quantisation != "none":
         raise ModelError(
             f"model.path={config.path} is an adapter, and merging it into a quantised base loses precision: "
             "run `medray merge` first, or set model.quantisation=none"
         )
-    return Sources(chain.weights, chain.adapters, checkpoint or config.adapter)
+    return WeightFiles(chain.weights, chain.adapters, checkpoint or config.adapter)
 
 
 def _build(
-    auto: Any, sources: Sources, config: ModelConfig, tokenizer: Any, trainable: bool
+    auto: Any, files: WeightFiles, config: ModelConfig, tokenizer: Any, trainable: bool
 ) -> PreTrainedModel:
     common: dict[str, Any] = {
-        "revision": None if sources.merged else config.revision,
+        "revision": None if files.merged else config.revision,
         "trust_remote_code": config.trust_remote_code,
     }
     try:
-        hf_config = AutoConfig.from_pretrained(sources.weights, **common)
+        hf_config = AutoConfig.from_pretrained(files.weights, **common)
         for key in DROPOUT_KEYS:
             if isinstance(getattr(hf_config, key, None), int | float):
                 setattr(hf_config, key, 0.0)
@@ -185,9 +185,9 @@ def _build(
         text = hf_config.get_text_config()
         # Fused attention kernels leave out the cap on scores; the model's own code does not.
         capped = getattr(text, "attn_logit_softcapping", None) is not None
-        with quiet():  # what is missing is checked below
+        with silent_hf():  # what is missing is checked below
             module, report = auto.from_pretrained(
-                sources.weights,
+                files.weights,
                 config=hf_config,
                 dtype=getattr(torch, _held_dtype(config, trainable)),
                 attn_implementation="eager" if capped else None,

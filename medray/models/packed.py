@@ -19,7 +19,7 @@ from medray.models.attention import flex
 from medray.models.attention import shared_prefix as attention
 from medray.models.attention.rope import forget_lengths
 from medray.models.neftune import EmbeddingNoise, added_to_embeddings
-from medray.models.weight_placement import WeightPlacement, Whole, whole_shape
+from medray.models.weight_placement import Unsharded, WeightPlacement, whole_shape
 
 Sharing = Literal["tree", "flex", "dense", "plain"]
 SHARING_TEXT = {
@@ -51,7 +51,7 @@ class PackedModel:
         self.config = config
         self.adapter = adapter  # peft.PeftModel around `module`, or None
         self.sharing = sharing
-        self.holder: WeightPlacement = Whole()
+        self.placement: WeightPlacement = Unsharded()
         self.needs_train_mode = config.gradient_checkpointing or (
             config.lora is not None and config.lora.dropout > 0
         )

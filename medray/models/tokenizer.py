@@ -8,7 +8,7 @@ from medray.config.model import ModelConfig
 from medray.data.templates.registry import Stops, apply_template, get_template, template_stops
 from medray.errors import ModelError
 from medray.models.adapters.chain import adapter_chain
-from medray.models.hf_logging import quiet
+from medray.models.hf_logging import silent_hf
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -19,7 +19,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     own = (a for a in reversed(chain.adapters) if any(a.glob("tokenizer*")))
     source = next(own, chain.weights)
     try:
-        with quiet():
+        with silent_hf():
             tokenizer = AutoTokenizer.from_pretrained(
                 source, revision=config.revision, trust_remote_code=config.trust_remote_code
             )

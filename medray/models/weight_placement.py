@@ -17,7 +17,7 @@ class WeightPlacement(Protocol):
     sharded: bool
     """True where weights are whole during `run` and `gathered` only."""
 
-    def plan(self, passes: Sequence[int]) -> list[int]:
+    def align_passes(self, passes: Sequence[int]) -> list[int]:
         """How many passes through the decoder each `run` takes, so that no rank waits for one that never comes.
 
         Args:
@@ -40,12 +40,12 @@ class WeightPlacement(Protocol):
         ...
 
 
-class Whole:
+class Unsharded:
     """One process holds everything."""
 
     sharded = False
 
-    def plan(self, passes: Sequence[int]) -> list[int]:
+    def align_passes(self, passes: Sequence[int]) -> list[int]:
         """The rows' own passes."""
         return list(passes)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.planning.shape import BYTES, ActivationBytes, ModelShape
-from medray.planning.tokens import Row
+from medray.planning.tokens import RowSize
 
 MIB, GIB = 2**20, 2**30
 RUNTIME_MIB = {"full": 463, "lora": 520, "engine": 1250, "grader": 260, "cuda": 700}
@@ -63,7 +63,7 @@ def weight_bytes(shape: ModelShape, config: ModelConfig) -> int:
 def learner_memory(
     shape: ModelShape,
     activations: ActivationBytes,
-    row: Row,
+    row: RowSize,
     config: ModelConfig,
     learner: LearnerConfig,
     *,
@@ -121,27 +121,29 @@ def learner_memory(
     return ProcessMemory(parts)
 
 
-def _kept(shape: ModelShape, activations: ActivationBytes, row: Row, config: ModelConfig) -> int:
+def _kept(
+    shape: ModelShape, activations: ActivationBytes, row: RowSize, config: ModelConfig
+) -> int:
     if not config.gradient_checkpointing:
         return shape.num_layers * activations.per_layer + activations.outside
     inputs = shape.num_layers * row.num_tokens * shape.hidden * BYTES[config.dtype]
     return inputs + activations.per_layer + activations.outside
 
 
-def _head(shape: ModelShape, row: Row, learner: LearnerConfig, full: bool) -> int:
+def _head(shape: ModelShape, row: RowSize, learner: LearnerConfig, full: bool) -> int:
     logits = min(learner.head_chunk, row.num_trained) * shape.vocabulary * 4
     states = 2 * row.num_trained * shape.hidden * 4
     return logits + states + (shape.num_head * 4 if full else 0)
 
 
-def _workspace(shape: ModelShape, row: Row, config: ModelConfig) -> int:
+def _workspace(shape: ModelShape, row: RowSize, config: ModelConfig) -> int:
     """Gradients of activations on their way through one layer, and one dequantised weight."""
     flowing = (3 * shape.wide + 2 * shape.hidden) * row.num_tokens * BYTES[config.dtype]
     return flowing + (shape.largest_layer * 4 if config.quantisation != "none" else 0)
 
 
 def forward_memory(
-    shape: ModelShape, row: Row, config: ModelConfig, learner: LearnerConfig
+    shape: ModelShape, row: RowSize, config: ModelConfig, learner: LearnerConfig
 ) -> ProcessMemory:
     """A frozen model that scores rows: the reference, a teacher, a reward model."""
     parts = {

@@ -23,7 +23,7 @@ from medray.planning.memory import (
     learner_memory,
 )
 from medray.planning.shape import BYTES, ModelShape, activation_bytes, hf_config, model_shape
-from medray.planning.tokens import Row, largest_row
+from medray.planning.tokens import RowSize, largest_row
 
 RAY_BYTES = 700 * MIB  # Ray's own processes and the driver, on the head node
 
@@ -44,7 +44,7 @@ class Plan:
     """All roles, and what lives beside them."""
 
     roles: tuple[RolePlan, ...]
-    row: Row
+    row: RowSize
     device: str
     object_store_bytes: int  # weights on their way and rollouts, in shared memory
     ray_bytes: int = RAY_BYTES
@@ -64,7 +64,7 @@ class Plan:
         return {r.name: r.memory.device_bytes for r in self.roles} if self.device == "cuda" else {}
 
 
-def plan_job(job: Section, gpu_bytes: int | None = None, *, row: Row | None = None) -> Plan:
+def plan_job(job: Section, gpu_bytes: int | None = None, *, row: RowSize | None = None) -> Plan:
     """Predict the memory of every process of a job.
 
     Args:
@@ -85,7 +85,7 @@ def plan_job(job: Section, gpu_bytes: int | None = None, *, row: Row | None = No
     return Plan(roles, row, model.device, 0)
 
 
-def _plan_rl(job: RlJob, gpu_bytes: int | None, row: Row) -> Plan:
+def _plan_rl(job: RlJob, gpu_bytes: int | None, row: RowSize) -> Plan:
     model = job.model
     shape = model_shape(hf_config(model), model)
     engine = engine_memory(job, shape, gpu_bytes)
@@ -128,7 +128,12 @@ def _plan_rl(job: RlJob, gpu_bytes: int | None, row: Row) -> Plan:
 
 
 def _trained(
-    model: ModelConfig, row: Row, learner: LearnerConfig, num_ranks: int, *, scores: bool = False
+    model: ModelConfig,
+    row: RowSize,
+    learner: LearnerConfig,
+    num_ranks: int,
+    *,
+    scores: bool = False,
 ) -> ProcessMemory:
     """One rank of a model in training; `scores`: its output head is a scalar one."""
     own = hf_config(model)
@@ -180,7 +185,7 @@ def _teacher_engine(job: RlJob, gpu_bytes: int | None) -> ProcessMemory:
     return engine_memory(taught, model_shape(hf_config(teacher), teacher), gpu_bytes).process
 
 
-def _reward_models(job: RlJob, row: Row) -> ProcessMemory:
+def _reward_models(job: RlJob, row: RowSize) -> ProcessMemory:
     """A process that holds every reward model and scores a group at a time."""
     parts: dict[str, int] = {}
     scored = replace(row, num_groups=1)

@@ -20,7 +20,7 @@ from medray.models.adapters.folder import base_of, is_adapter
 from medray.models.adapters.lora import add_adapter
 from medray.models.attention import shared_prefix as attention
 from medray.models.fetching.fetch import resolve_model
-from medray.planning.tokens import Row
+from medray.planning.tokens import RowSize
 from medray.types import Continuation, PromptTree
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -110,7 +110,7 @@ class ActivationBytes:
     outside: int  # embeddings, last norm, position tables
 
 
-def activation_bytes(own: Any, config: ModelConfig, row: Row, dtype: str) -> ActivationBytes:
+def activation_bytes(own: Any, config: ModelConfig, row: RowSize, dtype: str) -> ActivationBytes:
     """Bytes of the tensors that autograd keeps, found by computing a row without data.
 
     Models of one and of two layers are run, their difference is a layer. Layers that alternate between kinds
@@ -121,7 +121,7 @@ def activation_bytes(own: Any, config: ModelConfig, row: Row, dtype: str) -> Act
     return ActivationBytes(per_layer, max(0, sizes[0] - per_layer))
 
 
-def _kept_bytes(own: Any, config: ModelConfig, row: Row, dtype: str, num_layers: int) -> int:
+def _kept_bytes(own: Any, config: ModelConfig, row: RowSize, dtype: str, num_layers: int) -> int:
     attention.register()
     shallow = type(own).from_dict(own.to_dict())
     text = shallow.get_text_config()
@@ -163,7 +163,7 @@ def _empty_model(own: Any, config: ModelConfig, implementation: str | None = Non
         )
 
 
-def _layout(row: Row) -> attention.RowLayout:
+def _layout(row: RowSize) -> attention.RowLayout:
     """The row's groups with responses of one length, so that nothing has to be padded."""
     ids = np.zeros(max(row.prompt, row.branch), np.int32)
     response = Continuation(ids[: row.branch], np.zeros(row.branch, np.bool_))

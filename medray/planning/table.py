@@ -10,7 +10,7 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.planning.memory import GIB, learner_memory
 from medray.planning.shape import ActivationBytes, ModelShape, activation_bytes, model_shape
-from medray.planning.tokens import Row
+from medray.planning.tokens import RowSize
 
 KINDS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -50,7 +50,7 @@ def table(num_tokens: int = 2048, sizes: tuple[str, ...] = tuple(SIZES)) -> Iter
     """GiB of one GPU, bfloat16, gradient checkpointing, one row of `num_tokens` at a time."""
     from transformers import AutoConfig
 
-    row = Row(1, 0, 1, num_tokens, True)
+    row = RowSize(1, 0, 1, num_tokens, True)
     for name in sizes:
         own = AutoConfig.for_model("qwen2" if name != "70B" else "llama", **SIZES[name])
         found: dict[str, float] = {}

@@ -12,7 +12,7 @@ PAIRS = ("DpoJob", "OrpoJob", "RmJob")  # jobs whose rows are pairs
 
 
 @dataclass(frozen=True)
-class Row:
+class RowSize:
     """Groups of equal size: a prompt, and its branches (responses) of `branch` tokens each."""
 
     num_groups: int
@@ -34,7 +34,7 @@ class Row:
         return self.num_groups * self.branches * self.branch
 
 
-def largest_row(job: Section, num_ranks: int | None = None) -> Row:
+def largest_row(job: Section, num_ranks: int | None = None) -> RowSize:
     """The row of the longest sequences that the settings allow.
 
     Args:
@@ -55,10 +55,10 @@ def largest_row(job: Section, num_ranks: int | None = None) -> Row:
     num_groups = max(1, min(budget, wanted) // size)
     if branches == 1 and budget > num_groups * size:  # shorter rows fill what is left
         branch = min(budget, wanted) // num_groups
-    return Row(num_groups, prompt, branches, branch, wanted > budget)
+    return RowSize(num_groups, prompt, branches, branch, wanted > budget)
 
 
-def as_computed(row: Row, num_tokens: int) -> Row:
+def as_computed(row: RowSize, num_tokens: int) -> RowSize:
     """A row of the same make that has `num_tokens`, where that is less: all of what a step had to compute."""
     if num_tokens >= row.num_tokens:
         return row
@@ -100,13 +100,15 @@ def _longest(job: SupervisedJob) -> int:
     return int(getattr(job, "block_tokens", 0) or job.learner.row_tokens)
 
 
-def _rl_row(job: RlJob, num_ranks: int) -> Row:
+def _rl_row(job: RlJob, num_ranks: int) -> RowSize:
     prompt, branch = job.data.max_prompt_tokens, job.rollout.max_new_tokens
     group = prompt + job.rollout.samples_per_prompt * branch
     budget = job.learner.row_tokens
     per_rank = -(-job.rollout.prompts_per_step // (num_ranks * job.algorithm.minibatches))
     if group > budget:  # a group is cut between its responses
         branches = max(1, (budget - prompt) // branch)
-        return Row(1, prompt, branches, branch, True)
+        return RowSize(1, prompt, branches, branch, True)
     num_groups = max(1, min(per_rank, budget // group))
-    return Row(num_groups, prompt, job.rollout.samples_per_prompt, branch, per_rank > num_groups)
+    return RowSize(
+        num_groups, prompt, job.rollout.samples_per_prompt, branch, per_rank > num_groups
+    )

@@ -29,7 +29,7 @@ SETTINGS_THAT_MAY_DIFFER = ("workers", "worker", "engine", "output")
 
 
 @dataclass(slots=True)
-class Plan:
+class ChunkedInput:
     """The whole input in chunks, and what identifies the job."""
 
     chunks: list[Chunk]
@@ -52,29 +52,29 @@ def run_generate(job: GenerateJob) -> None:
         ModelError: the model cannot be found or loaded.
     """
     model = find_model(job.model)
-    plan = make_plan(job, model)
+    work = read_input(job, model)
     output, record = Path(job.output), provenance_path(job)
     if output.exists():
-        if record.is_file() and json.loads(record.read_text())["job"] == plan.identity:
+        if record.is_file() and json.loads(record.read_text())["job"] == work.identity:
             print(f"{output} is complete already")
             return
         raise ConfigError(f"output={output} exists: remove it, or name another")
-    open_parts(plan, output)
-    missing = [chunk for chunk in plan.chunks if not plan.part(chunk.number).is_file()]
-    progress = BatchProgress(plan.num_rows)
-    done = [chunk for chunk in plan.chunks if plan.part(chunk.number).is_file()]
+    claim_parts(work)
+    missing = [chunk for chunk in work.chunks if not work.part(chunk.number).is_file()]
+    progress = BatchProgress(work.num_rows)
+    done = [chunk for chunk in work.chunks if work.part(chunk.number).is_file()]
     progress.header(job.model, job.input, sum(len(c.rows) for c in done))
     started = time.monotonic()
     if missing:
         with connected():
             for answered in answer_chunks(job, model, missing):
-                write_text(plan.part(answered.number), json.dumps(answered.rows))
+                write_text(work.part(answered.number), json.dumps(answered.rows))
                 progress.add(answered.rows)
     progress.close()
-    finish(job, plan, seconds=time.monotonic() - started)
+    finish(job, work, seconds=time.monotonic() - started)
 
 
-def make_plan(job: GenerateJob, model: Model) -> Plan:
+def read_input(job: GenerateJob, model: Model) -> ChunkedInput:
     """Read the input once: its rows in chunks, its digest, and the job's identity."""
     digests: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
@@ -92,29 +92,33 @@ def make_plan(job: GenerateJob, model: Model) -> Plan:
     settings = job.model_dump(mode="json", exclude=set(SETTINGS_THAT_MAY_DIFFER))
     identity = {**settings, "weights": _fingerprint(model), "sha256": digests}
     parts = Path(job.output).with_name(f".{Path(job.output).name}.parts")
-    return Plan(chunks, len(rows), identity, parts, digests)
+    return ChunkedInput(chunks, len(rows), identity, parts, digests)
 
 
-def open_parts(plan: Plan, output: Path) -> None:
-    """Make the folder of parts, or check that the one there is this job's."""
-    mark = plan.parts / "job.json"
+def claim_parts(work: ChunkedInput) -> None:
+    """Create the folder of parts, or check that the existing one belongs to this job.
+
+    Raises:
+        ConfigError: it holds parts of another job.
+    """
+    mark = work.parts / "job.json"
     if mark.is_file():
-        if json.loads(mark.read_text()) != plan.identity:
+        if json.loads(mark.read_text()) != work.identity:
             raise ConfigError(
-                f"{plan.parts} holds answers of other settings, input or weights: remove it to begin anew"
+                f"{work.parts} holds answers of other settings, input or weights: remove it to begin anew"
             )
         return
-    write_text(mark, json.dumps(plan.identity))
+    write_text(mark, json.dumps(work.identity))
 
 
-def finish(job: GenerateJob, plan: Plan, *, seconds: float) -> None:
+def finish(job: GenerateJob, work: ChunkedInput, *, seconds: float) -> None:
     """Put the parts together in the input's order, with a record of how they were made beside them."""
-    counts = {"rows": plan.num_rows, "answers": 0, "errors": 0, "new_tokens": 0}
+    counts = {"rows": work.num_rows, "answers": 0, "errors": 0, "new_tokens": 0}
     examples: list[str] = []
 
     def results() -> Iterator[dict[str, Any]]:
-        for chunk in plan.chunks:
-            for row in json.loads(plan.part(chunk.number).read_text(encoding="utf-8")):
+        for chunk in work.chunks:
+            for row in json.loads(work.part(chunk.number).read_text(encoding="utf-8")):
                 failed = row["error"] is not None
                 counts["errors" if failed else "answers"] += 1
                 counts["new_tokens"] += row["num_new_tokens"]
@@ -124,9 +128,9 @@ def finish(job: GenerateJob, plan: Plan, *, seconds: float) -> None:
 
     output = Path(job.output)
     write_answers(output, results())
-    record = {"job": plan.identity, "counts": counts, "seconds": round(seconds, 1)}
+    record = {"job": work.identity, "counts": counts, "seconds": round(seconds, 1)}
     write_text(provenance_path(job), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    shutil.rmtree(plan.parts)
+    shutil.rmtree(work.parts)
     print(f"{output}: {counts['answers']} answers, {counts['errors']} rows with an error")
     for example in examples:
         print(f"  {example}")

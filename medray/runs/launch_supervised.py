@@ -86,14 +86,14 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
     from medray.learners.objectives.registry import build_objective
     from medray.learners.selection import Selection
     from medray.learners.strategies import make_strategy
-    from medray.learners.supervised import Rows, build_supervised
+    from medray.learners.supervised import SplitTrees, build_supervised
     from medray.models.checkpoints.checkpoint import save_checkpoint
 
     out = Path(job.out)
     found = checkpoints(out)
     newest = found[-1] if found else None
     ranks = make_strategy(job.learner, host.world_size)
-    rows = Rows(task.data.train, task.data.held_out)
+    rows = SplitTrees(task.data.train, task.data.held_out)
     built = build_supervised(task.method, job, rows, ranks, newest)
     scalars: dict[str, Any] = built.scalars
     first_step = scalars.get("step", 0)

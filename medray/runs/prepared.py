@@ -12,7 +12,7 @@ from medray.data.prepared.manifest import Manifest, read_manifest
 from medray.data.prepared.reader import FOLLOW_S, PreparedTrees, open_prepared
 from medray.errors import ConfigError
 from medray.learners.methods import METHODS
-from medray.learners.supervised import Rows, open_feed, reference_of
+from medray.learners.supervised import SplitTrees, open_feed, reference_of
 from medray.models.tokenizer import load_tokenizer
 
 DECIDED = ("chat", "train", "train_on_prompt", "block_tokens", "append_eos")
@@ -37,7 +37,7 @@ def open_prepared_rows(
     manifest = open_prepared(folder, METHODS[method].stage, tokenizer_sha256(tokenizer))
     require_same_settings(job, manifest)
     train, held_out = (PreparedTrees(folder, s, follow_s=FOLLOW_S) for s in ("train", "held_out"))
-    reference_of(job, Rows(train, held_out))
+    reference_of(job, SplitTrees(train, held_out))
     open_feed(method, job, train)
     manifest = read_manifest(folder)
     state = "prepared" if manifest.complete else "still being prepared, so far"

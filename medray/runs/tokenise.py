@@ -8,7 +8,7 @@ from typing import Any
 
 from medray.config.supervised import SupervisedJob
 from medray.data.batches.examples import Example, ToExamples, build_examples
-from medray.data.batches.tree_table import TreeSource, TreeTable
+from medray.data.batches.tree_table import TreeSequence, TreeTable
 from medray.data.batches.trees import with_mismatched
 from medray.data.loading.load import load_dataset
 from medray.data.loading.report import DropCounter, Dropped
@@ -55,8 +55,8 @@ class TokenReport:
 class TrainingData:
     """Both sides of the split as trees, and where they came from."""
 
-    train: TreeSource
-    held_out: TreeSource
+    train: TreeSequence
+    held_out: TreeSequence
     summary: str  # one line for people: rows read, kept, dropped and truncated
     provenance: Mapping[str, Any]  # the same as JSON values, with the sha256 of what was read
 

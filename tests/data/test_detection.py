@@ -11,7 +11,7 @@ from medray.config.data import DataConfig
 from medray.data.detection import detect
 from medray.data.loading.load import load_dataset
 from medray.data.loading.mixture import open_source
-from medray.data.loading.raw_rows import open_feeds
+from medray.data.loading.raw_rows import open_raw_rows
 from medray.data.source import BadRow, Row
 from medray.errors import DataError
 
@@ -50,8 +50,8 @@ def test_later_rows_of_another_schema_are_bad_rows(tmp_path: Path) -> None:
 
 def test_most_rows_decide(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", "{", {"messages": []}, CHAT, CHAT)
-    [feed] = open_feeds(DataConfig(path=str(path)))
-    assert detect(feed).name == "sharegpt"
+    [raw] = open_raw_rows(DataConfig(path=str(path)))
+    assert detect(raw).name == "sharegpt"
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_the_releases_of_medmcqa_are_told_by_their_numbers(
     tmp_path: Path, cops: list[int], kind: str
 ) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", *({**MCQ, "cop": cop} for cop in cops))
-    [feed] = open_feeds(DataConfig(path=str(path)))
-    assert detect(feed).name == kind
+    [raw] = open_raw_rows(DataConfig(path=str(path)))
+    assert detect(raw).name == kind
 
 
 def test_pubmedqa_is_known_by_its_pmids(tmp_path: Path) -> None:

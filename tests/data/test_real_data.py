@@ -10,7 +10,7 @@ import pytest
 from medray.config.data import DataConfig
 from medray.data.detection import detect
 from medray.data.loading.mixture import open_source
-from medray.data.loading.raw_rows import open_feeds
+from medray.data.loading.raw_rows import open_raw_rows
 from medray.data.loading.stages import Stage, fits
 from medray.data.source import BadRow, Row
 from medray.types import Record
@@ -42,8 +42,8 @@ def read(path: Path) -> tuple[list[Record], list[BadRow]]:
 def test_every_row_of_the_file(medray_data: Path, name: str) -> None:
     kind, num_rows, num_bad, stages = FILES[name]
     path = medray_data / name
-    [feed] = open_feeds(DataConfig(path=str(path)))
-    assert detect(feed).name == kind
+    [raw] = open_raw_rows(DataConfig(path=str(path)))
+    assert detect(raw).name == kind
     good, bad = read(path)
     assert len(good) + len(bad) == num_rows
     assert Counter(row.reason for row in bad) == num_bad

@@ -23,7 +23,7 @@ from medray.planning.plan import plan_job
 from medray.planning.propose import assess
 from medray.planning.shape import activation_bytes, hf_config, model_shape
 from medray.planning.table import table
-from medray.planning.tokens import Row, largest_row
+from medray.planning.tokens import RowSize, largest_row
 from tests.support.jobs import tiny_settings
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_activations_are_the_tensors_that_autograd_keeps(tiny_model: Path) -> No
         policy.hidden_states(row)
     real = sum(storage.nbytes() for storage in kept.values())
     found = activation_bytes(
-        hf_config(config), config, Row(1, 0, 1, tree.num_tokens, False), "float32"
+        hf_config(config), config, RowSize(1, 0, 1, tree.num_tokens, False), "float32"
     )
 
     assert found.outside + 2 * found.per_layer == pytest.approx(real, rel=0.03)
@@ -90,7 +90,7 @@ def test_the_largest_row_of_rl_is_made_of_whole_groups(tiny_model: Path, tmp_pat
     row = largest_row(job)  # a group: 1024 prompt tokens, 4 responses of 8
     assert (row.num_groups, row.branches, row.num_tokens) == (3, 4, 3 * 1056)
     tight = GrpoJob.model_validate(settings | {"learner": {"row_tokens": 1040}})
-    assert largest_row(tight) == Row(1, 1024, 2, 8, True)
+    assert largest_row(tight) == RowSize(1, 1024, 2, 8, True)
 
 
 def test_ppo_is_planned_role_by_role(tiny_model: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class LearnerDuties:
         policy, probe = self.learner.policy, self.probe()
         if self.publisher is None:
             self.publisher = Publisher(self.job.sync.bucket_mb * 2**20)
-        if policy.adapter is not None and not policy.holder.sharded:
+        if policy.adapter is not None and not policy.placement.sharded:
             import torch
 
             dtype = getattr(torch, policy.config.dtype)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from medray.config.supervised import BatchConfig
 from medray.data.batches.packing import balance
-from medray.data.batches.tree_table import TreeSource
+from medray.data.batches.tree_table import TreeSequence
 from medray.errors import DataError
 from medray.types import PromptTree
 
@@ -42,7 +42,7 @@ class StepFeed:
     epoch. Ranks get about the same number of tokens.
     """
 
-    def __init__(self, rows: TreeSource, batch: BatchConfig, seed: int) -> None:
+    def __init__(self, rows: TreeSequence, batch: BatchConfig, seed: int) -> None:
         if len(rows) == 0:
             raise DataError("no row to train on: check data.path and chat.max_tokens")
         self.rows = rows

@@ -14,7 +14,7 @@ from medray.types import Continuation, Floats, PromptTree
 Offsets = npt.NDArray[np.int64]
 
 
-class TreeSource(Protocol):
+class TreeSequence(Protocol):
     """Trees by number, and their sizes without reading them."""
 
     @property

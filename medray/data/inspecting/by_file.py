@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from medray.config.data import DataConfig
 from medray.data.detection import Part, open_part
 from medray.data.loading.mixture import open_source
-from medray.data.loading.raw_rows import open_feeds
+from medray.data.loading.raw_rows import open_raw_rows
 from medray.data.registry import find_schema
 from medray.data.schema import RowSchema
 
 
-def open_parts(config: DataConfig) -> Iterator[tuple[str, Callable[[], Part]]]:
+def parts_by_file(config: DataConfig) -> Iterator[tuple[str, Callable[[], Part]]]:
     """Each file of `config.path` by name, with what opens it.
 
     A kind that makes its rows, or reads whole files its own way, is one part.
@@ -22,8 +22,8 @@ def open_parts(config: DataConfig) -> Iterator[tuple[str, Callable[[], Part]]]:
         DataError: nothing is there to open. What is wrong with one file is raised when it is opened.
     """
     if config.kind == "auto" or isinstance(find_schema(config.kind), RowSchema):
-        for feed in open_feeds(config):
-            yield feed.name, functools.partial(open_part, feed, config, {})
+        for raw in open_raw_rows(config):
+            yield raw.name, functools.partial(open_part, raw, config, {})
     else:
         name = config.path or config.kind
         yield name, lambda: Part(config.kind, open_source(config))

@@ -25,7 +25,7 @@ _TRUE = ("1", "ON", "YES", "TRUE")
 
 
 @dataclass(frozen=True, slots=True)
-class HubFeed:
+class HubRows:
     """The rows of one split of a hub dataset, in its order."""
 
     id: str
@@ -35,7 +35,7 @@ class HubFeed:
     columns: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
     @classmethod
-    def of(cls, config: FileConfig) -> HubFeed:
+    def of(cls, config: FileConfig) -> HubRows:
         """The dataset that `config.path` names."""
         return cls(
             str(config.path), config.subset, config.hub_split, config.revision, config.columns

@@ -21,7 +21,7 @@ def open_source(config: DataConfig) -> Source:
     Of several datasets, the ids begin with the number of the source (`0/train.jsonl:7`), those of
     `data.eval_path` with `eval/`; its rows come first, marked as held out.
     """
-    named = open_parts(config)
+    named = open_sources(config)
     if len(named) == 1:
         return next(iter(named.values()))
     official = [part.held_out_ids for part in named.values() if part.held_out_ids is not None]
@@ -33,10 +33,10 @@ def open_source(config: DataConfig) -> Source:
     )
 
 
-def open_parts(config: DataConfig) -> dict[str, Source]:
+def open_sources(config: DataConfig) -> dict[str, Source]:
     """The datasets that `open_source` joins, by the beginning of their ids; "" for a single one."""
     if config.sources:
-        parts = {str(i): _open_part(config, source) for i, source in enumerate(config.sources)}
+        parts = {str(i): _open_weighted(config, source) for i, source in enumerate(config.sources)}
     else:
         parts = {"": find_schema(config.kind)(config)}
     if config.eval_path is not None:
@@ -61,7 +61,7 @@ def copies(record: Record, weight: float, seed: int) -> Iterator[Record]:
         yield record if number == 1 else replace(record, id=f"{record.id}#{number}")
 
 
-def _open_part(config: DataConfig, source: SourceConfig) -> Source:
+def _open_weighted(config: DataConfig, source: SourceConfig) -> Source:
     settings = source.model_dump(exclude={"weight", "max_rows"})
     opened = find_schema(source.kind)(config.model_copy(update={**settings, "sources": ()}))
     return replace(opened, rows=_weighted(opened.rows, source), is_ordered=False)

@@ -14,14 +14,14 @@ from medray.data.files.find import find_files, format_of
 from medray.data.files.opening import Digests
 from medray.data.files.reading import read_raw
 from medray.data.loading.columns import check_columns, renamed_rows
-from medray.data.loading.hub import HubFeed
+from medray.data.loading.hub import HubRows
 from medray.data.prepared.manifest import is_prepared
 from medray.errors import DataError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-class Feed(Protocol):
+class RawRows(Protocol):
     """Rows that share a schema, readable again from the start."""
 
     @property
@@ -35,7 +35,7 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FileFeed:
+class FileRows:
     """The rows of one file."""
 
     file: DataFile
@@ -51,7 +51,7 @@ class FileFeed:
         return renamed_rows(read_raw(self.file, digests), self.columns, self.name)
 
 
-def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
+def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
     """What `config.path` stands for: the file, the files of a folder or pattern, or a dataset on the hub.
 
     Raises:
@@ -60,7 +60,7 @@ def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
     """
     check_columns(config)
     if is_hub_id(config.path):
-        return [HubFeed.of(config)]
+        return [HubRows.of(config)]
     if config.subset is not None or config.revision is not None:
         raise DataError(
             f"data.path={config.path} is local: data.subset and data.revision are for hub datasets"
@@ -70,7 +70,7 @@ def open_feeds(config: FileConfig) -> list[FileFeed] | list[HubFeed]:
             f"{config.path} holds prepared tokens, which pt, sft, rm, dpo, orpo and kto jobs train on by themselves "
             "(data.path): here, name the data that they were made from"
         )
-    return [FileFeed(file, config.columns) for file in find_files(config)]
+    return [FileRows(file, config.columns) for file in find_files(config)]
 
 
 def is_hub_id(path: str | None) -> bool:

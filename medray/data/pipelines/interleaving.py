@@ -25,7 +25,7 @@ class Expected:
 
 
 def expected_sizes(config: DataConfig) -> dict[str, Expected]:
-    """What is known of each part of the dataset before it is read, by the names of `open_parts`."""
+    """What is known of each part of the dataset before it is read, by the names of `open_sources`."""
     if not config.sources:
         return {}
     sizes = {str(i): _characters(source, config) for i, source in enumerate(config.sources)}

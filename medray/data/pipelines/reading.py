@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from medray.config.prepare import PrepareJob
-from medray.data.loading.mixture import open_parts
+from medray.data.loading.mixture import open_sources
 from medray.data.loading.rows import Sides, staged
 from medray.data.pipelines.interleaving import expected_sizes, interleave
 from medray.data.pipelines.schema import READ
@@ -47,7 +47,7 @@ def read_windows(
     Raises:
         DataError: the rows before `first` are not those of `before`, or a file cannot be read on.
     """
-    parts = open_parts(job.data)
+    parts = open_sources(job.data)
     rows = interleave({name: part.rows for name, part in parts.items()}, expected_sizes(job.data))
     official = [part.held_out_ids for part in parts.values() if part.held_out_ids is not None]
     sides = Sides(job.data, frozenset().union(*official) if official else None)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Strategy(WeightPlacement, Protocol):
     """Holds a model with its peers and steps it.
 
-    Ranks may have different numbers of rows, none included: `plan` says how many passes each must run.
+    Ranks may have different numbers of rows, none included: `align_passes` says how many passes each must run.
     """
 
     rank: int
@@ -30,7 +30,7 @@ class Strategy(WeightPlacement, Protocol):
     optimizer: torch.optim.Optimizer
 
     def take(self, policy: PackedModel, optim: OptimConfig) -> None:
-        """Spread the model over the ranks, each of which has loaded it whole; becomes `policy.holder`."""
+        """Spread the model over the ranks, each of which has loaded it whole; becomes `policy.placement`."""
         ...
 
     def backward(self, loss: Tensor) -> None:

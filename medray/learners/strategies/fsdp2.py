@@ -52,7 +52,7 @@ class FullyShardedDataParallel(DataParallel):
     def _parts(self) -> list[FSDPModule]:
         return cast("list[FSDPModule]", [*self.layers, self.root])
 
-    def plan(self, passes: Sequence[int]) -> list[int]:
+    def align_passes(self, passes: Sequence[int]) -> list[int]:
         """As many runs as the rank with most rows, each with as many passes as the longest."""
         return common_plan(list(passes))
 

@@ -13,13 +13,13 @@ from medray.config.optim import OptimConfig
 from medray.learners.strategies.adamw import adamw, named_state, saved_state
 from medray.learners.strategies.base import from_all, reduced
 from medray.models.packed import PackedModel
-from medray.models.weight_placement import Whole
+from medray.models.weight_placement import Unsharded
 
 T = TypeVar("T")
 BUCKET_BYTES = 64 * 2**20
 
 
-class SingleProcess(Whole):
+class SingleProcess(Unsharded):
     """One rank, nothing to share."""
 
     rank = 0
@@ -33,7 +33,7 @@ class SingleProcess(Whole):
         self.policy = policy
         self.max_grad_norm = optim.max_grad_norm
         self._spread()
-        policy.holder = self
+        policy.placement = self
         self.parameters = [p for _, p in policy.trainable()]
         self.optimizer = adamw(policy.trainable(), optim)
 

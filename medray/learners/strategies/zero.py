@@ -65,7 +65,7 @@ class Zero:
             for name in parts_of(root, self.layers)[-1]:
                 deepspeed.zero.register_external_parameter(root, root.get_parameter(name))
         self._start_state()
-        policy.holder = self
+        policy.placement = self
 
     def _start_state(self) -> None:
         """Make the optimizer's state now: DeepSpeed's own way of finding it misses all groups but the first."""
@@ -101,7 +101,7 @@ class Zero:
             "zero_force_ds_cpu_optimizer": False,
         }
 
-    def plan(self, passes: Sequence[int]) -> list[int]:
+    def align_passes(self, passes: Sequence[int]) -> list[int]:
         """Stage 1 sums once a step, over gradients that every rank must have; the others talk in every row."""
         return (list(passes) or [1]) if self.stage == 1 else common_plan(list(passes))
 

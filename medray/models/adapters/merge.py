@@ -13,7 +13,7 @@ from medray.errors import ModelError
 from medray.models.adapters.chain import adapter_chain
 from medray.models.adapters.folder import is_adapter, task_of
 from medray.models.checkpoints.saving import save_model
-from medray.models.hf_logging import quiet
+from medray.models.hf_logging import silent_hf
 from medray.models.load import load_policy, load_reward_model
 from medray.storage.atomic import replace_dir, temporary_beside
 
@@ -43,7 +43,7 @@ def merge_adapter(adapter: Path, out: Path, *, dtype: str | None = None) -> Path
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = temporary_beside(out)
     try:
-        with quiet():
+        with silent_hf():
             save_model(module, partial)
         model.tokenizer.save_pretrained(partial)
         replace_dir(partial, out)

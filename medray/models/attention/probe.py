@@ -33,7 +33,7 @@ def choose_sharing(model: PackedModel) -> Sharing:
     wanted, own = model.config.attention, str(model.module.config._attn_implementation)
     order: tuple[Sharing, ...] = ("tree", "dense") if wanted == "auto" else (wanted,)
     vocab_size = int(model.module.config.get_text_config().vocab_size)
-    row, other_row = _trial_row(vocab_size), _trial_row(vocab_size, changed=True)
+    row, other_row = _probe_row(vocab_size), _probe_row(vocab_size, changed=True)
     expected = _states(model, "plain", own, row)
     name = model.module.config.model_type
     if isinstance(expected, Exception):
@@ -94,7 +94,7 @@ def may_share(model: PackedModel, way: Sharing) -> bool:
     return way != "dense" or not windows
 
 
-def _trial_row(vocab_size: int, *, changed: bool = False) -> PackedRow:
+def _probe_row(vocab_size: int, *, changed: bool = False) -> PackedRow:
     """Three trees, the third of which begins as the first; `changed` replaces the first continuation and the second
     tree."""
     rng, other = np.random.default_rng(0), np.random.default_rng(1)
@@ -122,7 +122,7 @@ def _tree(prompt: TokenIds, continuations: list[TokenIds]) -> PromptTree:
 
 
 def _unchanged(row: PackedRow) -> Tensor:
-    """Tokens of the trial row that see nothing of what `changed` replaces."""
+    """Tokens of the probe row that see nothing of what `changed` replaces."""
     first, _, third = row.spans
     kept = [first.prompt, first.continuations[1], third.prompt, *third.continuations]
     return torch.as_tensor(np.concatenate(kept))

@@ -20,7 +20,7 @@ from medray.models.adapters.lora import first_line
 from medray.models.checkpoints.export import shared_names, stored_weights
 from medray.models.checkpoints.saving import save_model
 from medray.models.checkpoints.trainer_state import StateFiles, write_state
-from medray.models.hf_logging import quiet
+from medray.models.hf_logging import silent_hf
 from medray.models.packed import PackedModel
 from medray.storage.atomic import explain_full_disk, replace_dir
 from medray.storage.run_folder import SCALARS, checkpoints, load_scalars, step_of
@@ -55,7 +55,9 @@ def save_checkpoint(
     folder = out / "checkpoints"
     final = folder / f"step_{step:06d}"
     if not writer:
-        for _ in chain(stored_weights(policy) if policy.holder.sharded else (), state["tensors"]):
+        for _ in chain(
+            stored_weights(policy) if policy.placement.sharded else (), state["tensors"]
+        ):
             pass
         return final
     partial = folder / f".{final.name}.partial"
@@ -93,7 +95,7 @@ def try_save(out: Path, policy: PackedModel) -> None:
     with _explained(partial):
         try:
             partial.mkdir(parents=True)
-            with quiet():
+            with silent_hf():
                 if policy.adapter is not None:
                     save_model(policy.adapter, partial)
                 else:  # one weight stands for all
@@ -114,7 +116,7 @@ def try_save(out: Path, policy: PackedModel) -> None:
 
 
 def _write(folder: Path, policy: PackedModel, state: Mapping[str, Any]) -> None:
-    with quiet():
+    with silent_hf():
         _write_weights(folder, policy)
     policy.tokenizer.save_pretrained(folder)
     write_state(folder, state["tensors"])
@@ -124,7 +126,7 @@ def _write(folder: Path, policy: PackedModel, state: Mapping[str, Any]) -> None:
 
 def _write_weights(folder: Path, policy: PackedModel) -> None:
     top = policy.adapter or policy.module
-    if not policy.holder.sharded:
+    if not policy.placement.sharded:
         save_model(top, folder)
         return
     weights = {name: tensor.cpu() for name, tensor in stored_weights(policy)}

@@ -23,7 +23,7 @@ def named_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
     adapted = _adapted_layers(module) if policy.adapter is not None else {}
     seen: set[str] = set()
     with torch.no_grad():
-        for names in policy.holder.gathered(module):
+        for names in policy.placement.gathered(module):
             for name in names:
                 plain = _plain_name(name)
                 if plain is None or plain in seen:
@@ -36,7 +36,7 @@ def named_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
                 else:
                     weight = _dequantised(module, name, module.get_parameter(name)).to(dtype)
                 # What was gathered is let go of after its part.
-                yield plain, weight.clone() if policy.holder.sharded else weight
+                yield plain, weight.clone() if policy.placement.sharded else weight
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def stored_weights(policy: PackedModel) -> Iterator[tuple[str, Tensor]]:
     """
     top = policy.adapter or policy.module
     with torch.no_grad():
-        for names in policy.holder.gathered(top):
+        for names in policy.placement.gathered(top):
             for name in names:
                 parameter = top.get_parameter(name)
                 if policy.adapter is None or parameter.requires_grad:
                     weight = parameter.detach()
-                    yield name, weight.clone() if policy.holder.sharded else weight
+                    yield name, weight.clone() if policy.placement.sharded else weight
 
 
 def tied_names(policy: PackedModel) -> dict[str, str]:

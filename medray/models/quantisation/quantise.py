@@ -15,7 +15,7 @@ from medray.models.adapters.folder import is_adapter, task_of
 from medray.models.adapters.lora import first_line
 from medray.models.adapters.merge import merge_adapter
 from medray.models.checkpoints.saving import save_model
-from medray.models.hf_logging import quiet
+from medray.models.hf_logging import silent_hf
 from medray.models.quantisation.compressor import compress
 from medray.models.served import Model, locate, require_language_model
 from medray.storage.atomic import replace_dir, temporary_beside
@@ -79,7 +79,7 @@ def load_measured(source: Path | str, job: QuantiseJob) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        with quiet():
+        with silent_hf():
             model = AutoModelForCausalLM.from_pretrained(
                 source,
                 dtype=compute_dtype(job),
@@ -108,7 +108,7 @@ def _with_bitsandbytes(job: QuantiseJob, source: Path | str, out: Path) -> None:
             bnb_4bit_compute_dtype=compute_dtype(job),
         )
     try:
-        with quiet():
+        with silent_hf():
             model = AutoModelForCausalLM.from_pretrained(
                 source,
                 dtype=compute_dtype(job),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from medray.config.data import DataConfig
-from medray.data.loading.hub import HubFeed
+from medray.data.loading.hub import HubRows
 from medray.data.loading.load import load_dataset
-from medray.data.loading.raw_rows import is_hub_id, open_feeds
+from medray.data.loading.raw_rows import is_hub_id, open_raw_rows
 from medray.errors import DataError
 
 ROOT = Path(__file__).parents[3]
@@ -43,8 +43,8 @@ def test_a_folder_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_settings_reach_the_feed() -> None:
     config = DataConfig(path="o/n", subset="finetune", hub_split="test", revision="abc")
-    assert open_feeds(config) == [HubFeed("o/n", "finetune", "test", "abc")]
-    assert open_feeds(config)[0].name == "o/n/finetune/test"
+    assert open_raw_rows(config) == [HubRows("o/n", "finetune", "test", "abc")]
+    assert open_raw_rows(config)[0].name == "o/n/finetune/test"
 
 
 def test_hub_settings_on_a_file_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from medray.config.data import DataConfig
 from medray.data.detection import detect
 from medray.data.loading.load import load_dataset
 from medray.data.loading.mixture import open_source
-from medray.data.loading.raw_rows import open_feeds
+from medray.data.loading.raw_rows import open_raw_rows
 from medray.data.parsing.turns import chat
 from medray.data.source import BadRow, Row
 from medray.types import Message
@@ -186,7 +186,7 @@ def test_the_layout_is_read(tmp_path: Path, layout: Layout) -> None:
     assert record.margin == pytest.approx(layout.margin)
     assert record.options == layout.options
     assert record.group_id
-    [feed] = open_feeds(DataConfig(path=str(tmp_path / "rows.jsonl")))
+    [feed] = open_raw_rows(DataConfig(path=str(tmp_path / "rows.jsonl")))
     assert detect(feed).name == layout.kind
 
 
