@@ -10,7 +10,7 @@ from ray.serve.llm.deployment import LLMServer
 from medray.serve.loopback import keep_replica_on_loopback
 from medray.system.cpu import keep_heap
 
-keep_replica_on_loopback()
+keep_replica_on_loopback()  # Ray Serve imports the deployment's module, then opens the replica's port
 
 
 class LeanEngine(VLLMEngine):

@@ -55,12 +55,12 @@ def atomic_file(path: str | Path, *, needed_bytes: int | None = None) -> Iterato
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            _sync(temporary)
+            _sync(temporary)  # else a power cut may leave the new name with old or no bytes
             os.replace(temporary, final)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync(final.parent)
+        _sync(final.parent)  # the rename is on the disk once its folder is
 
 
 def replace_dir(temporary: str | Path, final: str | Path) -> None:

@@ -74,7 +74,7 @@ class Mirror:
 
     def checkpoints(self) -> list[str]:
         """Names of whole checkpoints in the copy, oldest first."""
-        self._files.invalidate_cache()
+        self._files.invalidate_cache()  # fsspec remembers listings, and another machine may have written since
         place = str(self._root / "checkpoints")
         if not self._files.exists(place):
             return []

@@ -29,7 +29,10 @@ class EngineClient:
         self._ranks_per_engine = ranks_per_engine
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Tell each engine its place in the process group: the learner is rank 0, engines follow."""
+        """Tell each engine its place in the process group: the learner is rank 0, engines follow.
+
+        Every engine must join before the group is whole, so they are called together and waited for together.
+        """
         first = init_info.get("rank_offset")
         infos = [dict(init_info) for _ in range(self._num_engines)]
         if first is not None:

@@ -41,6 +41,8 @@ def prepare_environment(
     settings = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
+        # The engine core stays in this process: in one of its own it would step when it likes, and weights may change
+        # between two steps only.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_PLUGINS": ",".join(("medray", *plugins)),
         "TOKENIZERS_PARALLELISM": "false",
@@ -48,6 +50,8 @@ def prepare_environment(
     if device == "cpu":
         settings |= {
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gb))),
+            # vLLM otherwise binds its threads to cores (vllm/utils/ompmultiprocessing.py), also to those that Ray has
+            # given to other actors.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
         }
@@ -140,7 +144,7 @@ class VllmEngine:
         self.transfer("start_weight_update")
         try:
             delivered = self._deliver(manifest, tensors)
-        finally:  # a broken delivery leaves mixed weights, but an engine that another sync can mend
+        finally:  # a failed delivery leaves mixed weights, but an engine that the next sync can repair
             self.transfer("finish_weight_update")
         missing = manifest.tensors.keys() - delivered - kept
         surplus = delivered - manifest.tensors.keys()
@@ -153,8 +157,12 @@ class VllmEngine:
 
     def begin_update(self, probe: Probe) -> None:
         """Close the engine; nothing is served from here on unless the transaction ends well."""
-        self._sampler.suspend(self.version)
-        self.version = -1
+        self._sampler.suspend(
+            self.version
+        )  # the cache reset and the probe need an engine without requests
+        self.version = (
+            -1
+        )  # stays so if anything below raises: the pool serves no worker without a version
         if not self._asleep:  # under the old weights, so that a forgotten cache reset shows
             self._fill_cache(probe)
 
@@ -164,6 +172,8 @@ class VllmEngine:
 
     def end_update(self, manifest: WeightManifest, *, tolerance: float) -> float:
         """Reset the cache, prove the weights, and open the engine; returns the probe's gap (nats)."""
+        # The order is the proof: the probe's blocks were cached under the old weights, so a reset that did not happen
+        # shows as cached tokens; only then does the version change, and only then do responses go on.
         self._reset_cache()
         gap = self._check_probe(manifest, tolerance)
         self.version = manifest.version
@@ -207,6 +217,7 @@ class VllmEngine:
         return delivered
 
     def _reset_cache(self) -> None:
+        # vLLM refuses while a block is in use (BlockPool.reset_prefix_cache), and says so in a log line only.
         if not self._engine.reset_prefix_cache():
             raise StaleCacheError("the prefix cache could not be reset: requests are still running")
 
@@ -278,11 +289,12 @@ def _engine_args(
         block_size=config.block,
         enforce_eager=config.enforce_eager,
         enable_prefix_caching=config.prefix_caching,
-        # A prompt cut into chunks makes vLLM rewind a seeded generator, which CPU generators cannot.
+        # After a chunk of a prompt vLLM rewinds the request's seeded generator (`gen.set_offset` in
+        # gpu_model_runner.py); torch's CPU generator has no offset.
         enable_chunked_prefill=model.device != "cpu",
         max_num_batched_tokens=max(config.batch, max_model_len),
         trust_remote_code=model.trust_remote_code,
-        logprobs_mode="processed_logprobs",
+        logprobs_mode="processed_logprobs",  # after the temperature, as the learner computes them
         weight_transfer_config=WeightTransferConfig(backend=backend),
         disable_log_stats=True,
         seed=seed,

@@ -59,6 +59,8 @@ class Sampler:
 
     def suspend(self, version: int) -> None:
         """Take every running response out of vLLM, with what it has."""
+        # Read before the abort, which forgets the states; `step` has not returned these tokens yet, since requests ask
+        # for their output at the end alone.
         states = self._engine.output_processor.request_states.values()
         partial = {_plain_id(s.external_req_id, self._running): s for s in states}
         self._engine.abort_request(list(self._running))
@@ -195,5 +197,5 @@ def _logps(part: Any) -> list[float]:
 
 
 def _plain_id(request_id: str, known: Iterable[str]) -> str:
-    """vLLM may append a suffix to a request's name; ours are the digits before it."""
+    """The name that a request was submitted under: vLLM appends a random suffix (`assign_request_id`)."""
     return request_id if request_id in known else request_id.partition("-")[0]

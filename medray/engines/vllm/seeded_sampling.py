@@ -1,7 +1,8 @@
 """Sampling with a seed a request, on a CPU, by one random number a token.
 
-vLLM races exponential clocks: it draws a random number for every token of the vocabulary, for each request with its own
-generator, which took a third of a rollout of short answers here. The inverse of the cumulative distribution needs one.
+vLLM draws an exponential number for every token of the vocabulary and, where requests have generators, one request at a
+time (its own TODO in `random_sample`, vllm/v1/sample/ops/topk_topp_sampler.py): a third of a rollout of short answers
+here. The inverse of the cumulative distribution needs one number per token.
 """
 
 from __future__ import annotations

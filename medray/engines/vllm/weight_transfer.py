@@ -46,7 +46,11 @@ class ArraysTransferEngine(WeightTransferEngine[ArraysInitInfo, ArraysUpdateInfo
         """Nothing to set up."""
 
     def start_weight_update(self) -> None:
-        """Put the model back into checkpoint layout: without it CPU linears cannot load."""
+        """Put the model back into checkpoint layout.
+
+        vLLM's CPU linears pack their weight and drop the parameter it came in (`dispatch_cpu_unquantized_gemm` with
+        `remove_weight`), and `weight_loader` with it: without this call nothing can be loaded.
+        """
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
         initialize_layerwise_reload(self.model)
@@ -87,5 +91,7 @@ def as_tensor(array: Any, dtype: str) -> torch.Tensor:
 
 def register() -> None:
     """Entry point of the vLLM plug-in; also called by the engine itself. Safe to call twice."""
-    if BACKEND not in WeightTransferEngineFactory._registry:
+    if (
+        BACKEND not in WeightTransferEngineFactory._registry
+    ):  # `register_engine` raises for a known name
         WeightTransferEngineFactory.register_engine(BACKEND, ArraysTransferEngine)

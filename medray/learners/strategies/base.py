@@ -115,7 +115,11 @@ def from_all(value: T, world_size: int) -> list[T]:
 
 
 def common_plan(passes: list[int]) -> list[int]:
-    """The largest number of passes that any rank's n-th row takes, for every n that any rank has."""
+    """The largest number of passes that any rank's n-th row takes, for every n that any rank has.
+
+    Each pass gathers weights from all ranks. A rank that runs fewer than its peers would leave them waiting in a
+    collective without a deadline, so all agree on the number first.
+    """
     num_rows = int(reduced(torch.tensor([len(passes)]), dist.ReduceOp.MAX))
     own = torch.tensor(passes + [1] * (num_rows - len(passes)), dtype=torch.int64)
     return reduced(own, dist.ReduceOp.MAX).tolist()

@@ -40,6 +40,8 @@ class FullyShardedDataParallel(DataParallel):
             fully_shard(layer, mesh=mesh)
         fully_shard(root, mesh=mesh, reshard_after_forward=False)
         self.root = root
+        # The loss is divided by the counts of the whole step already, so gradients are summed, not averaged. Plain sums
+        # alone, since the scaled one that FSDP would choose (PreMulSum) is NCCL's.
         for part in self._parts():
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)

@@ -103,7 +103,11 @@ class DataParallel(SingleProcess):
         self.world_size = dist.get_world_size()
 
     def sum_gradients(self) -> None:
-        """All-reduce in buckets of about 64 MiB, in parameter order."""
+        """All-reduce in buckets of about 64 MiB, in parameter order.
+
+        Once a step and not, as torch's DistributedDataParallel does, in every backward pass: ranks have different
+        numbers of rows, and a rank with fewer would leave the others waiting.
+        """
         for bucket in _buckets(self.parameters):
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in bucket]
             flat = torch.cat([g.reshape(-1) for g in grads])

@@ -62,6 +62,8 @@ class Zero:
             model=root, optimizer=client, config=settings, dist_init_required=False
         )
         if self.sharded:
+            # Stage 3 gathers what a module itself owns. Embeddings and output head are called from `Root.forward`,
+            # and must be there for all of it.
             for name in parts_of(root, self.layers)[-1]:
                 deepspeed.zero.register_external_parameter(root, root.get_parameter(name))
         self._start_state()
@@ -94,11 +96,11 @@ class Zero:
         return {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
-            "managed_gradient_accumulation": False,
+            "managed_gradient_accumulation": False,  # rows per step differ; `step` alone ends one
             "gradient_clipping": optim.max_grad_norm,
             "zero_optimization": zero,
             "zero_allow_untested_optimizer": True,
-            "zero_force_ds_cpu_optimizer": False,
+            "zero_force_ds_cpu_optimizer": False,  # it would demand DeepSpeedCPUAdam, which needs a compiler
         }
 
     def align_passes(self, passes: Sequence[int]) -> list[int]:
@@ -114,7 +116,10 @@ class Zero:
         self.engine.backward(loss * self.world_size)
 
     def step(self, rate: float) -> float:
-        """Sum, clip and step; DeepSpeed skips the update where the norm is not finite."""
+        """Sum, clip and step; DeepSpeed skips the update where the norm is not finite.
+
+        `Learner.optim_step` reads the norm and raises, so a skipped update is never taken for a step.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.engine.step()
@@ -179,6 +184,7 @@ def _deepspeed() -> Any:
     from deepspeed.utils import logger
 
     logger.setLevel(logging.ERROR)
-    # A kernel that training has no use for; building it takes a minute and a compiler.
+    # `build_shm_op` (deepspeed/comm/torch.py) would compile an all-reduce over shared memory: a minute and a compiler
+    # for what training here does not use.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

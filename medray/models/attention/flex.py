@@ -120,6 +120,8 @@ def flex_tree_attention(
 
 @cache
 def _kernel(compiled: bool) -> Callable[..., Any]:
+    # Rows have ever new lengths: with static shapes each would be compiled anew, and from the ninth on (torch's
+    # `recompile_limit`) run uncompiled, which materialises all scores.
     return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
 
 

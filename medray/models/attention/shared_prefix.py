@@ -88,6 +88,8 @@ class RowMask:
     visible: tuple[Tensor | None, ...]
 
 
+# Read once a forward pass, when the model makes its masks: transformers' mask interface has no argument for it. From
+# there it travels as the attention mask, so that a layer that is recomputed in the backward pass still has it.
 _LAYOUT: ContextVar[Any] = ContextVar("row_layout", default=None)
 
 
