@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,7 @@ _logger = get_logger(__name__)
 
 
 class TensorBoardSink:
-    """Scalars in `folder/events`, written by TensorBoard's own writer (no torch, no TensorFlow).
+    """Scalars in `folder/events`, written by torch's `SummaryWriter`.
 
     Args:
         folder: the run folder.
@@ -30,35 +29,24 @@ class TensorBoardSink:
     """
 
     def __init__(self, folder: str | Path, resume_step: int | None = None) -> None:
-        writer = _needed(
-            "tensorboard.summary.writer.event_file_writer", "set logging.tensorboard=false"
-        )
-        self._events = import_module("tensorboard.compat.proto.event_pb2")
-        self._summaries = import_module("tensorboard.compat.proto.summary_pb2")
-        with explain_full_disk(Path(folder, EVENTS_FOLDER)):
-            self._writer = writer.EventFileWriter(str(Path(folder, EVENTS_FOLDER)))
-        if resume_step is not None:
-            start = self._events.SessionLog(status=self._events.SessionLog.START)
-            self._add(resume_step + 1, session_log=start)
+        library = _needed("torch.utils.tensorboard", "set logging.tensorboard=false")
+        self._folder = Path(folder, EVENTS_FOLDER)
+        purge_step = None if resume_step is None else resume_step + 1
+        with explain_full_disk(self._folder):
+            self._writer = library.SummaryWriter(str(self._folder), purge_step=purge_step)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write one scalar a metric; NaN and infinities are written as they are."""
-        values = [
-            self._summaries.Summary.Value(tag=name, simple_value=value)
-            for name, value in metrics.items()
-        ]
-        self._add(step, summary=self._summaries.Summary(value=values))
+        """Write one scalar per metric; NaN and infinities are written as they are."""
+        with explain_full_disk(self._folder):
+            for name, value in metrics.items():
+                self._writer.add_scalar(name, value, step)
+            self._writer.flush()
 
     evaluation = record
 
     def close(self) -> None:
         """Flush and close; may be called twice."""
         self._writer.close()
-
-    def _add(self, step: int, **content: Any) -> None:
-        with explain_full_disk(self._writer.get_logdir()):
-            self._writer.add_event(self._events.Event(wall_time=time.time(), step=step, **content))
-            self._writer.flush()
 
 
 class WandbSink:
@@ -126,10 +114,10 @@ TRACKERS = {"wandb": WandbSink, "mlflow": MlflowSink}
 
 
 def _needed(module: str, otherwise: str) -> Any:
-    package = module.partition(".")[0]
     try:
         return import_module(module)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
         raise ConfigError(
             f"{package} is not installed: pip install {package}, or {otherwise}"
         ) from None
