@@ -99,3 +99,16 @@ class StaleCacheError(WeightSyncError):
 
 class LogprobMismatchError(WeightSyncError):
     """Engine and learner disagree on the log-probability of the probe tokens."""
+
+
+def known_cause(error: BaseException) -> MedrayError | None:
+    """The first error of ours among an error and its causes, without Ray's wrapping; None where there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        wrapped = getattr(
+            seen, "cause", None
+        )  # Ray's wrapper of an error is an instance of its class, too
+        if isinstance(seen, MedrayError) and wrapped is None:
+            return seen
+        seen = wrapped or seen.__cause__
+    return None

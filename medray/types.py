@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -246,6 +246,16 @@ class TensorInfo:
 
     shape: tuple[int, ...]
     dtype: str
+
+    @classmethod
+    def of(cls, tensor: Any) -> TensorInfo:
+        """Of a torch tensor."""
+        return cls(tuple(tensor.shape), dtype_name(tensor.dtype))
+
+
+def dtype_name(dtype: Any) -> str:
+    """A torch dtype without its prefix: "bfloat16"."""
+    return str(dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ class ModelConfig(Section):
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off unless you have read that code."""
 
+    @property
+    def logprob_tolerance(self) -> float:
+        """Largest |engine - learner| log-probability (nats) between two correct computations in this dtype."""
+        return 1e-3 if self.dtype == "float32" else 0.15
+
     @model_validator(mode="after")
     def _flex_is_for_gpus(self) -> Self:
         if self.attention == "flex" and self.device == "cpu":

@@ -50,7 +50,7 @@ class RlJob(Section):
     @property
     def tolerance(self) -> float:
         """Largest probe gap a weight sync accepts, nats."""
-        return self.sync.tolerance or (1e-3 if self.model.dtype == "float32" else 0.15)
+        return self.sync.tolerance or self.model.logprob_tolerance
 
     @property
     def num_optim_steps(self) -> int:

@@ -11,7 +11,7 @@ from medray.data.batches.examples import Example, ToExamples, build_examples
 from medray.data.batches.tree_table import TreeSequence, TreeTable
 from medray.data.batches.trees import with_mismatched
 from medray.data.loading.load import load_dataset
-from medray.data.loading.report import DropCounter, Dropped
+from medray.data.loading.report import DropCounter, Dropped, drops_text
 from medray.data.prepared.manifest import is_prepared
 from medray.data.source import BadRow, RowError
 from medray.errors import DataError
@@ -39,10 +39,7 @@ class TokenReport:
 
     def summary(self) -> str:
         """What was lost, in words; empty when nothing was."""
-        parts = [
-            f"dropped {drop.count} ({reason}, e.g. {drop.examples[0]})"
-            for reason, drop in self.dropped.items()
-        ]
+        parts = drops_text(self.dropped)
         if self.num_truncated:
             parts.append(
                 f"truncated {self.num_truncated} ({self.num_dropped_messages} messages and "

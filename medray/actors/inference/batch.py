@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from medray.config.generate import GenerateJob
 from medray.config.model import ModelConfig
 from medray.data.prompts import dialogue
-from medray.errors import DataError, MedrayError, ModelError, WorkerLost
+from medray.errors import DataError, MedrayError, ModelError, WorkerLost, known_cause
 from medray.models.served import Model
 
 Row = dict[str, Any]
@@ -148,11 +148,8 @@ def _quiet() -> None:
 
 def _cause(error: BaseException) -> MedrayError:
     """What went wrong in a worker, as an error of ours."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MedrayError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
+    if (known := known_cause(error)) is not None:
+        return known
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for line in reversed(lines):
         if "ModelError:" in line:

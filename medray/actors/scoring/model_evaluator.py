@@ -182,14 +182,10 @@ class ModelEvaluator:
                 threads=job.resources.num_threads,
             )
         self.version += 1
-        infos = {
-            name: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch."))
-            for name, t in delivered_weights(policy)
-        }
+        infos = {name: TensorInfo.of(t) for name, t in delivered_weights(policy)}
         manifest = WeightManifest(self.version, infos, make_probe(scorer, self.job.engine.block))
         arrays = ((name, host_array(tensor)) for name, tensor in delivered_weights(policy))
-        tolerance = 1e-3 if policy.config.dtype == "float32" else 0.15
-        self.engine.load_weights(manifest, arrays, tolerance=tolerance)
+        self.engine.load_weights(manifest, arrays, tolerance=policy.config.logprob_tolerance)
         spec = GenerateSpec(SamplingContract(temperature=0.0), 1, job.max_new_tokens)
         found: dict[int, Response] = {}
         for generated in self.engine.generate(prompts, [0] * len(prompts), spec):

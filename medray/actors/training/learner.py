@@ -144,10 +144,7 @@ class LearnerDuties:
         """Push the present weights to the connected engines; returns what they must prove (rank 0)."""
         from medray.models.checkpoints.export import delivered_weights
 
-        infos = {
-            name: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch."))
-            for name, t in delivered_weights(self.learner.policy)
-        }
+        infos = {name: TensorInfo.of(t) for name, t in delivered_weights(self.learner.policy)}
         self.transfer.send()
         return WeightManifest(version, infos, self.probe())
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import ray
 
 from medray.actors.ray_calls.wait import Ref
-from medray.types import Probe, TensorInfo, WeightManifest
+from medray.types import Probe, TensorInfo, WeightManifest, dtype_name
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +90,6 @@ class Publisher:
                 costs every engine the same pass.
         """
         infos: dict[str, TensorInfo] = {}
-        name_of = str(dtype).removeprefix("torch.")
         # Engines fuse neighbours (q, k, v) into one weight, and load it whole or not at all.
         moving = {_block(name) for name in (*parts.whole, *parts.factors)}
         fixed = {n: w for n, w in parts.untouched.items() if _block(n) not in moving}
@@ -110,7 +109,7 @@ class Publisher:
             factors = ray.put({name: f.on_host() for name, f in parts.factors.items()})
         buckets = self._put(changing.items())
         for tensors in (parts.untouched, parts.whole, parts.bases):
-            infos |= {n: TensorInfo(tuple(w.shape), name_of) for n, w in tensors.items()}
+            infos |= {n: TensorInfo(tuple(w.shape), dtype_name(dtype)) for n, w in tensors.items()}
         infos |= {alias: infos[name] for alias, name in aliases.items()}
         shared = {alias for alias, name in aliases.items() if name in fixed}
         return PublishedWeights(
@@ -133,9 +132,7 @@ class Publisher:
         size = 0
         for name, tensor in weights:
             if infos is not None:
-                infos[name] = TensorInfo(
-                    tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
-                )
+                infos[name] = TensorInfo.of(tensor)
             bucket[name] = host_array(tensor)
             size += bucket[name].nbytes
             if size >= self.bucket_bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from medray.data.source import BadRow
 
@@ -18,6 +18,23 @@ class Dropped:
 
     count: int
     examples: tuple[str, ...]
+
+
+class Drop(Protocol):
+    """Rows dropped for one reason, here or in a manifest."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def examples(self) -> tuple[str, ...]: ...
+
+
+def drops_text(dropped: Mapping[str, Drop]) -> list[str]:
+    """How many rows were dropped for each reason, with an example, in words."""
+    return [
+        f"dropped {drop.count:,} ({reason}, e.g. {drop.examples[0]})"
+        for reason, drop in dropped.items()
+    ]
 
 
 class DropCounter:
@@ -98,10 +115,7 @@ class LoadReport:
 
     def summary(self) -> str:
         """One line for people."""
-        drops = "".join(
-            f"; dropped {drop.count} ({reason}, e.g. {drop.examples[0]})"
-            for reason, drop in self.dropped.items()
-        )
+        drops = "".join(f"; {text}" for text in drops_text(self.dropped))
         repeated = f", {self.num_repeated} repeated" if self.num_repeated else ""
         return (
             f"{self.source}: {self.num_read} rows, {self.num_train} train,"

@@ -28,13 +28,18 @@ _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
 def language_of(row: Fields, text: str) -> str:
-    """The row's `lang` when it has one, else "zh" for text with a Chinese character, else "en"."""
+    """The row's `lang` when it has one, else `prompt_language` of the text."""
     stated = optional_text(row, "lang")
     if stated is None:
-        return "zh" if _HAN.search(text) else "en"
+        return prompt_language(text)
     if stated not in LANGUAGES:
         raise RowError("unknown language", f"'lang' is {stated!r}; write en or zh, or leave it out")
     return stated
+
+
+def prompt_language(text: str) -> str:
+    """The one of `LANGUAGES` to ask in: "zh" for text with a Chinese character, else "en"."""
+    return "zh" if _HAN.search(text) else "en"
 
 
 def guess_language(*texts: str) -> str:

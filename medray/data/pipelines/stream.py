@@ -13,7 +13,7 @@ from ray.data.block import BlockMetadata
 from ray.exceptions import RayError, RayTaskError
 
 from medray.data.pipelines.tokenising import Steps, TokeniseRows
-from medray.errors import MedrayError
+from medray.errors import known_cause
 
 _BLOCK_BYTES = 1 << 19
 
@@ -47,9 +47,9 @@ def stream_tables(
             if len(table):
                 yield table
     except RayTaskError as error:
-        raise _cause(error) from None
+        raise (known_cause(error) or error) from None
     except RayError as error:
-        raise _cause(error) from error
+        raise (known_cause(error) or error) from error
 
 
 def _dataset(
@@ -83,16 +83,6 @@ def _set_limits(context: DataContext, memory_mb: int) -> None:
 
 def _num_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error of ours that Ray has wrapped, else the error itself."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MedrayError) and not isinstance(seen, RayError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error
 
 
 class RowsDatasource(Datasource):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from medray.config.base import Section
+from medray.data.loading.report import drops_text
 from medray.errors import DataError
 from medray.storage.atomic import write_text
 
@@ -98,10 +99,7 @@ class Manifest(Section):
         ]
         counts = self.counts
         parts.append(f"{counts.read:,} rows read")
-        parts += [
-            f"dropped {d.count:,} ({reason}, e.g. {d.examples[0]})"
-            for reason, d in self.dropped.items()
-        ]
+        parts += drops_text(self.dropped)
         if counts.truncated:
             parts.append(
                 f"truncated {counts.truncated:,} ({counts.dropped_messages:,} messages and"

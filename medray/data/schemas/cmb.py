@@ -23,7 +23,7 @@ from medray.data.parsing.fields import (
     require_text,
     text_or_blank,
 )
-from medray.data.parsing.language import guess_language, text_group
+from medray.data.parsing.language import prompt_language, text_group
 from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import (
@@ -101,7 +101,7 @@ def _item(
         texts,
         right_indices(require_text(row, answer_key), texts),
         id=where,
-        lang="zh" if guess_language(question) == "zh" else "en",
+        lang=prompt_language(question),
         licence="Apache-2.0",
         shuffle_seed=shuffle_seed_of(config),
     )

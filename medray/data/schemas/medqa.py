@@ -14,7 +14,7 @@ from typing import Any
 
 from medray.config.data import DataConfig
 from medray.data.parsing.fields import Fields, optional_text, require, require_text, text_or_blank
-from medray.data.parsing.language import guess_language
+from medray.data.parsing.language import prompt_language
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.choice import (
     arranged_choice,
@@ -72,7 +72,7 @@ def _item(
         options,
         right_indices(require(row, answer_key), options),
         id=where,
-        lang="zh" if guess_language(question) == "zh" else "en",
+        lang=prompt_language(question),
         source=source,
         licence="MIT",
         shuffle_seed=shuffle_seed_of(config),

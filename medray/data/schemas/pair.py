@@ -18,9 +18,8 @@ from medray.data.parsing.tool_calls import parse_tools
 from medray.data.parsing.transcript import parse_transcript
 from medray.data.parsing.view import View
 from medray.data.schema import RowSchema
-from medray.data.schemas.preference import PAIR_READS, check_pair, margin_of, parse_continuation
+from medray.data.schemas.preference import PAIR_READS, pair_record, parse_continuation
 from medray.data.schemas.preference_messages import check_prompt, common_beginning
-from medray.data.schemas.sharegpt import chat_record
 from medray.data.source import RowError
 from medray.types import Message, Record
 
@@ -55,10 +54,7 @@ def parse_pair(row: dict[str, Any], where: str, config: DataConfig) -> Record:
             raise RowError(
                 "not an answer", f"{name!r} must begin and end with the assistant's turn"
             )
-    check_pair(prompt, chosen, rejected)
-    return chat_record(
-        row, where, prompt, task="preference", chosen=chosen, rejected=rejected, margin=margin_of(row)
-    )  # fmt: skip
+    return pair_record(row, where, prompt, chosen, rejected)
 
 
 def _side(view: View, role: str, row: dict[str, Any], config: DataConfig) -> tuple[Message, ...]:

@@ -38,16 +38,25 @@ def parse_preference(row: dict[str, Any], where: str, config: DataConfig) -> Rec
         parse_continuation(require(row, key), key, tools=tools, thinking=config.thinking)
         for key in ("chosen", "rejected")
     )
+    return pair_record(row, where, prompt, chosen, rejected)
+
+
+def pair_record(
+    row: dict[str, Any],
+    where: str,
+    prompt: tuple[Message, ...],
+    chosen: tuple[Message, ...],
+    rejected: tuple[Message, ...],
+) -> Record:
+    """A prompt with its two continuations, and by how much the row rates the better one higher.
+
+    Raises:
+        RowError: the pair states no preference, or its prompt is answered already.
+    """
     check_pair(prompt, chosen, rejected)
     return chat_record(
-        row,
-        where,
-        prompt,
-        task="preference",
-        chosen=chosen,
-        rejected=rejected,
-        margin=margin_of(row),
-    )
+        row, where, prompt, task="preference", chosen=chosen, rejected=rejected, margin=margin_of(row)
+    )  # fmt: skip
 
 
 def parse_continuation(

@@ -15,8 +15,8 @@ from medray.data.parsing.roles import by_role
 from medray.data.parsing.transcript import parse_transcript
 from medray.data.parsing.turns import chat, parse_turns, user_text
 from medray.data.schema import RowSchema, has
-from medray.data.schemas.preference import PAIR_READS, check_pair, margin_of, parse_continuation
-from medray.data.schemas.sharegpt import chat_record, system_of
+from medray.data.schemas.preference import PAIR_READS, pair_record, parse_continuation
+from medray.data.schemas.sharegpt import system_of
 from medray.data.source import RowError
 from medray.types import Message, Record
 
@@ -48,16 +48,7 @@ def parse_preference_messages(row: dict[str, Any], where: str, config: DataConfi
                 f"{name!r} does not go on with the assistant's answer where the two lists part;"
                 " give both the same prompt",
             )
-    check_pair(prompt, chosen, rejected)
-    return chat_record(
-        row,
-        where,
-        prompt,
-        task="preference",
-        chosen=chosen,
-        rejected=rejected,
-        margin=margin_of(row),
-    )
+    return pair_record(row, where, prompt, chosen, rejected)
 
 
 def parse_prompt(row: dict[str, Any], config: DataConfig) -> tuple[Message, ...]:

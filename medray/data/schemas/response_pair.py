@@ -10,8 +10,8 @@ from medray.data.parsing.fields import require, require_text
 from medray.data.parsing.turns import chat
 from medray.data.schema import RowSchema, has
 from medray.data.schemas.alpaca import parse_history
-from medray.data.schemas.preference import PAIR_READS, check_pair, margin_of, parse_continuation
-from medray.data.schemas.sharegpt import chat_record, system_of
+from medray.data.schemas.preference import PAIR_READS, pair_record, parse_continuation
+from medray.data.schemas.sharegpt import system_of
 from medray.types import Record
 
 
@@ -26,16 +26,7 @@ def parse_response_pair(row: dict[str, Any], where: str, config: DataConfig) -> 
         parse_continuation(require(row, key), key, thinking=config.thinking)
         for key in ("response_chosen", "response_rejected")
     )
-    check_pair(prompt, chosen, rejected)
-    return chat_record(
-        row,
-        where,
-        prompt,
-        task="preference",
-        chosen=chosen,
-        rejected=rejected,
-        margin=margin_of(row),
-    )
+    return pair_record(row, where, prompt, chosen, rejected)
 
 
 SCHEMA = RowSchema(

@@ -16,6 +16,7 @@ from medray.models.checkpoints.saving import save_model
 from medray.models.hf_logging import silent_hf
 from medray.models.load import load_policy, load_reward_model
 from medray.storage.atomic import replace_dir, temporary_beside
+from medray.types import dtype_name
 
 
 def merge_adapter(adapter: Path, out: Path, *, dtype: str | None = None) -> Path:
@@ -57,4 +58,4 @@ def _dtype_of(adapter: Path) -> str:
 
     weights = adapter_chain(str(adapter)).weights
     dtype = AutoConfig.from_pretrained(weights).get_text_config().dtype
-    return str(dtype or torch.float32).removeprefix("torch.")
+    return dtype_name(dtype or torch.float32)
