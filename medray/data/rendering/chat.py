@@ -63,11 +63,11 @@ class RenderedChat:
     trained: npt.NDArray[np.bool_]  # [T]
     text: str
     turns: tuple[AssistantTurn, ...]
-    source: Source | None = field(default=None, repr=False, compare=False)
+    source: RenderedFrom | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RenderedFrom:
     """What a `RenderedChat` was made from; it stays in the process, so drop it before a chat is sent away."""
 
     messages: Messages
@@ -104,7 +104,7 @@ class ChatRenderer:
         for turn, span in zip(turns, range(len(spans)), strict=True):
             trained[encoded.span == span] = turn.trained
         trained[:1] = False
-        source = Source(messages, options, self)
+        source = RenderedFrom(messages, options, self)
         return RenderedChat(encoded.token_ids, trained, text, turns, source)
 
     def prompt_ids(self, messages: Messages, options: ChatOptions) -> TokenIds:

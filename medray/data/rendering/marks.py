@@ -18,7 +18,7 @@ from jinja2 import nodes
 _OPEN, _CLOSE, _AT = "_medray_open", "_medray_close", "_medray_at"
 
 
-class Run(NamedTuple):
+class MessageSpan(NamedTuple):
     """A stretch of text written by one message; `message` is -1 for what lies outside all of them."""
 
     message: int
@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
 def render_marked(
     source: str, variables: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], plain: str
-) -> list[Run] | None:
+) -> list[MessageSpan] | None:
     """The runs of `plain`, which is `source` rendered with `variables` and `messages`.
 
     Returns:
@@ -66,17 +66,17 @@ def _nonce(plain: str) -> str:
     return nonce
 
 
-def _read(marked: str, nonce: str) -> tuple[str, list[Run]]:
+def _read(marked: str, nonce: str) -> tuple[str, list[MessageSpan]]:
     pieces = re.split(f"{re.escape(nonce)}(<|>|[0-9]+;)", marked)
     stack = [-1]
-    runs: list[Run] = []
+    runs: list[MessageSpan] = []
     text: list[str] = []
     cursor = 0
     for i, piece in enumerate(pieces):
         if i % 2 == 0:
             if piece:
                 owner = next((n for n in reversed(stack) if n >= 0), -1)
-                _append(runs, Run(owner, cursor, cursor + len(piece)))
+                _append(runs, MessageSpan(owner, cursor, cursor + len(piece)))
                 cursor += len(piece)
                 text.append(piece)
         elif piece == "<":
@@ -88,9 +88,9 @@ def _read(marked: str, nonce: str) -> tuple[str, list[Run]]:
     return "".join(text), runs
 
 
-def _append(runs: list[Run], run: Run) -> None:
+def _append(runs: list[MessageSpan], run: MessageSpan) -> None:
     if runs and runs[-1].message == run.message:
-        runs[-1] = Run(run.message, runs[-1].start, run.end)
+        runs[-1] = MessageSpan(run.message, runs[-1].start, run.end)
     else:
         runs.append(run)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medray.data.rendering.chat import RenderedChat, Source
+from medray.data.rendering.chat import RenderedChat, RenderedFrom
 from medray.errors import DataError
 
 
@@ -87,7 +87,7 @@ def _exchanges(messages: Sequence[Mapping[str, Any]]) -> tuple[int, list[int]]:
     return head, starts
 
 
-def _render(source: Source, kept: list[int]) -> RenderedChat:
+def _render(source: RenderedFrom, kept: list[int]) -> RenderedChat:
     part = source.renderer.render([source.messages[i] for i in kept], source.options)
     turns = tuple(turn._replace(message=kept[turn.message]) for turn in part.turns)
     return replace(part, turns=turns)

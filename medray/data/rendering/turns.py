@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from medray.data.rendering.marks import Run, render_marked
+from medray.data.rendering.marks import MessageSpan, render_marked
 from medray.data.rendering.template import Messages, Template
 from medray.errors import ModelError
 
@@ -65,21 +65,21 @@ class TurnFinder:
                 spans.append(span)
         return text, spans
 
-    def _runs(self, messages: Messages, text: str, add: bool) -> list[Run]:
+    def _runs(self, messages: Messages, text: str, add: bool) -> list[MessageSpan]:
         context = self.template.context(self.tools, add)
         runs = render_marked(self.template.source, context, messages, text)
         if runs is None:
             raise self._error("decides by its own output what to write next")
         return runs
 
-    def _only(self, runs: list[Run], message: int) -> Run:
+    def _only(self, runs: list[MessageSpan], message: int) -> MessageSpan:
         own = [run for run in runs if run.message == message]
         if len(own) != 1:
             what = "leaves out" if not own else "writes in several places"
             raise self._error(f"{what} an answer of the assistant (message {message + 1})")
         return own[0]
 
-    def _span(self, text: str, run: Run) -> tuple[str, Span]:
+    def _span(self, text: str, run: MessageSpan) -> tuple[str, Span]:
         header = self._header(text[run.start : run.end], run.message)
         text, end = self._end(text, run, header)
         refused = ""
@@ -99,7 +99,7 @@ class TurnFinder:
             raise self._error(f"begins message {message + 1} according to what it says")
         return header
 
-    def _end(self, text: str, run: Run, header: str) -> tuple[str, int]:
+    def _end(self, text: str, run: MessageSpan, header: str) -> tuple[str, int]:
         """Where the turn's stop token ends; `text` with the stop token, if it had to be added."""
         segment = text[run.start : run.end]
         body = segment[len(header) :].rstrip()
