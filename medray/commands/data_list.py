@@ -24,14 +24,21 @@ def list_command(paths: Paths = None, kind: Kind = "auto", settings: Settings = 
         for line in _schemas():
             typer.echo(line)
         return
-    from medray.data.inspecting.by_file import parts_by_file
+    from medray.data.inspecting.by_file import parts_by_file, reading_notes
 
     for path in paths:
-        for name, opened in parts_by_file(data_config([path], kind, settings)):
+        config = data_config([path], kind, settings)
+        for name, opened in parts_by_file(config):
             try:
-                typer.echo(f"{opened().kind:<22}{name}")
+                part = opened()
             except DataError as error:
                 typer.echo(f"{'unknown':<22}{error}")
+                continue
+            typer.echo(f"{part.kind:<22}{name}")
+            for note in part.source.notes:
+                typer.echo(f"{'':<22}{note}")
+        for note in reading_notes(config):
+            typer.echo(note)
 
 
 def _schemas() -> list[str]:

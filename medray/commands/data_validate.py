@@ -51,7 +51,7 @@ def validate_command(
 
     With --stage, rows that could not train that stage are bad, too.
     """
-    from medray.data.inspecting.by_file import parts_by_file
+    from medray.data.inspecting.by_file import parts_by_file, reading_notes
 
     wanted = stage_of(stage)
     configs = [data_config([path], kind, settings) for path in paths or ()]
@@ -62,6 +62,9 @@ def validate_command(
     ]
     for report in reports:
         typer.echo(report.line())
+    for config in configs:
+        for note in reading_notes(config):
+            typer.echo(note)
     num_bad = sum(sum(report.num_bad.values()) for report in reports)
     num_damaged = sum(report.is_damaged for report in reports)
     if num_bad or num_damaged:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Any, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medray.config.base import Section
 
@@ -30,8 +31,9 @@ class FileConfig(Section):
     """Fields by the columns that hold them, {prompt: Prompt, completion: Completion}, where a schema's names and the
     data's differ. A dotted path reaches into objects and lists (data.Question, turns.0.text), "#2" is the second column
     of a table without a header line, and null leaves a column out."""
-    encoding: Literal["auto", "utf-8", "gb18030"] = "auto"
-    """Encoding of text files; auto tells UTF-8 (with or without a byte order mark) from GB18030."""
+    encoding: str = "auto"
+    """Encoding of text files, as Python names it (utf-8, gb18030, shift_jis, big5, euc_kr, latin-1, utf-16); auto tells
+    it from the bytes, says which it is, and stops where two are as likely."""
     documents: Literal["auto", "paragraph", "line", "file"] = "auto"
     """What is one document of a .txt file: a run of lines up to a blank one, each line, or the whole file.
     auto: paragraph where the beginning of the file has blank lines, else line."""
@@ -46,6 +48,19 @@ class FileConfig(Section):
             return cast(Any, values)
         given = cast(dict[str, Any], values)
         return {**given, "kind": "auto"} if given.get("path") or given.get("sources") else given
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str) -> str:
+        if value == "auto":
+            return value
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise ValueError(
+                f"{value!r} is no encoding: auto, utf-8, gb18030, shift_jis, big5, ..."
+            ) from None
+        return value
 
     @property
     def is_generated(self) -> bool:

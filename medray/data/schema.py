@@ -9,7 +9,8 @@ from typing import Any
 
 from medray.config.data import DataConfig
 from medray.data.files.data_file import RawRow
-from medray.data.loading.raw_rows import RawRows, open_raw_rows
+from medray.data.files.splits import HELD_OUT, Split, split_of
+from medray.data.loading.raw_rows import RawRows, notes_of, open_raw_rows
 from medray.data.loading.stages import Stage
 from medray.data.parsing.fields import Fields, require_scalar
 from medray.data.parsing.roles import refuse_unread, unread_field
@@ -46,7 +47,10 @@ class RowSchema:
         several = open_raw_rows(config)
         digests: dict[str, str] = {}
         return Source(
-            name=str(config.path), rows=self._read(several, config, digests), digests=digests
+            name=str(config.path),
+            rows=self._read(several, config, digests),
+            digests=digests,
+            notes=notes_of(config, several),
         )
 
     def _read(
@@ -62,7 +66,8 @@ class RowSchema:
                 yield self._row(raw, config)
             except RowError as error:
                 left_out = isinstance(error, LeftOut)
-                yield BadRow(raw.where, error.reason, error.detail, is_left_out=left_out)
+                detail = raw.without_names(error.detail)
+                yield BadRow(raw.where, error.reason, detail, is_left_out=left_out)
 
     def _row(self, raw: RawRow, config: DataConfig) -> Row:
         if isinstance(raw.fields, RowError):
@@ -73,7 +78,16 @@ class RowSchema:
         check_finite(record)
         if config.group_key is not None:
             record = replace(record, group_id=require_scalar(raw.fields, config.group_key))
-        return Row(raw.where, record, is_held_out=EVALUATION_ONLY in record.extra)
+        is_held_out = (
+            EVALUATION_ONLY in record.extra or (raw.split or _named_split(raw)) in HELD_OUT
+        )
+        return Row(raw.where, record, is_held_out=is_held_out)
+
+
+def _named_split(raw: RawRow) -> Split | None:
+    """The side that the row's own `split` column names."""
+    value = raw.fields.get("split") if isinstance(raw.fields, dict) else None
+    return split_of(value) if isinstance(value, str) else None
 
 
 def has(*keys: str) -> Callable[[Fields], bool]:

@@ -50,7 +50,8 @@ class Source:
     `rows` is consumed once. `digests` maps each file (or generator) read to the sha256 of its
     bytes, and is complete once all rows are consumed. `held_out_ids` is an official held-out split
     by record id; None leaves the split to the loader. `is_ordered` says that rows already come in
-    an order drawn from `data.seed`, so the loader keeps it.
+    an order drawn from `data.seed`, so the loader keeps it. `notes` are what a person should know of how it is read:
+    encodings, fields that are left aside, files that are passed over.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Source:
     digests: Mapping[str, str]
     held_out_ids: frozenset[str] | None = None
     is_ordered: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Schema(Protocol):

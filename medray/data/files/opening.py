@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
-import zlib
+import zipfile
 from collections.abc import Iterator, MutableMapping
 from typing import BinaryIO, TextIO, cast
 
 from medray.data.files.data_file import DataFile
 from medray.data.files.encoding import detect_encoding
+from medray.data.files.unpacking import DAMAGED, unpacked
 from medray.errors import DataError
 
 SAMPLE_BYTES = 1 << 18
 _BUFFER_BYTES = 1 << 20
-_GZIP = b"\x1f\x8b"
 
 Digests = MutableMapping[str, str]
 
 
 @contextlib.contextmanager
 def open_binary(file: DataFile, digests: Digests | None = None) -> Iterator[BinaryIO]:
-    """Open `file`, unpacked if it is gzip.
+    """Open `file`, unpacked if it is packed.
 
     When the block ends, `digests` gets the sha256 of the file's bytes; of the part that was read, and
     under a name that says so, when the block stopped early.
 
     Raises:
-        DataError: the file cannot be read, or its gzip data are damaged.
+        DataError: the file cannot be read, or its packed data are damaged.
     """
     try:
-        hashing = _HashingReader(open(file.path, "rb", buffering=0))  # noqa: SIM115
+        hashing = _HashingReader(_open_raw(file))
     except OSError as error:
-        raise DataError(f"{file.path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{file.place} cannot be read: {error.strerror}") from error
+    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{file.place}: not readable as zip ({error}): pack it again") from None
     with io.BufferedReader(hashing, _BUFFER_BYTES) as buffered:
         try:
-            is_packed = buffered.peek(2)[:2] == _GZIP
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=buffered) if is_packed else buffered)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"{file.path}: damaged gzip data ({error}): copy it again") from None
+            yield unpacked(buffered)
+        except DAMAGED as error:
+            raise DataError(f"{file.place}: damaged packed data ({error}): copy it again") from None
         except OSError as error:
-            raise DataError(f"{file.path} cannot be read: {error.strerror}") from error
+            raise DataError(f"{file.place} cannot be read: {error.strerror}") from error
         finally:
             if digests is not None:
                 part = "" if hashing.at_end else f" (first {hashing.num_bytes} bytes)"
@@ -62,7 +62,7 @@ def open_text(file: DataFile, digests: Digests | None = None) -> Iterator[TextIO
             yield text
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{file.path}: not valid {error.encoding} ({error.reason}): re-save the file as UTF-8"
+                f"{file.place}: not valid {error.encoding} ({error.reason}): re-save the file as UTF-8"
             ) from None
         finally:
             text.detach()
@@ -71,8 +71,14 @@ def open_text(file: DataFile, digests: Digests | None = None) -> Iterator[TextIO
 def encoding_of(file: DataFile) -> str:
     """The codec that `file.encoding` asks for, or the one its beginning shows."""
     if file.encoding == "auto":
-        return detect_encoding(sample(file), str(file.path))
+        return detect_encoding(sample(file), file.place)
     return "utf-8-sig" if file.encoding == "utf-8" else file.encoding
+
+
+def _open_raw(file: DataFile) -> io.FileIO | zipfile.ZipExtFile:
+    if file.member:
+        return cast(zipfile.ZipExtFile, zipfile.ZipFile(file.path).open(file.member))
+    return open(file.path, "rb", buffering=0)
 
 
 def sample(file: DataFile) -> bytes:
@@ -84,7 +90,7 @@ def sample(file: DataFile) -> bytes:
 class _HashingReader(io.RawIOBase):
     """Reads a raw file and hashes what passes."""
 
-    def __init__(self, raw: io.FileIO) -> None:
+    def __init__(self, raw: io.FileIO | zipfile.ZipExtFile) -> None:
         super().__init__()
         self._raw = raw
         self.sha256 = hashlib.sha256()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+from medray.data.files.arrow import read_arrow
 from medray.data.files.data_file import DataFile, Format, RawRow
-from medray.data.files.json_array import read_json_array
+from medray.data.files.excel import read_excel
+from medray.data.files.json_rows import begins_with_rows, holds_rows, read_json_rows
 from medray.data.files.jsonl import parse_line, read_jsonl
 from medray.data.files.opening import Digests, encoding_of, sample
 from medray.data.files.parquet import read_parquet
@@ -16,10 +17,12 @@ from medray.errors import DataError
 
 _READERS = {
     "jsonl": read_jsonl,
-    "json": read_json_array,
+    "json": read_json_rows,
     "csv": read_table,
     "tsv": read_table,
     "parquet": read_parquet,
+    "arrow": read_arrow,
+    "excel": read_excel,
     "text": read_text,
 }
 
@@ -37,30 +40,20 @@ def read_raw(file: DataFile, digests: Digests | None = None) -> Iterator[RawRow]
         is_empty = False
         yield row
     if is_empty:
-        raise DataError(f"{file.path} is empty: point data.path at a file with rows")
+        raise DataError(f"{file.place} is empty: point data.path at a file with rows")
 
 
 def actual_format(file: DataFile) -> Format:
     """The format, with .json and .txt told from JSON Lines by how they begin."""
     if file.format not in ("json", "text"):
         return file.format
-    head = sample(file).removeprefix(b"\xef\xbb\xbf").lstrip()
-    first_line, newline, _ = head.partition(b"\n")
-    is_row = isinstance(parse_line(first_line, encoding_of(file)), dict)
-    if file.format == "text":
-        return "jsonl" if is_row else "text"
-    if not head.startswith(b"{"):
-        return "json"
-    if is_row and (newline or _is_whole(head)):
+    encoding = encoding_of(file)
+    head = sample(file).decode(encoding, errors="replace").lstrip("\ufeff").lstrip()
+    first_line, _, rest = head.partition("\n")
+    first = parse_line(first_line.encode())
+    is_row = isinstance(first, dict) and not (holds_rows(first) and not rest.strip())
+    if is_row:
         return "jsonl"
-    raise DataError(
-        f"{file.path}: the top level is one object: write a list of objects, or one object a line"
-    )
-
-
-def _is_whole(head: bytes) -> bool:
-    try:
-        json.loads(head)
-    except ValueError:
-        return False
-    return True
+    if file.format == "text" and not isinstance(first, dict) and not begins_with_rows(head):
+        return "text"
+    return "json"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from medray.config.data import DataConfig
 from medray.data.detection import Part, open_part
 from medray.data.loading.mixture import open_source
-from medray.data.loading.raw_rows import open_raw_rows
+from medray.data.loading.raw_rows import notes_of, open_raw_rows
 from medray.data.registry import find_schema
 from medray.data.schema import RowSchema
 
@@ -27,3 +27,10 @@ def parts_by_file(config: DataConfig) -> Iterator[tuple[str, Callable[[], Part]]
     else:
         name = config.path or config.kind
         yield name, lambda: Part(config.kind, open_source(config))
+
+
+def reading_notes(config: DataConfig) -> tuple[str, ...]:
+    """What a person should know of how the files of `config.path` are read: encodings, files passed over."""
+    if config.kind == "auto" or isinstance(find_schema(config.kind), RowSchema):
+        return notes_of(config, open_raw_rows(config))
+    return ()

@@ -66,8 +66,9 @@ def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
         num_unused=len(rows) + num_repeated - len(train) - len(held_out),
         dropped=dropped,
         num_repeated=num_repeated,
+        notes=source.notes,
     )
-    log.log(logging.WARNING if dropped else logging.DEBUG, "%s", report.summary())
+    log.log(logging.WARNING if dropped or source.notes else logging.DEBUG, "%s", report.summary())
     return Dataset(tuple(train), tuple(held_out), report)
 
 

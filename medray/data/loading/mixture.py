@@ -30,6 +30,7 @@ def open_source(config: DataConfig) -> Source:
         rows=itertools.chain.from_iterable(part.rows for part in named.values()),
         digests=_Digests({prefix: part.digests for prefix, part in named.items()}),
         held_out_ids=frozenset().union(*official) if official else None,
+        notes=tuple(dict.fromkeys(note for part in named.values() for note in part.notes)),
     )
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from medray.config.data import FileConfig
-from medray.data.files.data_file import DataFile, RawRow
-from medray.data.files.find import find_files, format_of
-from medray.data.files.opening import Digests
+from medray.data.files.data_file import BINARY, DataFile, RawRow
+from medray.data.files.find import advice, find_files, format_of, passed_over
+from medray.data.files.opening import Digests, encoding_of
 from medray.data.files.reading import read_raw
 from medray.data.loading.columns import check_columns, renamed_rows
 from medray.data.loading.hub import HubRows
 from medray.data.prepared.manifest import is_prepared
 from medray.errors import DataError
 
+_UTF8 = ("utf-8", "utf-8-sig")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -71,6 +72,25 @@ def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
             "(data.path): here, name the data that they were made from"
         )
     return [FileRows(file, config.columns) for file in find_files(config)]
+
+
+def notes_of(config: FileConfig, several: Sequence[RawRows]) -> tuple[str, ...]:
+    """What a person should know of how files are read: encodings beside UTF-8, and files that are passed over."""
+    found: list[str] = []
+    by_codec: dict[str, list[str]] = {}
+    for raw in several:
+        if isinstance(raw, FileRows) and raw.file.format not in BINARY:
+            by_codec.setdefault(encoding_of(raw.file), []).append(raw.name)
+    for codec, names in by_codec.items():
+        if codec not in _UTF8:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            found.append(f"{names[0]}{more} read as {codec}")
+    if left := passed_over(config):
+        shown = ", ".join(path.name for path in left[:3])
+        found.append(
+            f"{len(left)} files of no format that is read are passed over ({shown}): {advice(left[0])}"
+        )
+    return tuple(found)
 
 
 def is_hub_id(path: str | None) -> bool:

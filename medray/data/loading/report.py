@@ -80,6 +80,7 @@ class LoadReport:
         int  # good rows beyond data.num_train and data.num_eval, or left out by a weight below 1
     )
     dropped: Mapping[str, Dropped] = field(default_factory=dict)  # by reason
+    notes: tuple[str, ...] = ()  # how the data were read
     num_repeated: int = 0  # copies beyond the first, of sources with a weight above 1
 
     @property
@@ -116,8 +117,9 @@ class LoadReport:
     def summary(self) -> str:
         """One line for people."""
         drops = "".join(f"; {text}" for text in drops_text(self.dropped))
+        notes = "".join(f"; {note}" for note in self.notes)
         repeated = f", {self.num_repeated} repeated" if self.num_repeated else ""
         return (
             f"{self.source}: {self.num_read} rows, {self.num_train} train,"
-            f" {self.num_held_out} held out, {self.num_unused} unused{repeated}{drops}"
+            f" {self.num_held_out} held out, {self.num_unused} unused{repeated}{drops}{notes}"
         )

@@ -174,6 +174,21 @@ def unread_field(row: Mapping[str, Any], reads: frozenset[str]) -> tuple[str, st
     return None
 
 
+_PLAIN = {"id", "lang", "source", "group", "split", "weight"}
+
+
+def unread_names(row: Mapping[str, Any], reads: frozenset[str]) -> list[str]:
+    """The columns that say something and are not among `reads`, beside those that every row may have."""
+    own = set(option_columns(row).values()) if "options" in reads else set[str]()
+    return [
+        name
+        for name, value in row.items()
+        if not is_blank(value)
+        and name not in own
+        and (role_of(name) or normal(name)) not in reads | _PLAIN
+    ]
+
+
 def refuse_unread(row: Mapping[str, Any], reads: frozenset[str], kind: str) -> None:
     """Refuse a row with a field that changes its meaning and that schema `kind` does not read.
 

@@ -60,7 +60,7 @@ def test_one_file_is_called_by_its_base_name(folder: Path) -> None:
     [
         ("none.jsonl", r"data\.path=.*none\.jsonl does not exist: check it"),
         ("*.csv", r"data\.path=.*\*\.csv matches no file of rows"),
-        ("a/README.md", r"README\.md: the suffix says nothing of its format: rename it to one of \.jsonl"),
+        ("a/README.md", r"README\.md is of no format that is read: give it the suffix .* one of \.jsonl"),
         (".cache/empty", r"does not exist"),
     ],
 )  # fmt: skip
