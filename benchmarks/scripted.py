@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import ray
 
+from medray.actors.groups import Request
 from medray.actors.ray_calls.wait import Started
-from medray.actors.rollout.actor import Loaded, Request
+from medray.actors.rollout.actor import Loaded
 from medray.actors.supervision.node_probe import ProcessLocation, here
 from medray.actors.weights.publish import PublishedWeights
 from medray.observability.meters import Meters

@@ -5,29 +5,28 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from medray.actors.groups import ScoredGroup, ToGrade
+from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.pending import Pending
 from medray.actors.ray_calls.wait import Ref, ready_of
 from medray.actors.rollout.pool import RolloutPool
-from medray.actors.rollout.worker import Sampled
 from medray.actors.scoring.reward_pool import RewardPool
 from medray.actors.scoring.reward_pools import RewardPools
 from medray.config.cluster import DeadlineConfig
 from medray.errors import GraderError
-from medray.types import GenerateSpec, GroupScore, Prompt
+from medray.types import GenerateSpec, Prompt
 
-Inbox = deque[tuple[int, ScoredGroup | None]]
-"""Where complete groups arrive: (ticket, group), None for one that no grader could judge."""
+Inbox = deque[GroupHandle]
+"""Where complete groups arrive, those that were dropped among them."""
 
 POLL_S = 0.5  # the longest a waiting thread goes without looking at deadlines
-NOTHING_JUDGED = "no group of the batch could be judged: see incidents.jsonl"
+NOTHING_SCORED = "no group of the batch could be scored: see incidents.jsonl"
 
 
 class ReferenceScorer(Protocol):
-    """Whoever scores groups under the reference model: its own actors, or the learner's ranks."""
+    """Scores groups under the reference model: its own actors, or the learner's ranks."""
 
     def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring; returns refs to (KL sums, log-probabilities)."""
@@ -35,7 +34,7 @@ class ReferenceScorer(Protocol):
 
 
 class ValueScorer(Protocol):
-    """Whoever says what the states of a group are worth."""
+    """Scores the states of a group: the critic."""
 
     def values(self, index: int, group: Ref) -> Ref:
         """Start valuing; returns a ref to the values."""
@@ -43,54 +42,30 @@ class ValueScorer(Protocol):
 
 
 class TeacherScorer(Protocol):
-    """Whoever says what a teacher would have said."""
+    """Scores groups under the teacher."""
 
     def teach(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring; returns refs to (number of tokens scored, `TopTokens` per response)."""
         ...
 
 
+Part = Literal["score", "reference", "teacher"]
+
+
 @dataclass
 class _Open:
-    """A group on its way: sampled, judged, scored by the reference."""
+    """A group that is under way, where it goes, and what it still waits for."""
 
+    group: GroupHandle
     inbox: Inbox
     is_trained_on: bool
-    sampled: Sampled | None = None
-    is_judged: bool = False
-    score: GroupScore | None = None
-    logprobs: Ref | None = None
-    kl: tuple[float, ...] | None = None
-    values: Ref | None = None
-    taught: Ref | None = None
-    is_taught: bool = False
-
-    def result(self) -> ScoredGroup | None:
-        """The scored group, once it is complete; None where it was given up."""
-        assert self.sampled is not None
-        if self.score is None:
-            return None
-        return ScoredGroup(
-            self.sampled.meta,
-            self.score,
-            self.sampled.group,
-            self.logprobs,
-            self.kl or (),
-            self.values,
-            self.taught,
-        )
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is missing."""
-        is_referred = self.kl is not None or self.logprobs is None
-        return self.is_judged and is_referred and (self.is_taught or self.taught is None)
+    missing: set[Part] = field(default_factory=lambda: {"score"})
 
 
 class Collector:
-    """Samples prompts; each group is graded, scored by the reference and valued as soon as it is whole.
+    """Samples prompts; each group is graded, scored by the reference and valued as soon as it is sampled.
 
-    Several threads may use it: whoever waits for something moves everything on with `poll`.
+    Several threads may use it: a thread that waits for its groups moves everybody's on with `poll`.
     """
 
     def __init__(
@@ -107,7 +82,7 @@ class Collector:
         self.reference = reference
         self.critic = critic
         self.teacher = teacher
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _Open] = {}  # by ticket
         self._kls = Pending("reference", deadlines.update_s)
         self._lessons = Pending("teacher", deadlines.update_s)
         self._lock = threading.RLock()
@@ -121,30 +96,30 @@ class Collector:
         inbox: Inbox,
         *,
         reference: bool = True,
-    ) -> list[int]:
-        """Start on every prompt; returns tickets, under which groups will come to `inbox`, None for one given up.
+    ) -> list[GroupHandle]:
+        """Start on every prompt; the handles returned come to `inbox` once they are complete.
 
         Args:
             prompts: what to answer.
-            seeds: one a prompt.
+            seeds: one per prompt.
             spec: how to sample.
             inbox: where complete groups go.
             reference: False skips the reference model, the critic and the teacher (evaluation).
         """
         with self._lock:
-            tickets = self.rollouts.submit(prompts, seeds, spec)
-            self._open |= {ticket: _Open(inbox, reference) for ticket in tickets}
-            return tickets
+            groups = self.rollouts.submit(prompts, seeds, spec)
+            self._open |= {group.ticket: _Open(group, inbox, reference) for group in groups}
+            return groups
 
-    def oldest_version(self, ticket: int) -> int | None:
+    def oldest_version(self, group: GroupHandle) -> int | None:
         """The oldest version that a token of a group may be of; None once it is sampled."""
-        return self.rollouts.oldest_version(ticket)
+        return self.rollouts.oldest_version(group.ticket)
 
     def poll(self, timeout_s: float) -> None:
-        """Wait for anything to happen, at most so long, and pass on what did.
+        """Wait for any result, at most `timeout_s` seconds, and pass on what came.
 
         Raises:
-            DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: named by whoever noticed.
+            DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: name the actor.
         """
         with self._polling:  # one thread at a time takes from the streams
             with self._lock:
@@ -154,15 +129,13 @@ class Collector:
             with self._lock:
                 self._on_sampled(self.rollouts.take(ready))
                 for ticket, score in self.graders.take(ready).items():
-                    group = self._open[ticket]
-                    group.is_judged, group.score = True, score
-                    self._close(ticket)
+                    self._open[ticket].group.on_scored(score)
+                    self._has(ticket, "score")
                 for ticket, kl in self._kls.take(ready).items():
-                    self._open[ticket].kl = kl
-                    self._close(ticket)
+                    self._open[ticket].group.reference_kl = kl
+                    self._has(ticket, "reference")
                 for ticket in self._lessons.take(ready):
-                    self._open[ticket].is_taught = True
-                    self._close(ticket)
+                    self._has(ticket, "teacher")
 
     def collect(
         self,
@@ -172,49 +145,49 @@ class Collector:
         *,
         reference: bool = True,
         may_be_empty: bool = False,
-    ) -> list[ScoredGroup]:
-        """Scored groups in the order of `prompts`; groups that no grader could judge may be left out.
+    ) -> list[GroupHandle]:
+        """Scored groups in the order of `prompts`; groups that no grader could score may be left out.
 
         Args:
             prompts: what to answer.
-            seeds: one a prompt.
+            seeds: one per prompt.
             spec: how to sample.
             reference: False skips the reference model, the critic and the teacher (evaluation).
             may_be_empty: whether the caller can do without any group, as when it refills a batch.
         """
         inbox: Inbox = deque()
-        tickets = self.submit(prompts, seeds, spec, inbox, reference=reference)
-        while len(inbox) < len(tickets):
+        groups = self.submit(prompts, seeds, spec, inbox, reference=reference)
+        while len(inbox) < len(groups):
             self.poll(POLL_S / 5)
-        done = dict(inbox)
-        found = [scored for ticket in tickets if (scored := done[ticket]) is not None]
+        found = [group for group in groups if not group.is_dropped]
         if prompts and not may_be_empty and not found:
-            raise GraderError(NOTHING_JUDGED)
+            raise GraderError(NOTHING_SCORED)
         return found
 
-    def _on_sampled(self, batch: Sequence[Sampled]) -> None:
-        for sampled in batch:
-            self._open[sampled.ticket].sampled = sampled
-        self.graders.submit([ToGrade(s.ticket, s.meta.prompt_id, s.group) for s in batch])
-        for sampled in batch:
-            self._score(sampled)
+    def _on_sampled(self, groups: Sequence[GroupHandle]) -> None:
+        self.graders.submit(groups)
+        for group in groups:
+            if self._open[group.ticket].is_trained_on:
+                self._start_scoring(group)
 
-    def _score(self, sampled: Sampled) -> None:
-        """Have the reference, the critic and the teacher look at a group, where there are any."""
-        ticket, prompt_id = sampled.ticket, sampled.meta.prompt_id
-        group = self._open[ticket]
-        if not group.is_trained_on:
-            return
+    def _start_scoring(self, group: GroupHandle) -> None:
+        """Have the reference, the critic and the teacher score a group, where there are any."""
+        ticket, prompt_id = group.ticket, group.prompt.record.id
+        missing = self._open[ticket].missing
         if self.reference is not None:
-            kl, group.logprobs = self.reference.reference_logprobs(ticket, sampled.group)
+            kl, group.reference = self.reference.reference_logprobs(ticket, group.tokens)
             self._kls.add(kl, ticket, f"the reference model (prompt {prompt_id})")
+            missing.add("reference")
         if self.critic is not None:
-            group.values = self.critic.values(ticket, sampled.group)
+            group.values = self.critic.values(ticket, group.tokens)
         if self.teacher is not None:
-            done, group.taught = self.teacher.teach(ticket, sampled.group)
+            done, group.teacher_tokens = self.teacher.teach(ticket, group.tokens)
             self._lessons.add(done, ticket, f"the teacher (prompt {prompt_id})")
+            missing.add("teacher")
 
-    def _close(self, ticket: int) -> None:
-        if (group := self._open[ticket]).is_complete:
+    def _has(self, ticket: int, part: Part) -> None:
+        waiting = self._open[ticket]
+        waiting.missing.discard(part)
+        if not waiting.missing:
             del self._open[ticket]
-            group.inbox.append((ticket, group.result()))
+            waiting.inbox.append(waiting.group)

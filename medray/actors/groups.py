@@ -1,31 +1,114 @@
-"""A group of rollouts on its way from request to update, as the driver sees it: references and sizes, no tokens."""
+"""The one handle of a group of responses, from the request to the update.
+
+Nine shapes carry a group from prompt to loss, each with one owner:
+
+    Prompt          a rendered record                          data, the training loop
+    Request         a prompt with its seed and sampling         -> rollout worker
+    RolloutGroup    the tokens and their log-probabilities     object store
+    GroupMeta       their sizes and versions, no token         -> training loop
+    GroupScore      rewards and their parts                    -> training loop
+    GroupHandle     all the training loop knows of a group     training loop
+    TrainItem       where a group's tensors lie                -> learner and critic ranks
+    PromptTree      prompt and continuations, with columns     a rank
+    PackedRow       trees in one row of tokens                 a rank
+
+The collector fills a handle in as results arrive. Tokens, log-probabilities, values and a teacher's tokens stay in the
+object store: the handle holds references, which ranks resolve for themselves.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.actors.ray_calls.wait import Ref
-from medray.types import GroupMeta, GroupScore
+from medray.types import Floats, GenerateSpec, GroupMeta, GroupScore, Prompt
 
 
 @dataclass(frozen=True)
-class ScoredGroup:
-    """What the driver knows of a group: no tokens."""
+class Request:
+    """One group to sample."""
 
-    meta: GroupMeta
-    score: GroupScore
-    group: Ref
-    reference: Ref | None = None  # the reference model's log-probabilities
+    ticket: int  # by which the driver knows it
+    prompt: Prompt
+    seed: int
+    spec: GenerateSpec
+
+
+@dataclass(eq=False)
+class GroupHandle:
+    """A group on its way from request to update; fields are filled in as results arrive."""
+
+    request: Request
+    is_dropped: bool = False  # no grader could score it, and the job goes on without it
+    tokens: Ref | None = None  # RolloutGroup
+    reference: Ref | None = None  # the reference model's log-probabilities, per response
     reference_kl: tuple[float, ...] = ()  # [G] nats
     values: Ref | None = None  # the critic's, per response
-    taught: Ref | None = None  # a teacher's most likely tokens, per response
+    teacher_tokens: Ref | None = None  # a teacher's most likely tokens, per response
+    _meta: GroupMeta | None = None
+    _score: GroupScore | None = None
+
+    @property
+    def ticket(self) -> int:
+        """The number that the rollout pool knows the group by."""
+        return self.request.ticket
+
+    @property
+    def prompt(self) -> Prompt:
+        """What was asked."""
+        return self.request.prompt
+
+    @property
+    def meta(self) -> GroupMeta:
+        """Sizes and versions of a sampled group."""
+        assert self._meta is not None, f"prompt {self.prompt.record.id} is not sampled yet"
+        return self._meta
+
+    @property
+    def score(self) -> GroupScore:
+        """Rewards of a scored group."""
+        assert self._score is not None, f"prompt {self.prompt.record.id} is not scored yet"
+        return self._score
+
+    def on_sampled(self, tokens: Ref, meta: GroupMeta) -> None:
+        """Note where the responses are."""
+        self.tokens, self._meta = tokens, meta
+
+    def on_scored(self, score: GroupScore | None) -> None:
+        """Note the rewards; None drops the group."""
+        self._score, self.is_dropped = score, score is None
 
 
-@dataclass
-class ToGrade:
-    """A group that waits for its verdict."""
+@dataclass(frozen=True)
+class TokenAdvantages:
+    """Advantages of single tokens, kept where a critic's rank computed them: (A - mean) / std is trained on."""
 
-    index: int
-    prompt_id: str
-    group: Ref
-    tries: int = 1
+    estimates: Ref  # Estimates
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class TrainItem:
+    """One group to train policy or critic on: where its tensors lie. Ranks fetch what they need."""
+
+    tokens: Ref  # RolloutGroup
+    advantages: Floats | TokenAdvantages | None = None  # [G], or [G][T]; None for the critic
+    reference: Ref | None = None  # per response, the reference model's log-probabilities
+    old: Ref | None = None  # per response, the learner's own from before the batch's first update
+    teacher_tokens: Ref | None = None  # per response, `TopTokens` of a teacher in vLLM
+    estimates: Ref | None = None  # Estimates: what the critic is fitted to
+
+    @classmethod
+    def of(
+        cls, group: GroupHandle, advantages: Floats | TokenAdvantages, old: Ref | None = None
+    ) -> TrainItem:
+        """The policy's item of a scored group."""
+        return cls(group.tokens, advantages, group.reference, old, group.teacher_tokens)
+
+
+def prompt_ids(groups: Sequence[GroupHandle]) -> str:
+    """Which prompts some groups are of, for messages: `prompts a, b`."""
+    ids = [group.prompt.record.id for group in groups]
+    return f"prompt{'s' if len(ids) > 1 else ''} {', '.join(ids)}"

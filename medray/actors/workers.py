@@ -9,9 +9,11 @@ from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from medray.actors.cluster.placement import actor_options, outside, reserve
 from medray.actors.collector import Collector, ReferenceScorer
+from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.wait import Ref, Started, gather
 from medray.actors.rollout.actor import RolloutActor
 from medray.actors.rollout.pool import RolloutPool
@@ -24,18 +26,19 @@ from medray.actors.scoring.teacher import TeacherActor
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.watchdog import Watchdog
 from medray.actors.sync import WeightSync, make_sync
-from medray.actors.training.critic import CriticActor, CriticItem
+from medray.actors.training.critic import CriticActor
 from medray.actors.training.critic_group import CriticGroup
-from medray.actors.training.learner import LearnerActor, TrainItem
+from medray.actors.training.learner import LearnerActor
 from medray.actors.training.learner_group import LearnerGroup, merged_meters
 from medray.actors.training.shared_base import SharedActor
+from medray.actors.writer import NAME, RolloutWriter, WriterActor
 from medray.config.ppo import PpoJob
 from medray.config.resources import Role, rl_roles
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, WorkerLost
 from medray.observability.meters import Meters
-from medray.types import GroupMeta
+from medray.types import Floats, GroupMeta
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Workers:
     collector: Collector
     weight_sync: WeightSync
     incidents: Incidents
+    writer: RolloutWriter | None = None
     critics: CriticGroup | None = None
     references: Sequence[Any] = ()
     teachers: Sequence[Any] = ()
@@ -72,7 +76,7 @@ class Workers:
         self,
         items: Sequence[TrainItem],
         metas: Sequence[GroupMeta],
-        critic_items: Sequence[CriticItem] = (),
+        critic_items: Sequence[TrainItem] = (),
     ) -> Meters:
         """One optimizer step of the policy, of the critic, or of both at once, over the same groups.
 
@@ -93,6 +97,16 @@ class Workers:
         if self.critics is not None:
             self.critics.save(step)
         self.learners.save(step, scalars)
+
+    def record(self, step: int, batch: Sequence[GroupHandle], advantages: Sequence[Floats]) -> None:
+        """Write the step's rollouts to the run folder while training goes on, unless `logging.rollouts` is off."""
+        if self.writer is not None:
+            self.writer.record(step, batch, advantages)
+
+    def finish_records(self) -> None:
+        """Wait until the last rollouts are on disk."""
+        if self.writer is not None:
+            self.writer.finish()
 
     def sync(self, version: int) -> float:
         """Have every engine take and prove the learner's weights; the largest gap in nats."""
@@ -168,6 +182,7 @@ class Workers:
             Collector(rollouts, graders, reference, job.deadlines, critics, teacher),
             make_sync(job, learners, rollouts),
             incidents,
+            RolloutWriter(crew.writer, job, incidents) if job.logging.rollouts else None,
             critics,
             references,
             teachers,
@@ -198,6 +213,14 @@ class _Crew:
         actor = kind.options(**options).remote(self.job, index, *settings)
         self.actors.append(actor)
         self.watchdog.add(actor_name(role, index), actor)
+        return actor
+
+    def writer(self) -> Any:
+        """The actor that writes rollouts, on the driver's node, which has the run folder; it reserves nothing."""
+        node = NodeAffinitySchedulingStrategy(self.watchdog.home.node, soft=True)
+        actor: Any = WriterActor.options(num_cpus=0, scheduling_strategy=node).remote(self.job)
+        self.actors.append(actor)
+        self.watchdog.add(NAME, actor)
         return actor
 
     def all(self, role: str, kind: Any) -> list[Any]:

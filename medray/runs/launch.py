@@ -156,7 +156,7 @@ def _train(
             )
         )
         train(job, workers, run)
-        workers.graders.finish_records()
+        workers.finish_records()
         longest = max(len(prompt.token_ids) for prompt in run.prompts.train)
         measured = peak_memory(workers.actors())
         tokens = [

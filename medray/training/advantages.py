@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle
 from medray.config.algorithm import AlgorithmConfig
 from medray.losses.advantages import (
     group_advantages,
@@ -46,7 +46,7 @@ ESTIMATORS: dict[str, Estimator] = {
 
 
 def shaped_rewards(
-    batch: Sequence[ScoredGroup], config: AlgorithmConfig, max_new_tokens: int
+    batch: Sequence[GroupHandle], config: AlgorithmConfig, max_new_tokens: int
 ) -> list[list[float]]:
     """Rewards [P][G] less the KL penalty, where that belongs to the reward, and the overlong penalty."""
     in_reward = config.kl.coef > 0 and config.kl.place == "reward"
@@ -61,7 +61,7 @@ def shaped_rewards(
     return shaped
 
 
-def overlong_penalty(scored: ScoredGroup, config: AlgorithmConfig, max_new_tokens: int) -> Floats:
+def overlong_penalty(scored: GroupHandle, config: AlgorithmConfig, max_new_tokens: int) -> Floats:
     """What the responses [G] of a group lose for their length: zero or less."""
     lengths = scored.meta.num_response_tokens
     if config.overlong is None:
@@ -72,7 +72,7 @@ def overlong_penalty(scored: ScoredGroup, config: AlgorithmConfig, max_new_token
 
 
 def advantages_of(
-    batch: Sequence[ScoredGroup],
+    batch: Sequence[GroupHandle],
     config: AlgorithmConfig,
     max_new_tokens: int,
     greedy_rewards: Sequence[float] = (),

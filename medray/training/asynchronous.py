@@ -4,7 +4,7 @@
                   ^                                                                  |
                   +--------------- one more for each that was trained on ------------+
 
-The loops of training/grpo.py and training/ppo.py are the same; their source differs. A thread keeps up to
+The training loop is the same; its source of groups differs. A thread keeps up to
 `prompts_per_step * (max_lag + 1)` groups on their way, whatever the loop is doing. Engines take new weights between two
 tokens and go on, so a response may hold tokens of several versions; each keeps the log-probability it was drawn with.
 A critic values a group once it is sampled, so its values, as the tokens, are of weights up to `max_lag` versions old.
@@ -23,14 +23,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from medray.actors.collector import NOTHING_JUDGED, POLL_S, Collector, Inbox
-from medray.actors.groups import ScoredGroup
+from medray.actors.collector import NOTHING_SCORED, POLL_S, Collector, Inbox
+from medray.actors.groups import GroupHandle
 from medray.config.rl import RlJob
 from medray.data.batches.stream import PromptStream
 from medray.engines.base import prompt_seed
 from medray.errors import DeadlineExceeded, GraderError
 from medray.losses.advantages import tied
-from medray.training.sampling import Groups, PromptSource
+from medray.training.sampling import PromptSource, SampledStep
 from medray.training.staleness import Waiting, choose
 from medray.training.steps import Run
 from medray.types import Prompt
@@ -39,11 +39,10 @@ from medray.types import Prompt
 @dataclass
 class _Entry:
     position: int
-    prompt: Prompt
+    group: GroupHandle
     version: int  # the oldest that a token of it may be of
     round: int  # 1, or one more than that of the tying group it replaces
     ready: bool = False
-    scored: ScoredGroup | None = None
     ties: bool = False  # it fills a batch, for want of rounds
 
 
@@ -107,7 +106,7 @@ class AsynchronousSource(PromptSource):
 
     # A batch --------------------------------------------------------------------------------
 
-    def next_groups(self) -> Groups:
+    def next_groups(self) -> SampledStep:
         """The groups of the next batch, once enough of them are there."""
         with self._changed:
             self._fill()
@@ -123,22 +122,24 @@ class AsynchronousSource(PromptSource):
     def _choose(self) -> list[int] | None:
         if not self._may_do:
             return None
-        for ticket, entry in self._entries.items():
-            if not entry.ready and (oldest := self.collector.oldest_version(ticket)) is not None:
+        for entry in self._entries.values():
+            if entry.ready:
+                continue
+            if (oldest := self.collector.oldest_version(entry.group)) is not None:
                 entry.version = oldest
         tickets = list(self._entries)
         waiting = [Waiting(e.position, e.version, e.ready) for e in self._entries.values()]
         chosen = choose(waiting, min(self.size, len(waiting)), self.version, self.max_lag)
         return None if chosen is None else [tickets[i] for i in chosen]
 
-    def _as_batch(self, chosen: list[_Entry], dropped: list[_Entry]) -> Groups:
+    def _as_batch(self, chosen: list[_Entry], dropped: list[_Entry]) -> SampledStep:
         chosen.sort(key=lambda entry: (entry.ties, entry.position))
-        kept = [(e.prompt, e.scored) for e in chosen if e.scored is not None]
+        kept = [e.group for e in chosen if not e.group.is_dropped]
         if not kept:
-            raise GraderError(NOTHING_JUDGED)
-        lags = [self.version - scored.meta.policy_version for _, scored in kept]
+            raise GraderError(NOTHING_SCORED)
+        lags = [self.version - group.meta.policy_version for group in kept]
         assert max(lags) <= self.max_lag, f"a group is {max(lags)} versions old"
-        mixed = [scored.meta.newest_version > scored.meta.policy_version for _, scored in kept]
+        mixed = [group.meta.newest_version > group.meta.policy_version for group in kept]
         counts = {
             "async/lag_mean": float(np.mean(lags)),
             "async/lag_max": float(max(lags)),
@@ -149,8 +150,8 @@ class AsynchronousSource(PromptSource):
         if self.refills is not None:
             counts["groups/dropped"] = float(len(dropped))
             counts["groups/rounds"] = float(max(e.round for e in [*chosen, *dropped]))
-        rest = [(e.prompt, e.scored) for e in dropped if e.scored is not None]
-        return Groups(kept, rest, counts)
+        rest = [e.group for e in dropped if not e.group.is_dropped]
+        return SampledStep(kept, rest, counts)
 
     @property
     def _may_do(self) -> bool:
@@ -196,20 +197,20 @@ class AsynchronousSource(PromptSource):
             return
         seeds = [prompt_seed(self.seed, position) for position, _ in taken]
         prompts = [prompt for _, prompt in taken]
-        tickets = self.collector.submit(prompts, seeds, self.spec, self._inbox)
-        for ticket, (position, prompt), round_ in zip(tickets, taken, rounds, strict=True):
-            self._entries[ticket] = _Entry(position, prompt, self.version, round_)
+        groups = self.collector.submit(prompts, seeds, self.spec, self._inbox)
+        for group, (position, _), round_ in zip(groups, taken, rounds, strict=True):
+            self._entries[group.ticket] = _Entry(position, group, self.version, round_)
 
     def _receive(self) -> bool:
         """Note the groups that have come; True when there are any."""
         came = len(self._inbox)
         self._num_ready += came
         for _ in range(came):
-            ticket, scored = self._inbox.popleft()
-            entry = self._entries[ticket]
-            entry.ready, entry.scored = True, scored
-            if scored is not None:
-                entry.version = scored.meta.policy_version
+            group = self._inbox.popleft()
+            entry = self._entries[group.ticket]
+            entry.ready = True
+            if not group.is_dropped:
+                entry.version = group.meta.policy_version
         if came and self.refills is not None:
             self._replace_ties(self.refills.max_rounds)
         return bool(came)
@@ -222,13 +223,13 @@ class AsynchronousSource(PromptSource):
         for ticket, entry in list(self._entries.items()):
             if not entry.ready or entry.ties:
                 continue
-            if entry.scored is not None and not tied(entry.scored.score.rewards):
+            if not entry.group.is_dropped and not tied(entry.group.score.rewards):
                 continue
             if entry.round < max_rounds:
                 del self._entries[ticket]
                 self._num_ready -= 1
                 rounds.append(entry.round + 1)
-            if entry.scored is not None:
+            if not entry.group.is_dropped:
                 self._tying.append(entry)
             if entry.round == max_rounds:
                 # Without lag all are of one version, and the earliest may complete the batch.
@@ -238,7 +239,9 @@ class AsynchronousSource(PromptSource):
         self._ask_for(rounds)
 
 
-def open_source(job: RlJob, collector: Collector, run: Run) -> AbstractContextManager[PromptSource]:
+def open_prompts(
+    job: RlJob, collector: Collector, run: Run
+) -> AbstractContextManager[PromptSource]:
     """The source that `rollout.max_lag` asks for, from where the run stands."""
     stream = PromptStream(run.prompts.train, job.seed, position=run.prompt_position)
     if job.rollout.max_lag is None:

@@ -8,9 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.wait import Ref
-from medray.actors.training.learner import TrainItem
 from medray.config.algorithm import AlgorithmConfig
 from medray.types import Floats, GroupMeta
 
@@ -22,13 +21,13 @@ ScoreOld = Callable[[Sequence[Ref]], Sequence[Ref]]
 class Batch:
     """What one step trains on, and what it sampled besides."""
 
-    groups: tuple[ScoredGroup, ...]  # [P]
+    groups: tuple[GroupHandle, ...]  # [P]
     advantages: tuple[Floats, ...]  # [P][G]
-    dropped: tuple[ScoredGroup, ...] = ()  # replaced, since they had no signal
+    dropped: tuple[GroupHandle, ...] = ()  # replaced, since they had no signal
     counts: Mapping[str, float] = field(default_factory=dict)  # metrics of how the batch was made
 
     @property
-    def sampled(self) -> tuple[ScoredGroup, ...]:
+    def sampled(self) -> tuple[GroupHandle, ...]:
         """Every group, those that were replaced last."""
         return self.groups + self.dropped
 
@@ -63,18 +62,9 @@ def minibatches(
     chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
     old: dict[int, Ref] = {}
     if config.needs_old_pass:
-        scored = score_old([batch.groups[i].group for i in chosen])
+        scored = score_old([batch.groups[i].tokens for i in chosen])
         old = dict(zip(chosen, scored, strict=True))
-    items = {
-        i: TrainItem(
-            batch.groups[i].group,
-            batch.advantages[i],
-            batch.groups[i].reference,
-            old.get(i),
-            batch.groups[i].taught,
-        )
-        for i in chosen
-    }
+    items = {i: TrainItem.of(batch.groups[i], batch.advantages[i], old.get(i)) for i in chosen}
     cuts = [len(batch.groups) * k // config.minibatches for k in range(config.minibatches + 1)]
     for _ in range(config.epochs):
         for first, end in pairwise(cuts):
@@ -90,7 +80,7 @@ def batch_metrics(batch: Batch) -> dict[str, float]:
     return rollout_metrics(batch.sampled) | counts | dict(batch.counts)
 
 
-def rollout_metrics(sampled: Sequence[ScoredGroup]) -> dict[str, float]:
+def rollout_metrics(sampled: Sequence[GroupHandle]) -> dict[str, float]:
     """Rewards and lengths of sampled groups."""
     rewards = np.array([r for s in sampled for r in s.score.rewards])
     group_means = np.array([np.mean(s.score.rewards) for s in sampled])

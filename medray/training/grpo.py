@@ -1,64 +1,62 @@
-"""GRPO and its family: sample, grade, update, sync. Which of them, config/algorithm.py says."""
+"""GRPO and its family: algorithms without a critic. config/algorithm.py says which."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from medray.actors.workers import Workers
 from medray.config.grpo import GrpoJob
-from medray.evaluation.held_out import Evaluator
 from medray.observability.meters import Meters
-from medray.training.asynchronous import open_source
-from medray.training.batch import batch_metrics, minibatches
+from medray.training.batch import Batch, batch_metrics, minibatches
 from medray.training.no_signal_monitor import NoSignalMonitor
-from medray.training.sampling import BatchSource
-from medray.training.steps import Run, due
+from medray.training.rl_loop import Recorded, train_rl
+from medray.training.sampling import SampledStep, estimate_batch
+from medray.training.steps import Run
 
 
 def train_grpo(job: GrpoJob, workers: Workers, run: Run) -> None:
-    """Training without a critic; one policy version a step, sampled in turn or ahead (`rollout.max_lag`).
-
-    Everything slow happens behind `workers`; this function says in which order. Continues from `run`'s checkpoint.
+    """Train without a critic.
 
     Raises:
-        DivergedError: a gradient is not finite; the last checkpoint is untouched.
-        WeightSyncError, DeadlineExceeded, WorkerLost, GraderError: named by whoever noticed.
+        MedrayError: as `train_rl`.
     """
-    timer, signal = run.timer, NoSignalMonitor(job, run.console)
-    evaluator = Evaluator(job, workers.collector, run.prompts.held_out)
-    workers.sync(run.first_step)
-    run.startup.mark("sync")
-    if run.first_step == 0:
-        run.sink.evaluation(0, evaluator())
-        run.startup.mark("evaluation")
+    train_rl(job, workers, run, Grpo(job, workers, run))
 
-    with open_source(job, workers.collector, run) as prompts:
-        source = BatchSource(job, prompts)
-        prompts.on_new_weights(run.first_step)
-        timer.start_step()
-        for step in range(run.first_step + 1, job.num_steps + 1):
-            with timer("rollout"):
-                batch = source.next_batch()
-            signal.watch(step, batch.advantages)
 
-            with timer("update"):
-                meters = Meters()
-                for items, metas in minibatches(
-                    batch, job.algorithm, workers.learners.old_logprobs
-                ):
-                    meters.merge(workers.update(items, metas))
-            with timer("sync"):
-                gap = workers.sync(step)
-                prompts.on_new_weights(step)
-            with timer("record"):
-                if job.logging.rollouts:
-                    workers.graders.record(step, batch.sampled, batch.sampled_advantages)
-            if due(step, job.evaluation.every, job.num_steps):
-                with timer("evaluate"):
-                    run.sink.evaluation(step, evaluator())
-            metrics = meters.values() | batch_metrics(batch) | workers.incidents.drain()
-            run.record(step, metrics | {"sync/max_logprob_gap": gap})
-            if due(step, job.checkpoint.every, job.num_steps):
-                # The next step's: a checkpoint must not be ahead of its metrics.
-                with timer("save"):
-                    workers.graders.finish_records()
-                    run.copy_files()
-                    workers.save(step, prompts.position)
+class Grpo:
+    """The `Method` of every algorithm without a critic."""
+
+    def __init__(self, job: GrpoJob, workers: Workers, run: Run) -> None:
+        self.job = job
+        self.workers = workers
+        self.monitor = NoSignalMonitor(job, run.console)
+
+    def estimate(self, step: int, sampled: SampledStep) -> Batch:
+        """Compute advantages on the driver: one float per response."""
+        batch = estimate_batch(self.job, sampled, self.workers.collector)
+        self.monitor.watch(step, batch.advantages)
+        return batch
+
+    def update(self, step: int, batch: Batch) -> Meters:
+        """Take one optimizer step per minibatch that has something to learn."""
+        meters = Meters()
+        score_old = self.workers.learners.old_logprobs
+        for items, metas in minibatches(batch, self.job.algorithm, score_old):
+            meters.merge(self.workers.update(items, metas))
+        return meters
+
+    def recorded(self, batch: Batch) -> Recorded:
+        """Return every sampled group, those that were replaced included."""
+        return batch.sampled, batch.sampled_advantages
+
+    def metrics(self, batch: Batch) -> dict[str, float]:
+        """Return figures of the batch."""
+        return batch_metrics(batch)
+
+    def end_step(self, batch: Batch) -> None:
+        """Keep nothing from step to step."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return nothing: the loop's own position is all there is."""
+        return {}

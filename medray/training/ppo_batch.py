@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle, TokenAdvantages, TrainItem
 from medray.actors.ray_calls.wait import Ref
-from medray.actors.training.critic import CriticItem
-from medray.actors.training.learner import TokenAdvantages, TrainItem
 from medray.actors.workers import Workers
 from medray.config.ppo import PpoConfig, PpoJob
 from medray.learners.estimates import EstimateSummary
 from medray.losses.kl_control import KlControl
 from medray.losses.moments import Moments, merged
 from medray.observability.meters import Meters
+from medray.training.sampling import SampledStep
 from medray.training.shaping import RewardShaper
 from medray.types import Floats
 
@@ -30,10 +29,11 @@ POLICY_KL = "policy/kl_behaviour"
 class PpoBatch:
     """Groups [P], where the estimates of their tokens are, and what is known of them."""
 
-    groups: tuple[ScoredGroup, ...]
+    groups: tuple[GroupHandle, ...]
     estimates: tuple[Ref, ...]
     summaries: tuple[EstimateSummary, ...]
     whitening: tuple[float, float]  # mean and standard deviation that advantages are freed of
+    counts: Mapping[str, float]  # metrics of how the groups were sampled
 
     @property
     def response_advantages(self) -> list[Floats]:
@@ -52,12 +52,12 @@ class PpoBatch:
 
 
 def estimate_batch(
-    groups: Sequence[ScoredGroup], shaper: RewardShaper, control: KlControl, workers: Workers
+    sampled: SampledStep, shaper: RewardShaper, control: KlControl, workers: Workers
 ) -> PpoBatch:
     """Shape the rewards and have the critic's ranks turn them into advantages and returns."""
     assert isinstance(workers.job, PpoJob)
     assert workers.critics is not None
-    config = workers.job.algorithm
+    config, groups = workers.job.algorithm, sampled.groups
     scores = shaper([scored.score.rewards for scored in groups])
     in_reward = control.coef if config.kl.place == "reward" else 0.0
     summaries, estimates = workers.critics.estimate(groups, scores, in_reward)
@@ -65,7 +65,7 @@ def estimate_batch(
     if config.whiten:
         moments = merged(s.advantages for s in summaries)
         whitening = (moments.mean, moments.std + EPS)
-    return PpoBatch(tuple(groups), tuple(estimates), tuple(summaries), whitening)
+    return PpoBatch(tuple(groups), tuple(estimates), tuple(summaries), whitening, sampled.counts)
 
 
 def update_on(batch: PpoBatch, job: PpoJob, workers: Workers, step: int) -> Meters:
@@ -78,7 +78,7 @@ def update_on(batch: PpoBatch, job: PpoJob, workers: Workers, step: int) -> Mete
     trains_policy = step > job.critic.warmup_steps
     items = _policy_items(batch, config, workers) if trains_policy else []
     critic_items = [
-        CriticItem(scored.group, estimates)
+        TrainItem(scored.tokens, estimates=estimates)
         for scored, estimates in zip(batch.groups, batch.estimates, strict=True)
     ]
     num_policy_steps = 0
@@ -125,14 +125,8 @@ def ppo_metrics(batch: PpoBatch, control: KlControl) -> dict[str, float]:
 def _policy_items(batch: PpoBatch, config: PpoConfig, workers: Workers) -> list[TrainItem]:
     old: list[Ref | None] = [None] * len(batch.groups)
     if config.needs_old_pass:
-        old = [*workers.learners.old_logprobs([s.group for s in batch.groups])]
+        old = [*workers.learners.old_logprobs([s.tokens for s in batch.groups])]
     return [
-        TrainItem(
-            scored.group,
-            TokenAdvantages(estimates, *batch.whitening),
-            scored.reference,
-            before,
-            scored.taught,
-        )
+        TrainItem.of(scored, TokenAdvantages(estimates, *batch.whitening), before)
         for scored, estimates, before in zip(batch.groups, batch.estimates, old, strict=True)
     ]

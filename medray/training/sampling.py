@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medray.actors.collector import Collector
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle
 from medray.config.algorithm import DynamicSamplingConfig
 from medray.config.grpo import GrpoJob
 from medray.config.rl import RlJob
@@ -16,23 +16,16 @@ from medray.engines.base import prompt_seed
 from medray.losses.advantages import tied
 from medray.training.advantages import ESTIMATORS, advantages_of, overlong_penalty
 from medray.training.batch import Batch
-from medray.types import GenerateSpec, Prompt, SamplingContract
-
-Asked = tuple[Prompt, ScoredGroup]
+from medray.types import GenerateSpec, SamplingContract
 
 
 @dataclass(frozen=True)
-class Groups:
-    """A step's groups, each with its prompt: those to train on, those without a signal, and figures of both."""
+class SampledStep:
+    """A step's groups: those to train on, those that were replaced for want of a signal, and figures of both."""
 
-    kept: list[Asked]
-    dropped: list[Asked] = field(default_factory=list[Asked])
+    groups: list[GroupHandle]
+    dropped: list[GroupHandle] = field(default_factory=list[GroupHandle])
     counts: dict[str, float] = field(default_factory=dict[str, float])
-
-    @property
-    def groups(self) -> list[ScoredGroup]:
-        """Those to train on."""
-        return [scored for _, scored in self.kept]
 
 
 def train_spec(job: RlJob) -> GenerateSpec:
@@ -76,72 +69,62 @@ class PromptSource:
         """Where the stream of prompts stands, for a checkpoint."""
         return {"prompt_position": self.stream.position}
 
-    def next_groups(self) -> Groups:
+    def next_groups(self) -> SampledStep:
         """`rollout.prompts_per_step` groups; fewer where graders gave some of them up."""
         if self.refills is None:
-            return Groups(self._ask(self.size))
-        kept: list[Asked] = []
-        tying: list[Asked] = []
+            return SampledStep(self._ask(self.size))
+        kept: list[GroupHandle] = []
+        tying: list[GroupHandle] = []
         rounds = 0
         while len(kept) < self.size and rounds < self.refills.max_rounds:
             # No more prompts than groups are missing, so no group with a signal is wasted.
-            for asked in self._ask(self.size - len(kept), may_be_empty=rounds > 0):
-                (tying if tied(asked[1].score.rewards) else kept).append(asked)
+            for group in self._ask(self.size - len(kept), may_be_empty=rounds > 0):
+                (tying if tied(group.score.rewards) else kept).append(group)
             rounds += 1
         filling, dropped = tying[: self.size - len(kept)], tying[self.size - len(kept) :]
         counts = {"groups/dropped": float(len(dropped)), "groups/rounds": float(rounds)}
-        return Groups(kept + filling, dropped, counts)
+        return SampledStep(kept + filling, dropped, counts)
 
-    def _ask(self, count: int, *, may_be_empty: bool = False) -> list[Asked]:
+    def _ask(self, count: int, *, may_be_empty: bool = False) -> list[GroupHandle]:
         start = self.stream.position
         prompts = self.stream.take(count)
         seeds = [prompt_seed(self.seed, start + i) for i in range(count)]
-        asked = {prompt.record.id: prompt for prompt in prompts}
-        scored = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
-        return [(asked[s.meta.prompt_id], s) for s in scored]
+        return self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
 
 
-class BatchSource:
-    """Makes batches of groups for algorithms without a critic, from a source that samples in turn or ahead."""
+def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> Batch:
+    """The batch of a step: its groups with their advantages, by the estimator of an algorithm without a critic.
 
-    def __init__(self, job: GrpoJob, source: PromptSource) -> None:
-        self.job = job
-        self.config = job.algorithm
-        self.source = source
+    Args:
+        job: names the estimator and the shaping of rewards.
+        sampled: the step's groups.
+        collector: decodes and grades greedy responses, for the estimator that compares with them.
+    """
+    config, limit = job.algorithm, job.rollout.max_new_tokens
+    groups, counts = sampled.groups, dict(sampled.counts)
+    greedy: list[float] = []
+    if ESTIMATORS[config.advantage].needs_greedy:
+        groups, greedy, spent = _greedy_rewards(job, groups, collector)
+        counts |= spent
+    if config.overlong is not None:
+        lost = [float(p) for group in groups for p in overlong_penalty(group, config, limit)]
+        counts["reward/overlong_penalty"] = sum(lost) / len(lost)
+    advantages = advantages_of(groups, config, limit, greedy)
+    return Batch(tuple(groups), tuple(advantages), tuple(sampled.dropped), counts)
 
-    def next_batch(self) -> Batch:
-        """A step's groups with their advantages."""
-        sampled = self.source.next_groups()
-        kept, counts = sampled.kept, dict(sampled.counts)
-        limit = self.job.rollout.max_new_tokens
-        greedy: list[float] = []
-        if ESTIMATORS[self.config.advantage].needs_greedy:
-            kept, greedy, spent = self._greedy_rewards(kept)
-            counts |= spent
-        groups = tuple(scored for _, scored in kept)
-        if self.config.overlong is not None:
-            lost = [float(p) for s in groups for p in overlong_penalty(s, self.config, limit)]
-            counts["reward/overlong_penalty"] = sum(lost) / len(lost)
-        advantages = advantages_of(groups, self.config, limit, greedy)
-        dropped = tuple(scored for _, scored in sampled.dropped)
-        return Batch(groups, tuple(advantages), dropped, counts)
 
-    def _greedy_rewards(
-        self, asked: list[Asked]
-    ) -> tuple[list[Asked], list[float], dict[str, float]]:
-        prompts = [prompt for prompt, _ in asked]
-        answered = self.source.collector.collect(
-            prompts, [0] * len(prompts), greedy_spec(self.job), reference=False
-        )
-        reward_of = {s.meta.prompt_id: s.score.rewards[0] for s in answered}
-        judged = [(prompt, s) for prompt, s in asked if s.meta.prompt_id in reward_of]
-        rewards = [reward_of[s.meta.prompt_id] for _, s in judged]
-        tokens = sum(s.meta.num_sampled_tokens for s in answered)
-        return (
-            judged,
-            rewards,
-            {
-                "reward/greedy": sum(rewards) / len(rewards),
-                "rollout/greedy_tokens": float(tokens),
-            },
-        )
+def _greedy_rewards(
+    job: GrpoJob, groups: list[GroupHandle], collector: Collector
+) -> tuple[list[GroupHandle], list[float], dict[str, float]]:
+    """Groups whose greedy response could be graded, its rewards in their order, and figures."""
+    prompts = [group.prompt for group in groups]
+    answered = collector.collect(prompts, [0] * len(prompts), greedy_spec(job), reference=False)
+    reward_of = {group.prompt.record.id: group.score.rewards[0] for group in answered}
+    graded = [group for group in groups if group.prompt.record.id in reward_of]
+    rewards = [reward_of[group.prompt.record.id] for group in graded]
+    tokens = sum(group.meta.num_sampled_tokens for group in answered)
+    counts = {
+        "reward/greedy": sum(rewards) / len(rewards),
+        "rollout/greedy_tokens": float(tokens),
+    }
+    return graded, rewards, counts

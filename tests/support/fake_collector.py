@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from medray.actors.collector import Inbox
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle, Request
 from medray.types import GenerateSpec, GroupMeta, GroupScore, Prompt
 
 Script = Callable[
@@ -28,25 +28,26 @@ class FakeCollector:
     pause_s: float = 0.0
     seen: Counter[str] = field(default_factory=Counter[str])
     failure: Exception | None = None
-    _open: list[tuple[int, Prompt, int, int, int, Inbox]] = field(default_factory=list)
+    _open: list[tuple[GroupHandle, int, Inbox]] = field(default_factory=list)
     _tickets: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def submit(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, inbox: Inbox, *,
         reference: bool = True,
-    ) -> list[int]:  # fmt: skip
+    ) -> list[GroupHandle]:  # fmt: skip
         with self._lock:
-            tickets = list(range(self._tickets, self._tickets + len(prompts)))
-            self._tickets += len(prompts)
-            for ticket, prompt, seed in zip(tickets, prompts, seeds, strict=True):
+            groups = []
+            for prompt, seed in zip(prompts, seeds, strict=True):
                 self.seen[prompt.record.id] += 1
-                self._open.append((ticket, prompt, seed, spec.num_samples, self.version, inbox))
-            return tickets
+                groups.append(GroupHandle(Request(self._tickets, prompt, seed, spec)))
+                self._tickets += 1
+            self._open += [(group, self.version, inbox) for group in groups]
+            return groups
 
-    def oldest_version(self, ticket: int) -> int | None:
+    def oldest_version(self, group: GroupHandle) -> int | None:
         with self._lock:
-            return next((began for t, _, _, _, began, _ in self._open if t == ticket), None)
+            return next((began for g, began, _ in self._open if g is group), None)
 
     def poll(self, timeout_s: float) -> None:
         time.sleep(self.pause_s or 0.0005)
@@ -56,25 +57,23 @@ class FakeCollector:
             if not self._open:
                 return
             at = self.order.randrange(len(self._open))
-            ticket, prompt, seed, count, began, inbox = self._open.pop(at)
+            group, began, inbox = self._open.pop(at)
+            prompt, seed, count = group.prompt, group.request.seed, group.request.spec.num_samples
             began = self.order.randint(began, self.version)  # it may have queued for a while
             rewards = self.script(prompt, seed)
-            if rewards is None:
-                inbox.append((ticket, None))
-                return
             meta = GroupMeta(
                 prompt.record.id, len(prompt.token_ids), (3,) * count, 0, began, "fake", 0, self.version
             )  # fmt: skip
-            score = GroupScore(tuple(rewards)[:count])
-            inbox.append((ticket, ScoredGroup(meta, score, group=(prompt.record.id, seed))))
+            group.on_sampled((prompt.record.id, seed), meta)
+            group.on_scored(None if rewards is None else GroupScore(tuple(rewards)[:count]))
+            inbox.append(group)
 
     def collect(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, *,
         reference: bool = True, may_be_empty: bool = False,
-    ) -> list[ScoredGroup]:  # fmt: skip
+    ) -> list[GroupHandle]:  # fmt: skip
         inbox: Inbox = Inbox()
-        tickets = self.submit(prompts, seeds, spec, inbox)
-        while len(inbox) < len(tickets):
+        groups = self.submit(prompts, seeds, spec, inbox)
+        while len(inbox) < len(groups):
             self.poll(0)
-        done = dict(inbox)
-        return [scored for ticket in tickets if (scored := done[ticket]) is not None]
+        return [group for group in groups if not group.is_dropped]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from medray.actors.groups import ScoredGroup
-from medray.actors.training.learner import TrainItem
+from medray.actors.groups import GroupHandle, TrainItem
 from medray.observability.meters import Meters
 from medray.types import GenerateSpec, GroupMeta, GroupScore, Prompt
+from tests.support.groups import scored
 
 Script = Callable[[int, Prompt], Sequence[float]]  # (call number, prompt) -> one reward a sample
 
@@ -58,7 +58,7 @@ class FakeWorkers:
         *,
         reference: bool = True,
         may_be_empty: bool = False,
-    ) -> list[ScoredGroup]:
+    ) -> list[GroupHandle]:
         self.log.append(f"{'rollout' if reference else 'evaluate'} v{self.version}")
         if reference:
             self.calls += 1
@@ -66,11 +66,11 @@ class FakeWorkers:
             self.seeds += list(seeds)
         return [self._scored(p, spec) for p in prompts]
 
-    def _scored(self, prompt: Prompt, spec: GenerateSpec) -> ScoredGroup:
+    def _scored(self, prompt: Prompt, spec: GenerateSpec) -> GroupHandle:
         rewards = tuple(self.script(self.calls, prompt))[: spec.num_samples]
         lengths = (3,) * spec.num_samples
         meta = GroupMeta(prompt.record.id, len(prompt.token_ids), lengths, 0, self.version, "fake")
-        return ScoredGroup(meta, GroupScore(rewards, {}), group=prompt.record.id)
+        return scored(prompt, meta, GroupScore(rewards, {}), prompt.record.id)
 
     def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         assert len(items) == len(metas)
@@ -82,7 +82,7 @@ class FakeWorkers:
         self.log += [f"old {group} v{self.version}" for group in groups]
         return [f"old {group}" for group in groups]
 
-    def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Any) -> None:
+    def record(self, step: int, batch: Sequence[GroupHandle], advantages: Any) -> None:
         self.log.append(f"record {step}")
 
     def finish_records(self) -> None:

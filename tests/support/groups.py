@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from medray.types import Prompt, Record, Response, RolloutGroup
+from medray.actors.groups import GroupHandle, Request
+from medray.types import (
+    GenerateSpec,
+    GroupMeta,
+    GroupScore,
+    Prompt,
+    Record,
+    Response,
+    RolloutGroup,
+    SamplingContract,
+)
 
 
 def random_groups(count: int) -> list[RolloutGroup]:
@@ -26,3 +36,22 @@ def random_groups(count: int) -> list[RolloutGroup]:
         )
         for i in range(count)
     ]
+
+
+def scored(prompt: Prompt, meta: GroupMeta, score: GroupScore, tokens: object) -> GroupHandle:
+    """A handle whose group is sampled and scored."""
+    spec = GenerateSpec(SamplingContract(), len(score.rewards), 8)
+    group = GroupHandle(Request(0, prompt, 0, spec))
+    group.on_sampled(tokens, meta)
+    group.on_scored(score)
+    return group
+
+
+def sampled(ticket: int, group: RolloutGroup, tokens: object) -> GroupHandle:
+    """A handle whose group is sampled, and not scored yet."""
+    spec = GenerateSpec(SamplingContract(), len(group.responses), 8)
+    handle = GroupHandle(Request(ticket, group.prompt, 0, spec))
+    lengths = tuple(len(r.token_ids) for r in group.responses)
+    meta = GroupMeta(group.prompt.record.id, len(group.prompt.token_ids), lengths, 0, 0, "")
+    handle.on_sampled(tokens, meta)
+    return handle

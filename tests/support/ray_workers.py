@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import ray
 
+from medray.actors.groups import Request
 from medray.actors.ray_calls.wait import Started
-from medray.actors.rollout.actor import Loaded, Request
+from medray.actors.rollout.actor import Loaded
 from medray.actors.weights.publish import PublishedWeights
 from medray.types import GroupMeta, Probe, Prompt, Record, Response, RolloutGroup, WeightManifest
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from medray.actors.groups import ScoredGroup
-from medray.actors.training.critic import METRIC_NAMES, CriticItem
-from medray.actors.training.learner import TrainItem
+from medray.actors.groups import GroupHandle, TrainItem
+from medray.actors.training.critic import METRIC_NAMES
 from medray.config.ppo import PpoJob
 from medray.data.batches.trees import rollout_tree, value_tree
 from medray.learners.build import build_critic
@@ -35,22 +34,23 @@ class ToyPpoWorkers(ToyWorkers):
         self.critics = self
         self.log: list[str] = []
 
-    def collect(self, *arguments: Any, reference: bool = True, **keys: Any) -> list[ScoredGroup]:
+    def collect(self, *arguments: Any, reference: bool = True, **keys: Any) -> list[GroupHandle]:
         groups = super().collect(*arguments, reference=reference, **keys)
         return [self._seen(scored) for scored in groups] if reference else groups
 
-    def _seen(self, scored: ScoredGroup) -> ScoredGroup:
+    def _seen(self, scored: GroupHandle) -> GroupHandle:
         kl, ref_logp = score_reference(
-            self.reference, scored.group, self.ppo.algorithm.kl.estimator
+            self.reference, scored.tokens, self.ppo.algorithm.kl.estimator
         )
-        [values] = self.critic.scorer.values([rollout_tree(scored.group)])
-        return replace(scored, reference=ref_logp, reference_kl=kl, values=values)
+        [values] = self.critic.scorer.values([rollout_tree(scored.tokens)])
+        scored.reference, scored.reference_kl, scored.values = ref_logp, kl, values
+        return scored
 
     def estimate(
-        self, groups: Sequence[ScoredGroup], scores: Sequence[Floats], kl_coef: float
+        self, groups: Sequence[GroupHandle], scores: Sequence[Floats], kl_coef: float
     ) -> tuple[list[EstimateSummary], list[Estimates]]:
         found = [
-            estimate(s.group, s.values, s.reference, own, self.ppo.algorithm, kl_coef)
+            estimate(s.tokens, s.values, s.reference, own, self.ppo.algorithm, kl_coef)
             for s, own in zip(groups, scores, strict=True)
         ]
         return [summary for summary, _ in found], [estimates for _, estimates in found]
@@ -59,7 +59,7 @@ class ToyPpoWorkers(ToyWorkers):
         self,
         items: Sequence[TrainItem],
         metas: Sequence[GroupMeta],
-        critic_items: Sequence[CriticItem] = (),
+        critic_items: Sequence[TrainItem] = (),
     ) -> Meters:
         meters = Meters()
         if items:
@@ -70,9 +70,9 @@ class ToyPpoWorkers(ToyWorkers):
         self.log.append(f"policy {len(items)} critic {len(critic_items)}")
         return meters
 
-    def _fit(self, items: Sequence[CriticItem], metas: Sequence[GroupMeta]) -> Meters:
+    def _fit(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]
-        trees = [value_tree(i.group, i.estimates.returns, i.estimates.values) for i in items]
+        trees = [value_tree(i.tokens, i.estimates.returns, i.estimates.values) for i in items]
         totals = StepTotals(sum(lengths), len(lengths), len(items))
         objective = ValueRegression(self.ppo.critic.loss)
         meters = self.critic.forward_backward(trees, objective, totals)

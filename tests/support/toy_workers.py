@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from medray.actors.groups import ScoredGroup
-from medray.actors.training.learner import TrainItem
+from medray.actors.groups import GroupHandle, TrainItem
 from medray.config.grpo import GrpoJob
 from medray.data.batches.trees import rollout_tree
 from medray.learners.build import build_learner, build_rl_objective
@@ -24,6 +23,7 @@ from medray.types import (
     RolloutGroup,
     StepTotals,
 )
+from tests.support.groups import scored
 from tests.support.rewards import EvenBytes
 
 STOP = 2
@@ -53,7 +53,7 @@ class ToyWorkers:
     def collect(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec, *, reference: bool = True,
         may_be_empty: bool = False,
-    ) -> list[ScoredGroup]:  # fmt: skip
+    ) -> list[GroupHandle]:  # fmt: skip
         return [self._scored(p, s, spec) for p, s in zip(prompts, seeds, strict=True)]
 
     def old_logprobs(self, groups: Sequence[RolloutGroup]) -> list[list[Floats]]:
@@ -63,11 +63,11 @@ class ToyWorkers:
     def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]
         totals = StepTotals(sum(lengths), len(lengths), len(items))
-        trees = [rollout_tree(i.group, i.advantages, i.reference, i.old) for i in items]
+        trees = [rollout_tree(i.tokens, i.advantages, i.reference, i.old) for i in items]
         meters = self.learner.forward_backward(trees, self.objective, totals)
         return meters.merge(self.learner.optim_step())
 
-    def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
+    def record(self, step: int, batch: Sequence[GroupHandle], advantages: Sequence[Floats]) -> None:
         assert [len(a) for a in advantages] == [len(s.score.rewards) for s in batch]
 
     def finish_records(self) -> None:
@@ -79,7 +79,7 @@ class ToyWorkers:
     def save(self, step: int, scalars: dict[str, Any]) -> str:
         return ""
 
-    def _scored(self, prompt: Prompt, seed: int, spec: GenerateSpec) -> ScoredGroup:
+    def _scored(self, prompt: Prompt, seed: int, spec: GenerateSpec) -> GroupHandle:
         generator = np.random.default_rng(seed)
         responses = sample(self.engine, prompt, spec, generator, self.mismatch_nats)
         group = RolloutGroup(prompt, responses, self.version)
@@ -88,7 +88,7 @@ class ToyWorkers:
         meta = GroupMeta(
             prompt.record.id, len(prompt.token_ids), lengths, stopped, self.version, ""
         )
-        return ScoredGroup(meta, self.reward.score(prompt, responses), group)
+        return scored(prompt, meta, self.reward.score(prompt, responses), group)
 
 
 @torch.no_grad()

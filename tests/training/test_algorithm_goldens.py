@@ -17,15 +17,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle
 from medray.config.algorithm import AlgorithmConfig
 from medray.learners.objectives.base import RowTensors
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.training.advantages import advantages_of
-from medray.types import GroupMeta, GroupScore, StepTotals
+from medray.types import GroupMeta, GroupScore, Prompt, Record, StepTotals
+from tests.support.groups import scored
 
 RATIOS = [1.5, 1.0, 0.5, 1.0, 1.25, 2.0]
 LENGTHS = [1, 2, 2, 1]
@@ -36,9 +38,12 @@ Result = tuple[float, list[float], dict[str, float]]
 
 def _group(
     name: str, rewards: tuple[float, ...], lengths: tuple[int, ...], kl: tuple[float, ...]
-) -> ScoredGroup:
+) -> GroupHandle:
     meta = GroupMeta(name, 5, lengths, 0, 0, "")
-    return ScoredGroup(meta, GroupScore(rewards), group=name, reference_kl=kl)
+    prompt = Prompt(Record(name, ()), np.arange(5, dtype=np.int32))
+    group = scored(prompt, meta, GroupScore(rewards), name)
+    group.reference_kl = kl
+    return group
 
 
 def _run(

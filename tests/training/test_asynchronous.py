@@ -15,8 +15,9 @@ from medray.data.batches.stream import PromptStream
 from medray.errors import GraderError, WorkerLost
 from medray.training.asynchronous import AsynchronousSource
 from medray.training.batch import Batch
-from medray.training.sampling import BatchSource, PromptSource
+from medray.training.sampling import PromptSource
 from medray.types import Prompt, Record
+from tests.support.batches import BatchSource
 from tests.support.fake_collector import FakeCollector, Script
 
 PROMPTS = tuple(Prompt(Record(f"t{i}", ()), np.arange(5, dtype=np.int32)) for i in range(100))
@@ -94,8 +95,8 @@ def test_at_lag_zero_the_batches_are_those_of_taking_turns(algorithm: dict[str, 
     got, position = _run(_job(0, algorithm=algorithm), FakeCollector(script, random.Random(3)))
     assert position["prompt_position"] == stream.position
     for a, b in zip(expected, got, strict=True):
-        assert [s.group for s in a.groups] == [s.group for s in b.groups]
-        assert [s.group for s in a.dropped] == [s.group for s in b.dropped]
+        assert [s.tokens for s in a.groups] == [s.tokens for s in b.groups]
+        assert [s.tokens for s in a.dropped] == [s.tokens for s in b.dropped]
         np.testing.assert_array_equal(a.advantages, b.advantages)
         assert a.counts.items() <= b.counts.items()
 
@@ -136,7 +137,7 @@ def test_a_group_that_nobody_could_judge_makes_the_batch_smaller() -> None:
     script: Script = lambda prompt, seed: None if prompt.record.id == lost else (1.0, 0.0)  # noqa: E731
     batches, _ = _run(_job(0), FakeCollector(script))
     assert [len(b.groups) for b in batches] == [3] + [4] * 7
-    with pytest.raises(GraderError, match="no group of the batch could be judged"):
+    with pytest.raises(GraderError, match="no group of the batch could be scored"):
         _run(_job(0), FakeCollector(lambda prompt, seed: None))
 
 

@@ -75,7 +75,7 @@ def test_tied_groups_are_neither_computed_nor_counted() -> None:
         lambda call, prompt: (1.0, 0.0) if prompt.record.id in ("t1", "t2") else (1.0, 1.0)
     )
     sink, _ = _train(_job(num_steps=5), workers)
-    trained = [item.group for update in workers.updates for item in update]
+    trained = [item.tokens for update in workers.updates for item in update]
     assert set(trained) <= {"t1", "t2"}
     assert sum(4 - m["groups/tied"] for m in sink.steps.values()) == len(trained)
 
@@ -117,7 +117,7 @@ def test_minibatches_and_epochs_cover_the_batch() -> None:
     batch = FakeWorkers(_split).collect(_prompts(4, "t"), [0] * 4, _spec())
     advantages = advantages_of(batch, job.algorithm, max_new_tokens=16)
     taken = [
-        [item.group for item in items]
+        [item.tokens for item in items]
         for items, _ in minibatches(
             Batch(tuple(batch), tuple(advantages)),
             job.algorithm,

@@ -18,9 +18,10 @@ from medray.observability.console.plain import PlainConsole
 from medray.training.advantages import ESTIMATORS
 from medray.training.batch import Batch, batch_metrics, minibatches
 from medray.training.grpo import train_grpo
-from medray.training.sampling import BatchSource, PromptSource, train_spec
+from medray.training.sampling import PromptSource, train_spec
 from medray.training.steps import PromptSets, Run
 from medray.types import Prompt, Record
+from tests.support.batches import BatchSource
 from tests.support.fake_workers import FakeWorkers, ListSink, Script
 
 
@@ -127,7 +128,7 @@ def test_dropped_groups_are_not_trained_on_but_recorded() -> None:
     recorded: list[tuple[list[int], list[list[float]]]] = []
     workers = Recording(_even_prompts_tie)
     _train(_job(dynamic_sampling=True), workers)
-    assert all(int(item.group[1:]) % 2 for update in workers.updates for item in update)
+    assert all(int(item.tokens[1:]) % 2 for update in workers.updates for item in update)
     assert all(len(update) == 4 for update in workers.updates)
     assert sorted(i for ids, _ in recorded for i in ids) == sorted(int(i[1:]) for i in workers.seen)
     for ids, advantages in recorded:
@@ -269,12 +270,12 @@ def test_old_logprobs_are_scored_once_a_group_before_the_first_step_and_only_if_
 ) -> None:
     workers = FakeWorkers(_split)
     _train(_job(**algorithm).model_copy(update={"num_steps": 5}), workers)
-    trained = {item.group for update in workers.updates for item in update}
+    trained = {item.tokens for update in workers.updates for item in update}
     old = [line for line in workers.log if line.startswith("old")]
     assert "t3" not in trained
     assert len(old) == (len(trained) if passes else 0)
     assert all(
-        item.old == (f"old {item.group}" if passes else None)
+        item.old == (f"old {item.tokens}" if passes else None)
         for update in workers.updates
         for item in update
     )

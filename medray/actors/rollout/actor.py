@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from medray.actors.groups import Request
 from medray.actors.ray_calls.wait import Ref, Started
 from medray.actors.rollout.call_queue import CallQueue
 from medray.actors.supervision.memory import own_peak
@@ -23,19 +24,9 @@ from medray.engines.base import Generated
 from medray.errors import ModelError, WeightSyncError
 from medray.models.tokenizer import max_positions
 from medray.system.cpu import ONE_ARENA
-from medray.types import GenerateSpec, GroupMeta, Probe, Prompt, RolloutGroup, WeightManifest
+from medray.types import GroupMeta, Probe, RolloutGroup, WeightManifest
 
 MIN_MODEL_LEN = 128  # room for the probe
-
-
-@dataclass(frozen=True)
-class Request:
-    """One group to sample."""
-
-    ticket: int  # by which the driver knows it
-    prompt: Prompt
-    seed: int
-    spec: GenerateSpec
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
+from medray.actors.groups import GroupHandle, Request
 from medray.actors.ray_calls.wait import MANY, Ref, fetch, fetch_all, gather, ready_of
-from medray.actors.rollout.actor import Request
 from medray.actors.rollout.scaling import Scaler
 from medray.actors.rollout.state import State
-from medray.actors.rollout.worker import RolloutWorker, Sampled
+from medray.actors.rollout.worker import RolloutWorker
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.restart_budget import RestartBudget
 from medray.actors.weights.publish import PublishedWeights
@@ -53,7 +53,7 @@ class RolloutPool:
         self.asleep = False
         self._gap = 0.0  # largest of the newest weights' probes
         self._tickets = itertools.count()
-        self._queue: deque[Request] = deque()  # asked for, not with any worker
+        self._queue: deque[GroupHandle] = deque()  # asked for, not with any worker
         self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
         self._began: dict[int, int] = {}  # ticket -> the oldest version its tokens may be of
         self._failures: Counter[int] = Counter()
@@ -80,20 +80,20 @@ class RolloutPool:
 
     def submit(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
-    ) -> list[int]:
-        """Have a group sampled for every prompt; returns their tickets."""
+    ) -> list[GroupHandle]:
+        """Have a group sampled for every prompt; returns their handles."""
         with self._lock:
-            requests = [
-                Request(next(self._tickets), prompt, seed, spec)
+            groups = [
+                GroupHandle(Request(next(self._tickets), prompt, seed, spec))
                 for prompt, seed in zip(prompts, seeds, strict=True)
             ]
             now = time.monotonic()
-            self._asked |= {ask.ticket: now for ask in requests}
-            self._queue.extend(requests)
+            self._asked |= {group.ticket: now for group in groups}
+            self._queue.extend(groups)
             self.follow_scale()
             self._settle()
             self._dispatch()
-            return [ask.ticket for ask in requests]
+            return groups
 
     def oldest_version(self, ticket: int) -> int | None:
         """The oldest version that a token of a group to come may be of: the newest, while it waits for a worker."""
@@ -106,7 +106,7 @@ class RolloutPool:
             streams = [m.stream for m in self.members if m.stream is not None]
             return streams + [m.coming for m in self.members if m.coming is not None]
 
-    def take(self, ready: Iterable[Any]) -> list[Sampled]:
+    def take(self, ready: Iterable[Any]) -> list[GroupHandle]:
         """Groups that have become whole, in no particular order; deaths are dealt with on the way.
 
         Args:
@@ -125,7 +125,7 @@ class RolloutPool:
             self._require_progress()
         return found
 
-    def _receive(self, members: Iterable[RolloutWorker]) -> list[Sampled]:
+    def _receive(self, members: Iterable[RolloutWorker]) -> list[GroupHandle]:
         """The next group of each of these workers, but of those that turn out to be gone."""
         groups: dict[str, tuple[RolloutWorker, Ref]] = {}
         notes: dict[str, Ref] = {}
@@ -135,18 +135,19 @@ class RolloutPool:
                 groups[member.name] = member, group
             except (WorkerLost, RayTaskError) as error:
                 self._fail(member, error)
-        found: list[Sampled] = []
+        found: list[GroupHandle] = []
         for name, note in fetch_all(notes, doing="generate").items():
             member, group = groups[name]
             if isinstance(note, Exception):
                 self._fail(member, note)
                 continue
             ticket, meta = note
-            member.release(ticket)
+            handle = member.release(ticket)
             self._asked.pop(ticket)
             self._began.pop(ticket, None)
             self._failures.pop(ticket, None)
-            found.append(Sampled(ticket, meta, group))
+            handle.on_sampled(group, meta)
+            found.append(handle)
         return found
 
     def _fail(self, member: RolloutWorker, error: Exception) -> None:
@@ -165,14 +166,14 @@ class RolloutPool:
         """Give queued groups to serving workers that have room, the least loaded first."""
         if not self._queue:
             return
-        given: dict[int, list[Request]] = {}
+        given: dict[int, list[GroupHandle]] = {}
         leaving = {m.index for m in self.scaler.leaving()}
         members = {
             m.index: m for m in self.members if m.state is State.SERVING and m.index not in leaving
         }
         # One group more than there are seats for, so that none is ever empty. Many workers with much before them get
         # a few at a time: a call costs the driver the same for one as for four.
-        size = self._queue[0].spec.num_samples
+        size = self._queue[0].request.spec.num_samples
         enough = math.inf if self.seats is None else self.seats + size
         is_long = len(members) >= MANY and len(self._queue) >= AT_A_TIME * len(members)
         full = enough + size * (AT_A_TIME - 1 if is_long else 0)
@@ -180,13 +181,14 @@ class RolloutPool:
         heapq.heapify(loads)
         while self._queue and loads and loads[0][0] < full:
             load, index = loads[0]
-            size = self._queue[0].spec.num_samples
-            ask = self._queue.popleft()
-            members[index].hold(ask)
-            self._began[ask.ticket] = self.version
+            size = self._queue[0].request.spec.num_samples
+            group = self._queue.popleft()
+            members[index].hold(group)
+            self._began[group.ticket] = self.version
             heapq.heapreplace(loads, (load + size, index))
-            given.setdefault(index, []).append(ask)
-        for index, requests in given.items():
+            given.setdefault(index, []).append(group)
+        for index, groups in given.items():
+            requests = [group.request for group in groups]
             members[index].handle.submit.remote(requests, self.version)
 
     def _require_progress(self) -> None:
@@ -287,7 +289,7 @@ class RolloutPool:
     # Joining and leaving ---------------------------------------------------------------------
 
     def follow_scale(self) -> None:
-        """Take up and let go of workers as `medray scale` requests."""
+        """Take up and let go of workers as `medray scale` asks for."""
         self.scaler.follow(busy={m.name for m in self.members if m.held})
 
     def _recruit(self, index: int) -> RolloutWorker:
@@ -310,10 +312,10 @@ class RolloutPool:
     def _blame(self, member: RolloutWorker, reason: str) -> None:
         """Count a failure against every group that was in flight where it happened."""
         self._failures.update(member.held.keys())
-        for ticket, ask in member.held.items():
+        for ticket, group in member.held.items():
             if self._failures[ticket] >= MAX_FAILURES:
                 raise WorkerLost(
-                    f"generate: {MAX_FAILURES} workers failed with prompt {ask.prompt.record.id} in flight: {reason}"
+                    f"generate: {MAX_FAILURES} workers failed with prompt {group.prompt.record.id} in flight: {reason}"
                 )
 
     def _mark_dead(self, member: RolloutWorker, doing: str, loss: WorkerLost) -> None:
@@ -324,10 +326,10 @@ class RolloutPool:
         lost = len(member.held)
         cost = f"{lost} groups sampled again" if lost else "nothing"
         self.incidents.add("death", member.name, doing, cost)
-        for ask in reversed(member.lose()):
-            self._queue.appendleft(ask)
-            self._asked[ask.ticket] = time.monotonic()
-            self._began.pop(ask.ticket, None)
+        for group in reversed(member.lose()):
+            self._queue.appendleft(group)
+            self._asked[group.ticket] = time.monotonic()
+            self._began.pop(group.ticket, None)
         member.to(State.DEAD)
         member.handle = self._spawn(member.index)
         member.to(State.STARTING)

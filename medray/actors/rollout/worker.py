@@ -6,20 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.wait import Ref, fetch
-from medray.actors.rollout.actor import Request
 from medray.actors.rollout.state import State, advance
 from medray.errors import WorkerLost
-from medray.types import GroupMeta
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """A complete group: its ticket, what the driver may know, and where the tokens are."""
-
-    ticket: int
-    meta: GroupMeta
-    group: Ref
 
 
 @dataclass
@@ -34,8 +24,8 @@ class RolloutWorker:
     since: float = 0.0  # when that began, monotonic seconds
     taking: int = -1  # version of the weights that a load under way brings
     returning: bool = False  # it replaces a dead worker and has not served yet
-    held: dict[int, Request] = field(
-        default_factory=dict[int, Request]
+    held: dict[int, GroupHandle] = field(
+        default_factory=dict[int, GroupHandle]
     )  # groups to come, by ticket
     num_samples: int = 0  # of those
     stream: Any = None  # ray.ObjectRefGenerator of what it serves
@@ -54,16 +44,18 @@ class RolloutWorker:
         """Note a start or load under way."""
         self.coming, self.since = coming, time.monotonic()
 
-    def hold(self, ask: Request) -> None:
+    def hold(self, group: GroupHandle) -> None:
         """Note a group that it is given."""
-        self.held[ask.ticket] = ask
-        self.num_samples += ask.spec.num_samples
+        self.held[group.ticket] = group
+        self.num_samples += group.request.spec.num_samples
 
-    def release(self, ticket: int) -> None:
+    def release(self, ticket: int) -> GroupHandle:
         """Note a group that it has given back."""
-        self.num_samples -= self.held.pop(ticket).spec.num_samples
+        group = self.held.pop(ticket)
+        self.num_samples -= group.request.spec.num_samples
+        return group
 
-    def lose(self) -> list[Request]:
+    def lose(self) -> list[GroupHandle]:
         """Take away all it holds."""
         lost = list(self.held.values())
         self.held.clear()

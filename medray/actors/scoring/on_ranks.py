@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from medray.actors.groups import ToGrade
+from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.pending import Pending
 from medray.actors.ray_calls.wait import Ref
 from medray.config.ppo import PpoJob
@@ -33,19 +33,20 @@ class RankRewards:
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
         """None: whoever died, it is not replaced here."""
 
-    def submit(self, groups: Sequence[ToGrade]) -> None:
+    def submit(self, groups: Sequence[GroupHandle]) -> None:
         """Start scoring groups, on the ranks in turn."""
         for group in groups:
-            rank = group.index % len(self.ranks)
-            ref = self.ranks[rank].score.remote(group.group)
-            self._scores.add(ref, group.index, f"learner rank {rank} (prompt {group.prompt_id})")
+            rank = group.ticket % len(self.ranks)
+            ref = self.ranks[rank].score.remote(group.tokens)
+            prompt_id = group.prompt.record.id
+            self._scores.add(ref, group.ticket, f"learner rank {rank} (prompt {prompt_id})")
 
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""
         return self._scores.refs()
 
     def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
-        """Scores that have come, by index.
+        """Scores that have come, by ticket.
 
         Raises:
             GraderError: a model gave no usable score. It would again, so it is not retried.

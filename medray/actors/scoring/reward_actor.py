@@ -1,21 +1,17 @@
-"""A process that computes rewards and keeps the rollouts' record."""
+"""A process that computes rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import ray
 
-from medray.actors.ray_calls.wait import Ref, Started
+from medray.actors.ray_calls.wait import Started
 from medray.actors.supervision.node_probe import MonitoredActor
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
 from medray.errors import GraderError
 from medray.rewards.mixture import RewardMixture, build_rewards
-from medray.storage.mirror import mirror_of
-from medray.storage.rollout_files import write_rollouts
 from medray.system.cpu import use_cpu
-from medray.types import Floats, GroupScore, RolloutGroup
+from medray.types import GroupScore, RolloutGroup
 
 
 @ray.remote
@@ -45,16 +41,3 @@ class RewardActor(MonitoredActor):
             return self.rewards.score(group)
         except GraderError as error:
             return error
-
-    def record(
-        self,
-        step: int,
-        groups: Sequence[Ref],
-        scores: Sequence[GroupScore],
-        advantages: Sequence[Floats],
-    ) -> None:
-        """Write the step's rollouts to the run folder."""
-        fetched = ray.get(list(groups), timeout=self.job.deadlines.grade_s)
-        written = write_rollouts(self.job.out, step, fetched, scores, advantages)
-        if mirror := mirror_of(self.job):
-            mirror.push(written)

@@ -5,43 +5,27 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medray.actors.groups import ScoredGroup, ToGrade
-from medray.actors.ray_calls.wait import Ref, fetch, gather, ready_of
+from medray.actors.groups import GroupHandle, prompt_ids
+from medray.actors.ray_calls.wait import Ref, fetch, ready_of
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.restart_budget import RestartBudget
 from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, GraderError, WorkerLost
-from medray.types import Floats, GroupScore
+from medray.types import GroupScore
 
 MOST = 16  # groups that are sent to a grader together: those of one look at many rollout workers
-
-_Rows = tuple[int, list[Ref], list[GroupScore], list[Floats]]  # what one step's record is made from
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A step's record on its way to disk."""
-
-    rows: _Rows
-    grader: int
-    actor: Any  # who writes it
-    ref: Ref
 
 
 @dataclass(frozen=True)
 class _Sent:
-    groups: Sequence[ToGrade]
+    groups: Sequence[GroupHandle]
     grader: int
     actor: Any  # who was asked
-
-    @property
-    def prompts(self) -> str:
-        ids = [group.prompt_id for group in self.groups]
-        return f"prompt{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
 
 
 class RewardPool:
@@ -67,7 +51,7 @@ class RewardPool:
         self._load = [0] * num_graders  # groups with each
         self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
         self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
-        self._record: _Record | None = None
+        self._failures: Counter[int] = Counter()  # of grading, by ticket
         self._lock = threading.RLock()
 
     @property
@@ -89,7 +73,7 @@ class RewardPool:
         self.incidents.add("death", name, "start", "nothing")
         return started
 
-    def submit(self, groups: Sequence[ToGrade]) -> None:
+    def submit(self, groups: Sequence[GroupHandle]) -> None:
         """Start grading groups, spread over the graders, the one with the fewest to judge first."""
         size = min(MOST, math.ceil(len(groups) / len(self.graders))) or 1
         with self._lock:
@@ -105,7 +89,7 @@ class RewardPool:
             return list(self._sent)
 
     def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
-        """Verdicts that have come, by index, None for a group that was dropped.
+        """Scores that have come, by ticket, None for a group that was dropped.
 
         Args:
             ready: which of `refs` are; others are passed over.
@@ -127,7 +111,7 @@ class RewardPool:
         return scores
 
     def results(self) -> dict[int, GroupScore | None]:
-        """Wait for everything submitted; verdicts by index."""
+        """Wait for everything submitted; scores by ticket."""
         scores: dict[int, GroupScore | None] = {}
         while refs := self.refs():
             scores |= self.take(ready_of(refs, 1.0))
@@ -145,73 +129,51 @@ class RewardPool:
         ]
         if late:
             self._sent.clear()
-            texts = ", ".join(f"{self.name}-{sent.grader} ({sent.prompts})" for sent in late)
+            texts = ", ".join(
+                f"{self.name}-{sent.grader} ({prompt_ids(sent.groups)})" for sent in late
+            )
             names = tuple(sorted({f"{self.name}-{sent.grader}" for sent in late}))
             raise DeadlineExceeded(
                 f"grade: no answer from {texts} within {limit:g} s a group", names
             )
 
-    def _send(self, groups: Sequence[ToGrade], grader: int) -> None:
+    def _send(self, groups: Sequence[GroupHandle], grader: int) -> None:
         sent = _Sent(groups, grader, self.graders[grader])
-        self._sent[sent.actor.score.remote(*(g.group for g in groups))] = sent
+        self._sent[sent.actor.score.remote(*(g.tokens for g in groups))] = sent
         self._load[grader] += len(groups)
 
-    def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
-        """Write the step's rollouts to the run folder while training goes on."""
-        self.finish_records()
-        groups, scores = [s.group for s in batch], [s.score for s in batch]
-        self._record = self._write((step, groups, scores, list(advantages)))
-
-    def finish_records(self) -> None:
-        """Wait for the last record to be on disk; one whose writer died is written by another."""
-        while (record := self._record) is not None:
-            doing = f"write the rollouts of step {record.rows[0]}"
-            name = f"{self.name}-{record.grader}"
-            try:
-                gather({name: record.ref}, deadline_s=self.deadlines.save_s, doing=doing)
-                self._record = None
-            except WorkerLost as loss:
-                with self._lock:
-                    self._replace(record.grader, record.actor, doing, loss)
-                self.incidents.add("death", name, doing, "written again")
-                self._record = self._write(record.rows)
-
-    def _write(self, rows: _Rows) -> _Record:
-        grader = rows[0] % len(self.graders)
-        actor = self.graders[grader]
-        return _Record(rows, grader, actor, actor.record.remote(*rows))
-
     def _verdicts(self, sent: _Sent, ref: Ref) -> dict[int, GroupScore | None]:
-        """What a grader answered, by index; groups that it could not judge are on their way to it again."""
+        """What a grader answered, by ticket; groups that it could not judge are on their way to it again."""
         name = f"{self.name}-{sent.grader}"
         try:
             answers: list[GroupScore | GraderError] = fetch(ref, name=name, doing="grade")
         except WorkerLost as loss:
             self._replace(sent.grader, sent.actor, "grade", loss)
-            self.incidents.add("death", name, "grade", f"{sent.prompts} graded again")
+            self.incidents.add("death", name, "grade", f"{prompt_ids(sent.groups)} graded again")
             self._send(sent.groups, sent.grader)
             return {}
         scores: dict[int, GroupScore | None] = {}
-        again: list[ToGrade] = []
+        again: list[GroupHandle] = []
         for group, answer in zip(sent.groups, answers, strict=True):
             if not isinstance(answer, GraderError):
-                scores[group.index] = answer
+                self._failures.pop(group.ticket, None)
+                scores[group.ticket] = answer
             elif self._may_retry(group, answer, name):
                 again.append(group)
             else:
-                scores[group.index] = None
+                scores[group.ticket] = None
         if again:
             self._send(again, sent.grader)
         return scores
 
-    def _may_retry(self, group: ToGrade, error: GraderError, name: str) -> bool:
+    def _may_retry(self, group: GroupHandle, error: GraderError, name: str) -> bool:
         """Note a failure; False where the group is to be dropped."""
-        is_last = group.tries > self.job.grading.retries
+        self._failures[group.ticket] += 1
+        is_last = self._failures[group.ticket] > self.job.grading.retries
         if is_last and self.job.grading.on_failure == "stop":
             raise error
         kind = "drop" if is_last else "retry"
-        self.incidents.add(kind, name, "grade", f"prompt {group.prompt_id}: {error}")
-        group.tries += 1
+        self.incidents.add(kind, name, "grade", f"prompt {group.prompt.record.id}: {error}")
         return not is_last
 
     def _replace(self, index: int, dead: Any, doing: str, loss: WorkerLost) -> None:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from medray.actors.groups import ToGrade
+from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.wait import Ref
 from medray.actors.scoring.on_ranks import RankRewards
 from medray.actors.scoring.reward_pool import RewardPool
 from medray.errors import WorkerLost
-from medray.types import Floats, GroupScore
-
-if TYPE_CHECKING:
-    from medray.actors.groups import ScoredGroup
+from medray.types import GroupScore
 
 
 class RewardPools:
-    """Every group goes to both pools at once; its reward is the sum of theirs. The first pool keeps the record."""
+    """Every group goes to both pools at once; its reward is the sum of theirs."""
 
     def __init__(self, graders: RewardPool, models: RewardPool | RankRewards) -> None:
         self.graders = graders
         self.pools = (graders, models)
-        self._parts: dict[int, list[GroupScore | None]] = {}  # verdicts of the groups under way
+        self._parts: dict[int, list[GroupScore | None]] = {}  # scores of the groups under way
 
     @property
     def workers(self) -> dict[str, Any]:
@@ -41,18 +37,18 @@ class RewardPools:
                 return started
         return None
 
-    def submit(self, groups: Sequence[ToGrade]) -> None:
+    def submit(self, groups: Sequence[GroupHandle]) -> None:
         """Start grading groups in every pool."""
-        self._parts |= {group.index: [] for group in groups}
+        self._parts |= {group.ticket: [] for group in groups}
         for pool in self.pools:
-            pool.submit([replace(group) for group in groups])  # each counts its own tries
+            pool.submit(groups)
 
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""
         return [ref for pool in self.pools for ref in pool.refs()]
 
     def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
-        """Groups that every pool has judged, by index, None for one that a pool has dropped.
+        """Groups that every pool has scored, by ticket, None for one that a pool has dropped.
 
         Args:
             ready: which of `refs` are; others are passed over.
@@ -68,14 +64,6 @@ class RewardPools:
                 if len(self._parts[index]) == len(self.pools):
                     found[index] = _sum(self._parts.pop(index))
         return found
-
-    def record(self, step: int, batch: Sequence[ScoredGroup], advantages: Sequence[Floats]) -> None:
-        """Write the step's rollouts to the run folder while training goes on."""
-        self.graders.record(step, batch, advantages)
-
-    def finish_records(self) -> None:
-        """Wait for the last record to be on disk."""
-        self.graders.finish_records()
 
 
 def _sum(scores: Sequence[GroupScore | None]) -> GroupScore | None:

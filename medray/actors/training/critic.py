@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
 
-from medray.actors.ray_calls.wait import Ref, Started
+from medray.actors.groups import TrainItem
+from medray.actors.ray_calls.wait import Started
 from medray.actors.training.rank import Rank
 from medray.config.ppo import PpoJob
 from medray.observability.meters import Meters
@@ -27,14 +27,6 @@ METRIC_NAMES = {
     "optim/lr": "critic/lr",
     "loss/total": "critic/loss",
 }
-
-
-@dataclass(frozen=True)
-class CriticItem:
-    """One group to train the critic on: where its tokens and their estimates are."""
-
-    group: Ref  # RolloutGroup
-    estimates: Ref  # Estimates
 
 
 class CriticDuties:
@@ -67,14 +59,16 @@ class CriticDuties:
 
         return estimate(group, values, reference, scores, self.job.algorithm, kl_coef)
 
-    def fit(self, items: Sequence[CriticItem], totals: StepTotals) -> Meters:
+    def fit(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
         """One optimizer step of the critic over this rank's share; every rank must be called."""
         from medray.data.batches.trees import value_tree
         from medray.learners.objectives.value import ValueRegression
 
         deadline = self.job.deadlines.update_s
-        groups: list[RolloutGroup] = ray.get([i.group for i in items], timeout=deadline)
-        estimates: list[Estimates] = ray.get([i.estimates for i in items], timeout=deadline)
+        groups: list[RolloutGroup] = ray.get([i.tokens for i in items], timeout=deadline)
+        estimates: list[Estimates] = ray.get(
+            [i.estimates for i in items if i.estimates is not None], timeout=deadline
+        )
         trees = [
             value_tree(group, known.returns, known.values)
             for group, known in zip(groups, estimates, strict=True)

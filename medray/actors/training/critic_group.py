@@ -6,9 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.wait import Ref, gather
-from medray.actors.training.critic import CriticItem
 from medray.actors.training.learner_group import step_calls
 from medray.config.ppo import PpoJob
 from medray.types import Floats, GroupMeta
@@ -44,7 +43,7 @@ class CriticGroup:
         return calls[own]
 
     def estimate(
-        self, groups: Sequence[ScoredGroup], scores: Sequence[Floats], kl_coef: float
+        self, groups: Sequence[GroupHandle], scores: Sequence[Floats], kl_coef: float
     ) -> tuple[list[EstimateSummary], list[Ref]]:
         """Advantages and returns of every group; what the driver may know of them, and where they are."""
         summaries: dict[str, Ref] = {}
@@ -52,14 +51,14 @@ class CriticGroup:
         for i, (scored, own) in enumerate(zip(groups, scores, strict=True)):
             rank = self.ranks[i % len(self.ranks)]
             summary, found = rank.estimate.options(num_returns=2).remote(
-                scored.group, scored.values, scored.reference, own, kl_coef
+                scored.tokens, scored.values, scored.reference, own, kl_coef
             )
             summaries[f"{self.name} rank {i % len(self.ranks)} [{i}]"] = summary
             estimates.append(found)
         known = gather(summaries, deadline_s=self.deadlines.update_s, doing="estimate advantages")
         return list(known.values()), estimates
 
-    def fit_calls(self, items: Sequence[CriticItem], metas: Sequence[GroupMeta]) -> dict[str, Ref]:
+    def fit_calls(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> dict[str, Ref]:
         """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
         with self._lock:
             calls = step_calls(self.ranks, "fit", self.name, items, metas)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from medray.actors.cluster.address import free_address
+from medray.actors.groups import TokenAdvantages, TrainItem
 from medray.actors.ray_calls.wait import Ref, Started
 from medray.actors.training.rank import Rank
 from medray.actors.weights.engine_calls import EngineCalls
@@ -24,26 +24,6 @@ from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, We
 if TYPE_CHECKING:
     from medray.learners.learner import Learner
     from medray.learners.objectives.base import Objective
-
-
-@dataclass(frozen=True)
-class TokenAdvantages:
-    """Advantages of single tokens, kept where a critic's rank computed them: (A - mean) / std is trained on."""
-
-    estimates: Ref  # Estimates
-    mean: float
-    std: float
-
-
-@dataclass(frozen=True)
-class TrainItem:
-    """One group to train on: where its tokens are, and their advantages."""
-
-    group: Ref  # RolloutGroup
-    advantages: Floats | TokenAdvantages  # [G], or [G][T]
-    reference: Ref | None = None  # per response, the reference model's log-probabilities
-    old: Ref | None = None  # per response, the learner's own from before the batch's first update
-    taught: Ref | None = None  # per response, `TopTokens` of a teacher in vLLM
 
 
 class LearnerDuties:
@@ -60,13 +40,13 @@ class LearnerDuties:
         from medray.data.batches.trees import rollout_tree
 
         deadline = self.job.deadlines.update_s
-        groups: list[RolloutGroup] = ray.get([i.group for i in items], timeout=deadline)
+        groups: list[RolloutGroup] = ray.get([i.tokens for i in items], timeout=deadline)
         references = [_fetched(i.reference, deadline) for i in items]
         olds = [_fetched(i.old, deadline) for i in items]
-        taught = [_fetched(i.taught, deadline) for i in items]
+        teacher = [_fetched(i.teacher_tokens, deadline) for i in items]
         trees = [
             rollout_tree(group, _advantages(item.advantages, deadline), *scored)
-            for group, item, *scored in zip(groups, items, references, olds, taught, strict=True)
+            for group, item, *scored in zip(groups, items, references, olds, teacher, strict=True)
         ]
         meters = self.learner.forward_backward(trees, self.objective, totals)
         step = self.learner.optim_step()
@@ -183,7 +163,8 @@ class LearnerActor(Rank, LearnerDuties):
         return Started.now(self.learner.policy.describe())
 
 
-def _advantages(known: Floats | TokenAdvantages, deadline_s: float) -> Floats | list[Floats]:
+def _advantages(known: Floats | TokenAdvantages | None, deadline_s: float) -> Floats | list[Floats]:
+    assert known is not None, "an item of the critic was given to the policy"
     if not isinstance(known, TokenAdvantages):
         return known
     estimates: Any = ray.get(known.estimates, timeout=deadline_s)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medray.actors.groups import TrainItem
 from medray.actors.ray_calls.wait import Ref, gather
-from medray.actors.training.learner import TrainItem
 from medray.actors.weights.publish import Form, PublishedWeights
 from medray.config.cluster import DeadlineConfig
 from medray.config.rl import RlJob

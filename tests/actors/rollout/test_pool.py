@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import ray
 
+from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.wait import Ref, gather, ready_of
 from medray.actors.rollout.pool import RolloutPool
-from medray.actors.rollout.worker import Sampled
 from medray.actors.supervision.incidents import Incidents
 from medray.config.grpo import GrpoJob
 from medray.errors import DeadlineExceeded, RestartBudgetExhausted, WorkerLost
@@ -50,13 +50,13 @@ def _pool(
     return pool
 
 
-def _sample(pool: RolloutPool, names: list[str], deadline_s: float = 60) -> list[Sampled]:
-    tickets = pool.submit([prompt(n) for n in names], list(range(len(names))), SPEC)
-    return _take(pool, len(tickets), deadline_s)
+def _sample(pool: RolloutPool, names: list[str], deadline_s: float = 60) -> list[GroupHandle]:
+    pool.submit([prompt(n) for n in names], list(range(len(names))), SPEC)
+    return _take(pool, len(names), deadline_s)
 
 
-def _take(pool: RolloutPool, count: int, deadline_s: float = 60) -> list[Sampled]:
-    found: list[Sampled] = []
+def _take(pool: RolloutPool, count: int, deadline_s: float = 60) -> list[GroupHandle]:
+    found: list[GroupHandle] = []
     end = time.monotonic() + deadline_s
     while len(found) < count:
         found += pool.take(ready_of(pool.refs(), 0.2))
@@ -74,12 +74,13 @@ def test_groups_go_to_whoever_has_least_to_do(tmp_path: Path) -> None:
 
 def test_seeds_stay_with_their_prompts_whoever_dies(tmp_path: Path) -> None:
     pool = _pool(tmp_path, workers=3)
-    tickets = pool.submit([prompt(f"p{i}") for i in range(12)], list(range(12)), SPEC)
+    groups = pool.submit([prompt(f"p{i}") for i in range(12)], list(range(12)), SPEC)
+    tickets = [group.ticket for group in groups]
     ray.kill(pool.members[1].handle)
     found = {s.ticket: s for s in _take(pool, 12)}
     assert sorted(found) == tickets
     for i, ticket in enumerate(tickets):
-        group = ray.get(found[ticket].group, timeout=10)
+        group = ray.get(found[ticket].tokens, timeout=10)
         assert group.prompt.record.id == f"p{i}"
         assert group.responses[0].token_ids.tolist() == [i] * 3
     assert "sampled again" in (tmp_path / "incidents.jsonl").read_text()
@@ -164,8 +165,8 @@ def test_a_group_that_waits_at_its_worker_grows_no_older(tmp_path: Path) -> None
     pool.load(weights(2))
     pool.load(weights(3))  # once the second version is there
 
-    assert [pool.oldest_version(ticket) for ticket in (slow, *waiting)] == [1, 2, 2]
-    assert {s.ticket: s.meta.policy_version for s in _take(pool, 3)}[waiting[-1]] == 3
+    assert [pool.oldest_version(group.ticket) for group in (slow, *waiting)] == [1, 2, 2]
+    assert {s.ticket: s.meta.policy_version for s in _take(pool, 3)}[waiting[-1].ticket] == 3
 
 
 def test_a_late_worker_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import ray
 
-from medray.actors.groups import ToGrade
 from medray.actors.ray_calls.wait import gather
 from medray.actors.scoring.reward_actor import RewardActor
 from medray.actors.scoring.reward_pool import RewardPool
@@ -22,7 +21,7 @@ from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.node_probe import MonitoredActor
 from medray.actors.supervision.watchdog import Watchdog
 from medray.errors import DeadlineExceeded
-from tests.support.groups import random_groups
+from tests.support.groups import random_groups, sampled
 from tests.support.jobs import tiny_job
 
 
@@ -72,7 +71,8 @@ def test_a_frozen_grader_is_named_killed_and_replaced(
     pool = RewardPool(spawn, 1, job, watchdog.incidents)
     pid = ray.get(pool.graders[0].location.remote(), timeout=60).process.pid
     watchdog.start()
-    pool.submit([ToGrade(0, "p0", ray.put(random_groups(1)[0]))])
+    [group] = random_groups(1)
+    pool.submit([sampled(0, group, ray.put(group))])
     time.sleep(1)
     os.kill(pid, signal.SIGSTOP)
     frozen = _await(tmp_path, "frozen")

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import ray
 
-from medray.actors.groups import ScoredGroup
+from medray.actors.groups import TrainItem
 from medray.actors.ray_calls.wait import gather
-from medray.actors.training.critic import CriticActor, CriticItem
+from medray.actors.training.critic import CriticActor
 from medray.actors.training.critic_group import CriticGroup
 from medray.actors.training.learner_group import merged_meters
 from medray.config.learner import LearnerConfig, StrategyName
 from medray.config.ppo import PpoJob
 from medray.types import GroupMeta, GroupScore, Prompt, Record, Response, RolloutGroup
+from tests.support.groups import scored as scored_handle
 from tests.support.jobs import tiny_settings
 
 
@@ -55,12 +56,14 @@ def _metrics(job: PpoJob, num_ranks: int) -> dict[str, float]:
         meta = GroupMeta(str(i), len(group.prompt.token_ids), lengths, 0, 0, "")
         ref = ray.put(group)
         known = GroupScore((float(i), 1.0))
-        scored.append(ScoredGroup(meta, known, ref, values=critics.values(i, ref)))
+        handle = scored_handle(group.prompt, meta, known, ref)
+        handle.values = critics.values(i, ref)
+        scored.append(handle)
     found: dict[str, float] = {}
     for step in range(2):  # the second step sees a critic that the first one moved
         scores = [np.asarray(s.score.rewards, dtype=np.float32) for s in scored]
         summaries, estimates = critics.estimate(scored, scores, 0.0)
-        items = [CriticItem(s.group, e) for s, e in zip(scored, estimates, strict=True)]
+        items = [TrainItem(s.tokens, estimates=e) for s, e in zip(scored, estimates, strict=True)]
         calls = critics.fit_calls(items, [s.meta for s in scored])
         metrics = merged_meters(calls, job.deadlines).values()
         metrics["advantage"] = sum(s.advantages.mean for s in summaries)

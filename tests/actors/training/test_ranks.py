@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,19 @@ import pytest
 import ray
 
 from medray.actors.cluster.placement import reserve
-from medray.actors.groups import ToGrade
+from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.wait import gather
 from medray.actors.scoring.reward_actor import RewardActor
 from medray.actors.scoring.reward_pool import RewardPool
 from medray.actors.supervision.incidents import Incidents
-from medray.actors.training.learner import LearnerActor, TrainItem
+from medray.actors.training.learner import LearnerActor
 from medray.actors.training.learner_group import LearnerGroup
 from medray.actors.weights.publish import arrays
 from medray.config.grpo import GrpoJob
 from medray.config.resources import rl_roles
 from medray.errors import DeadlineExceeded, GraderError, ResourceError, WorkerLost
 from medray.types import GroupMeta, RolloutGroup
-from tests.support.groups import random_groups
+from tests.support.groups import random_groups, sampled
 from tests.support.jobs import tiny_job
 
 
@@ -135,11 +135,15 @@ def _graders(job: GrpoJob, folder: Path) -> RewardPool:
     return RewardPool(spawn, 2, job, Incidents(folder))
 
 
+def _sampled(groups: Sequence[RolloutGroup]) -> list[GroupHandle]:
+    return [sampled(i, group, ray.put(group)) for i, group in enumerate(groups)]
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
     pool = _graders(job, tmp_path)
-    pool.submit([ToGrade(0, "p0", ray.put(random_groups(1)[0]))])
+    pool.submit(_sampled(random_groups(1)))
     with pytest.raises(GraderError, match="grader unreachable"):
         pool.results()
     assert pool.incidents.drain() == {"incidents/retry": 2.0}
@@ -154,7 +158,7 @@ def test_a_group_that_cannot_be_graded_is_dropped_and_counted_where_asked(
         grading={"retries": 1, "on_failure": "drop"},
     )  # fmt: skip
     pool = _graders(job, tmp_path)
-    pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(random_groups(4))])
+    pool.submit(_sampled(random_groups(4)))
     assert [i for i, score in sorted(pool.results().items()) if score is not None] == [1, 3]
     assert pool.incidents.drain() == {"incidents/drop": 2.0, "incidents/retry": 2.0}
 
@@ -167,7 +171,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     pool = _graders(job, tmp_path)
     groups = random_groups(6)
     ray.kill(pool.graders[1])
-    pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(groups)])
+    pool.submit(_sampled(groups))
     scores = pool.results()
     assert sorted(scores) == list(range(6))
     assert pool.restarts.left == job.scale.max_restarts - 1
@@ -185,7 +189,7 @@ def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_pa
     started = pool.revive("grader-1", loss)
 
     assert gather({"grader-1": started}, deadline_s=60, doing="start")["grader-1"].text == "grader"
-    pool.submit([ToGrade(i, f"p{i}", ray.put(group)) for i, group in enumerate(random_groups(4))])
+    pool.submit(_sampled(random_groups(4)))
     assert sorted(pool.results()) == list(range(4))
     assert pool.restarts.left == job.scale.max_restarts - 1
     assert '"start"' in (tmp_path / "incidents.jsonl").read_text()
