@@ -57,7 +57,7 @@ def main(
         given = [f"out={base / 'prepared'}", f"data.path={chats}", f"model.path={model}",
                  "duplicates={threshold: 0.8}", "layout.kind=pack", f"layout.row_tokens={ROW_TOKENS}"]  # fmt: skip
         if workers is not None:
-            given.append(f"num_workers={workers}")
+            given.append(f"workers.tokenizer.count={workers}")
         log = base / "prepare.log"
         began = time.monotonic()
         with log.open("a") as stream:
@@ -156,7 +156,7 @@ def first_step(base: Path, model: str, began: float, stream: Any) -> dict[str, A
     job = start(
         "sft", stream, f"out={run}", f"data.path={prepared}", f"model.path={model}", "optim.lr=1e-5",
         f"batch.num_steps={STEPS}", f"batch.rows_per_step={STEP_ROWS}", "evaluation.num_rows=0",
-        "workers.resources.cpus=0.1", "checkpoint.every=1000",
+        "workers.learner.cpus=0.1", "checkpoint.every=1000",
     )  # fmt: skip
     ended, went_on = 0.0, False
     while job.poll() is None:

@@ -77,7 +77,7 @@ def _job(count: int, groups_per_worker: int, num_steps: int, max_lag: int, pace:
             "evaluation": {"num_items": 0, "every": 10**6},
             "checkpoint": {"every": 10**6},
             "logging": {"rollouts": False},
-            "scale": {"rollout_workers": count},
+            "workers": {"rollout": {"count": count}},
         }
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def grpo_settings(workload: Workload, out: str, num_steps: int) -> dict[str, Any
         "evaluation": {"num_items": 0},
         "checkpoint": {"every": 10**6},
         "logging": {"tensorboard": False, "console": "quiet"},
-        "scale": {
+        "workers": {
             "learner": {"cpus": 1, "threads": os.cpu_count()},
             "rollout": {"cpus": 1, "threads": os.cpu_count()},
             "grader": {"cpus": 0},
@@ -91,7 +91,7 @@ def supervised_settings(
         "evaluation": {"num_rows": 0},
         "checkpoint": {"every": 10**6},
         "logging": {"tensorboard": False, "console": "quiet"},
-        "workers": {"resources": {"cpus": 1, "threads": os.cpu_count()}},
+        "workers": {"learner": {"cpus": 1, "threads": os.cpu_count()}},
     } | ({"loss": workload.loss} if workload.loss else {})
 
 

@@ -16,6 +16,6 @@ if __name__ == "__main__":
     run_job(
         EvaluateJob,
         main,
-        lambda job: describe([Role("evaluator", 1, job.resources)]),
+        lambda job: describe([Role("evaluator", job.workers.evaluator)]),
         __doc__ or "",
     )

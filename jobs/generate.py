@@ -16,6 +16,6 @@ if __name__ == "__main__":
     run_job(
         GenerateJob,
         main,
-        lambda job: describe([Role("worker", job.workers, job.worker)]),
+        lambda job: describe([Role("engine", job.workers.engine)]),
         __doc__ or "",
     )

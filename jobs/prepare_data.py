@@ -13,8 +13,11 @@ def main(job: PrepareJob) -> None:
 
 def describe(job: PrepareJob) -> str:
     """What the job reserves."""
-    workers = job.num_workers or "all CPUs"
-    return f"resources:\n  tokenising {workers} x 1 CPU, reading 1 process, {job.memory_mb} MB of rows in flight"
+    tokenizer = job.workers.tokenizer
+    return (
+        f"resources:\n  tokenizer {tokenizer.count} x {tokenizer.cpus:g} CPU, reading 1 process, "
+        f"{job.memory_mb} MB of rows in flight"
+    )
 
 
 if __name__ == "__main__":

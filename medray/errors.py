@@ -68,7 +68,7 @@ class WorkerLost(MedrayError, RuntimeError):
 
 
 class RestartBudgetExhausted(WorkerLost):
-    """As many actors have died as may be replaced; `scale.max_restarts` says how many."""
+    """As many actors have died as may be replaced; `workers.max_restarts` says how many."""
 
 
 class ClusterError(MedrayError, ConnectionError):

@@ -82,7 +82,7 @@ class Workers:
 
         Engines that share the learner's accelerators sleep meanwhile. Whose items are empty takes no step.
         """
-        if self.job.scale.colocate:
+        if self.job.workers.colocate:
             self.rollouts.sleep()
         calls: dict[str, Ref] = {}
         if items:
@@ -128,7 +128,7 @@ class Workers:
         """Start every actor without waiting for its model; they are killed when the block ends."""
         roles = rl_roles(job)
         group = reserve(
-            roles, spread=job.scale.placement == "spread", deadline_s=job.deadlines.start_s
+            roles, spread=job.workers.placement == "spread", deadline_s=job.deadlines.start_s
         )
         incidents = Incidents(job.out)
         watchdog = Watchdog(incidents, job.deadlines.frozen_s)
@@ -158,7 +158,7 @@ class Workers:
         teachers = crew.all("teacher", TeacherActor)
         rollouts = RolloutPool(
             lambda i: crew.one("rollout", RolloutActor, i),
-            job.scale.rollout_workers,
+            job.workers.rollout.count,
             job,
             incidents,
         )
@@ -247,12 +247,12 @@ def _graders(
 
         return RewardPool(spawn, size, job, incidents, name=role)
 
-    graders = pool("grader", job.scale.graders)
+    graders = pool("grader", job.workers.grader.count)
     if not by_role(job.rewards)["reward"]:
         return graders
     if isinstance(job, PpoJob) and job.is_shared:
         return RewardPools(graders, RankRewards(learners.ranks, job))
-    return RewardPools(graders, pool("reward", job.scale.reward_models))
+    return RewardPools(graders, pool("reward", job.workers.reward.count))
 
 
 class _ReferencePool:

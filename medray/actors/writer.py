@@ -61,7 +61,7 @@ class RolloutWriter:
         self._actor = spawn()
         self.deadline_s = job.deadlines.save_s
         self.incidents = incidents
-        self.restarts = RestartBudget(job.scale.max_restarts, incidents)
+        self.restarts = RestartBudget(job.workers.max_restarts, incidents)
         self._pending: tuple[_Record, Ref] | None = None
 
     def record(self, step: int, batch: Sequence[GroupHandle], advantages: Sequence[Floats]) -> None:

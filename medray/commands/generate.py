@@ -15,7 +15,9 @@ def generate_command(
     output: Annotated[str, typer.Argument(help="File to write: .jsonl or .parquet.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings as key=value, e.g. sampling.max_new_tokens=256 workers=4."),
+        typer.Argument(
+            help="Settings as key=value, e.g. sampling.max_new_tokens=256 workers.engine.count=4."
+        ),
     ] = None,
 ) -> None:
     """Answer every row of a file; run it again after an interruption and it goes on."""

@@ -127,5 +127,5 @@ def _print_table(tokens: int, as_json: bool) -> None:
         cells = "".join(f"{row.gib[kind]:>13.1f}" for kind in KINDS)
         typer.echo(f"{row.size:<6}{row.num_params / 1e9:>11.2f}B{cells}")
     typer.echo(
-        "full: float32 weights and Adam state; spread over GPUs by workers.strategy=fsdp2 or zero3"
+        "full: float32 weights and Adam state; spread over GPUs by learner.strategy=fsdp2 or zero3"
     )

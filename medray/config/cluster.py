@@ -1,63 +1,12 @@
-"""How many of each actor there are, what each one takes, and how long the driver waits for them."""
+"""How long the driver waits for its actors, and how weights reach the engines."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from medray.config.base import Section
-from medray.config.cores import usable_cores
-
-
-class RoleResources(Section):
-    """What one actor of a role reserves."""
-
-    cpus: float = Field(default=1.0, ge=0)
-    """CPU cores reserved."""
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
-    """Compute threads; None takes `cpus`. Roles that take turns may each use all the cores. auto takes what
-    `medray tune` found for an RL job on this machine, else all cores, or a fair share where roles compute at once."""
-    gpus: float = Field(default=0.0, ge=0)
-    """GPUs reserved; a fraction lets actors share one."""
-    custom: dict[str, float] = Field(default_factory=dict)
-    """Custom Ray resources, e.g. {rollout_node: 1} to pin a role to a node type."""
-
-    @property
-    def num_threads(self) -> int:
-        """Threads an actor of this role computes with."""
-        if self.threads == "auto":
-            return usable_cores()
-        return self.threads or max(1, int(self.cpus))
-
-
-class ScaleConfig(Section):
-    """Number of actors a role, and the resources of each."""
-
-    learner_ranks: int = Field(default=1, ge=1)
-    """Ranks of the policy; each computes a share of the batch, and `learner.strategy` says what it holds."""
-    rollout_workers: int = Field(default=1, ge=1)
-    """vLLM engines."""
-    references: int = Field(default=1, ge=1)
-    """Copies of the frozen reference, where there is one beside the learner."""
-    teachers: int = Field(default=1, ge=1)
-    """Engines of the teacher of a distillation (`algorithm.distill.engine=vllm`)."""
-    reward_models: int = Field(default=1, ge=1)
-    """Processes that run the reward models (`rewards` of kind model); each holds all of them."""
-    graders: int = Field(default=1, ge=1)
-    """Processes that compute the other rewards and write rollouts."""
-    learner: RoleResources = RoleResources(cpus=1.0)
-    rollout: RoleResources = RoleResources(cpus=1.0)
-    reference: RoleResources = RoleResources(cpus=1.0)
-    teacher: RoleResources = RoleResources(cpus=1.0)
-    reward: RoleResources = RoleResources(cpus=1.0)
-    grader: RoleResources = RoleResources(cpus=0.1)
-    placement: Literal["pack", "spread"] = "pack"
-    """Keep the actors on few nodes, or spread them."""
-    max_restarts: int = Field(default=20, ge=0)
-    """Deaths of rollout workers, of graders, and of the learner that a run makes good before it gives up."""
-    colocate: bool = False
-    """Learner and engines share the GPUs and take turns (vLLM sleeps during the update)."""
 
 
 class DeadlineConfig(Section):

@@ -7,12 +7,12 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.cluster import RoleResources
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.config.supervised import ChatConfig
+from medray.config.workers import EvaluateWorkers
 
 
 class EvaluatedModel(Section):
@@ -67,8 +67,7 @@ class EvaluateJob(Section):
     """How rows are cut for the forward passes."""
     engine: EngineConfig = EngineConfig()
     """The engine that answers."""
-    resources: RoleResources = RoleResources(cpus=1.0)
-    """What the evaluating process reserves."""
+    workers: EvaluateWorkers = EvaluateWorkers()
     deadline_s: float = Field(default=3600, gt=0)
     """Seconds that one model may take."""
 
@@ -82,6 +81,6 @@ class EvaluateJob(Section):
             raise ValueError(
                 "model.lora trains an adapter, and nothing is trained here: leave it out"
             )
-        if self.model.device == "cuda" and self.resources.gpus == 0:
-            raise ValueError("model.device=cuda needs resources.gpus > 0")
+        if self.model.device == "cuda" and self.workers.evaluator.gpus == 0:
+            raise ValueError("model.device=cuda needs workers.evaluator.gpus > 0")
         return self

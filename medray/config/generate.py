@@ -7,9 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.cluster import RoleResources
 from medray.config.model import TemplateName
 from medray.config.rollout import EngineConfig
+from medray.config.workers import GenerateWorkers
 
 SUFFIXES = (".jsonl", ".parquet")
 
@@ -72,10 +72,7 @@ class GenerateJob(Section):
     """Longest prompt and answer together, tokens; the model's own limit where that is lower."""
     template: TemplateName | None = None
     """Chat template by name; None takes the tokenizer's own."""
-    workers: int = Field(default=1, ge=1)
-    """Engines, over the whole cluster."""
-    worker: RoleResources = RoleResources(cpus=1.0)
-    """What each engine reserves."""
+    workers: GenerateWorkers = GenerateWorkers()
     chunk_rows: int = Field(default=256, ge=1)
     """Rows a worker computes together, and what an interruption may cost."""
     trust_remote_code: bool = False
@@ -89,8 +86,8 @@ class GenerateJob(Section):
 
     @model_validator(mode="after")
     def _gpu_is_reserved(self) -> Self:
-        if self.device == "cuda" and self.worker.gpus <= 0:
-            raise ValueError("device=cuda needs worker.gpus, e.g. worker.gpus=1")
+        if self.device == "cuda" and self.workers.engine.gpus <= 0:
+            raise ValueError("device=cuda needs workers.engine.gpus, e.g. workers.engine.gpus=1")
         if self.sampling.samples > 1 and self.sampling.temperature == 0:
             raise ValueError(
                 f"sampling.samples={self.sampling.samples} at temperature 0 gives one answer that many times: "

@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from medray.config.keys import known_keys
+from medray.config.renamed import with_present_names
 from medray.errors import ConfigError
 
 S = TypeVar("S", bound=BaseModel)
@@ -45,12 +47,16 @@ def validated(schema: type[S], settings: Mapping[str, Any], *, within: str = "")
     Raises:
         ConfigError: one line per problem, with the nearest known key.
     """
+    renaming = with_present_names(schema, settings)
+    problems = list(renaming.problems)
     try:
-        return schema.model_validate(settings)
+        config = schema.model_validate(renaming.settings)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(_explain(schema, dict(e), within) for e in error.errors())
-        ) from None
+        problems += [_explain(schema, dict(e), within) for e in error.errors()]
+    else:
+        if not problems:
+            return config
+    raise ConfigError("\n".join(problems))
 
 
 def dump_config(config: BaseModel) -> str:
@@ -122,7 +128,7 @@ def _explain(schema: type[BaseModel], error: dict[str, Any], within: str) -> str
     inner = ".".join(str(part) for part in location)
     key = ".".join(part for part in (within, inner) if part)
     if error["type"] == "extra_forbidden":
-        known = _known_keys(schema)
+        known = known_keys(schema)
         guess = difflib.get_close_matches(inner, known, n=1, cutoff=0.5) or _by_leaf(
             str(location[-1]), known
         )
@@ -142,22 +148,3 @@ def _explain(schema: type[BaseModel], error: dict[str, Any], within: str) -> str
 def _by_leaf(leaf: str, known: list[str]) -> list[str]:
     leaves: Mapping[str, str] = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
     return [leaves[m] for m in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
-
-
-def _known_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, info in schema.model_fields.items():
-        keys.append(prefix + name)
-        for nested in _schemas(info.annotation):
-            keys += _known_keys(nested, f"{prefix}{name}.")
-    return keys
-
-
-def _schemas(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [s for a in _arguments(annotation) for s in _schemas(a)]
-
-
-def _arguments(annotation: Any) -> tuple[Any, ...]:
-    return getattr(annotation, "__args__", ())

@@ -65,7 +65,7 @@ class DistillConfig(Section):
     """A frozen model with the student's vocabulary."""
     engine: Literal["learner", "vllm"] = "learner"
     """learner: every rank holds the teacher, and its whole distribution counts; vllm: engines of their own
-    (`scale.teachers`) score groups as they are sampled, and their `top` most likely tokens and the rest count."""
+    (`workers.teacher`) score groups as they are sampled, and their `top` most likely tokens and the rest count."""
     top: int = Field(default=64, ge=1)
     """Tokens of the teacher that are told apart where it runs in vLLM; all others are one outcome."""
     divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "reverse_kl"

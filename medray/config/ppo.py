@@ -7,13 +7,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.cluster import RoleResources, ScaleConfig
 from medray.config.critic import CriticConfig
 from medray.config.learner import check_strategy
 from medray.config.model import ModelConfig
 from medray.config.policy import KlConfig, PolicyConfig
 from medray.config.rl import RlJob
 from medray.config.rollout import RolloutConfig
+from medray.config.workers import PpoWorkers
 
 
 class PpoKlConfig(KlConfig):
@@ -82,14 +82,6 @@ class PpoRollout(RolloutConfig):
     """Responses a prompt; they share the prompt's tokens in every pass."""
 
 
-class PpoScale(ScaleConfig):
-    """Number of actors a role, and the resources of each."""
-
-    critic_ranks: int = Field(default=1, ge=1)
-    """Ranks of the critic; each computes a share of the batch."""
-    critic: RoleResources = RoleResources(cpus=1.0)
-
-
 class RolesConfig(Section):
     """How the four models are held."""
 
@@ -107,7 +99,7 @@ class PpoJob(RlJob):
     critic: CriticConfig = CriticConfig()
     roles: RolesConfig = RolesConfig()
     rollout: PpoRollout = PpoRollout()  # pyright: ignore[reportIncompatibleVariableOverride]
-    scale: PpoScale = PpoScale()  # pyright: ignore[reportIncompatibleVariableOverride]
+    workers: PpoWorkers = PpoWorkers()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def critic_model(self) -> ModelConfig:
@@ -122,18 +114,17 @@ class PpoJob(RlJob):
     @model_validator(mode="after")
     def _critic_fits(self) -> Self:
         minibatch = self.rollout.prompts_per_step // self.algorithm.minibatches
-        if minibatch < self.scale.critic_ranks:
+        num_ranks = self.workers.critic.count
+        if minibatch < num_ranks:
             raise ValueError(
-                f"a minibatch of {minibatch} prompts cannot feed scale.critic_ranks={self.scale.critic_ranks}: raise "
+                f"a minibatch of {minibatch} prompts cannot feed workers.critic.count={num_ranks}: raise "
                 "rollout.prompts_per_step or lower the ranks"
             )
         if not self.is_shared:
-            check_strategy(
-                self.learner, self.critic_model, self.scale.critic_ranks, "scale.critic_ranks"
-            )
+            check_strategy(self.learner, self.critic_model, num_ranks, "workers.critic.count")
         on_gpu = self.critic_model.device == "cuda" and not self.is_shared
-        if on_gpu and self.scale.critic.gpus == 0:
-            raise ValueError("a critic on cuda needs scale.critic.gpus > 0")
+        if on_gpu and self.workers.critic.gpus == 0:
+            raise ValueError("a critic on cuda needs workers.critic.gpus > 0")
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from medray.config.base import Section
 from medray.config.data import DataConfig
 from medray.config.model import ModelConfig
 from medray.config.supervised import ChatConfig
+from medray.config.workers import PrepareWorkers
 
 GENERATED = {
     "pt": "icd10-text",
@@ -123,8 +124,7 @@ class PrepareJob(Section):
     None keeps it."""
     layout: LayoutConfig = LayoutConfig()
     shards: ShardConfig = ShardConfig()
-    num_workers: int | None = Field(default=None, ge=1)
-    """Tokenising processes; None takes one a CPU of the cluster. The result does not depend on it."""
+    workers: PrepareWorkers = PrepareWorkers()
     memory_mb: int = Field(default=512, ge=64)
     """Rows in flight between the processes; reading waits when they take more."""
 

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.cluster import DeadlineConfig, ScaleConfig, SyncConfig
+from medray.config.cluster import DeadlineConfig, SyncConfig
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
@@ -16,6 +16,7 @@ from medray.config.policy import PolicyConfig
 from medray.config.reward import GradingConfig, RewardConfig
 from medray.config.rollout import RolloutConfig
 from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
+from medray.config.workers import RlWorkers
 
 
 class RlJob(Section):
@@ -40,7 +41,7 @@ class RlJob(Section):
     algorithm: PolicyConfig = PolicyConfig()
     optim: OptimConfig = OptimConfig()
     learner: LearnerConfig = LearnerConfig()
-    scale: ScaleConfig = ScaleConfig()
+    workers: RlWorkers = RlWorkers()
     sync: SyncConfig = SyncConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -59,18 +60,18 @@ class RlJob(Section):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
-        rollout, algorithm, scale = self.rollout, self.algorithm, self.scale
+        rollout, algorithm, num_ranks = self.rollout, self.algorithm, self.workers.learner.count
         if rollout.prompts_per_step % algorithm.minibatches:
             raise ValueError(
                 f"rollout.prompts_per_step={rollout.prompts_per_step} is not divisible by "
                 f"algorithm.minibatches={algorithm.minibatches}: make one a multiple of the other"
             )
-        if rollout.prompts_per_step // algorithm.minibatches < scale.learner_ranks:
+        if rollout.prompts_per_step // algorithm.minibatches < num_ranks:
             raise ValueError(
                 f"a minibatch of {rollout.prompts_per_step // algorithm.minibatches} prompts cannot feed "
-                f"scale.learner_ranks={scale.learner_ranks}: raise rollout.prompts_per_step or lower the ranks"
+                f"workers.learner.count={num_ranks}: raise rollout.prompts_per_step or lower the ranks"
             )
-        check_strategy(self.learner, self.model, scale.learner_ranks, "scale.learner_ranks")
+        check_strategy(self.learner, self.model, num_ranks, "workers.learner.count")
         if self.data.num_train is not None and self.data.num_train < rollout.prompts_per_step:
             raise ValueError(
                 f"data.num_train={self.data.num_train} is below rollout.prompts_per_step={rollout.prompts_per_step}"
@@ -94,7 +95,7 @@ class RlJob(Section):
 
     @model_validator(mode="after")
     def _devices_agree(self) -> Self:
-        scale, device = self.scale, self.model.device
+        workers, device = self.workers, self.model.device
         if self.sync.backend != "object_store" and device != "cuda":
             raise ValueError(
                 f"sync.backend={self.sync.backend} moves GPU memory: set model.device=cuda or sync.backend=object_store"
@@ -104,12 +105,12 @@ class RlJob(Section):
                 f"sync.backend={self.sync.backend} sends from one rank, which learner.strategy={self.learner.strategy} "
                 "leaves with a part of the weights: set sync.backend=object_store"
             )
-        if scale.colocate and device != "cuda":
+        if workers.colocate and device != "cuda":
             raise ValueError(
-                "scale.colocate shares GPUs: set model.device=cuda or scale.colocate=false"
+                "workers.colocate shares GPUs: set model.device=cuda or workers.colocate=false"
             )
-        if device == "cuda" and scale.learner.gpus == 0:
-            raise ValueError("model.device=cuda needs scale.learner.gpus > 0")
+        if device == "cuda" and workers.learner.gpus == 0:
+            raise ValueError("model.device=cuda needs workers.learner.gpus > 0")
         return self
 
     @model_validator(mode="after")
@@ -122,8 +123,8 @@ class RlJob(Section):
                 f"rollout.max_lag={lag} lets weights change in mid-response, which no second "
                 "run repeats: set deterministic=false, or rollout.max_lag=0"
             )
-        if self.scale.colocate:
+        if self.workers.colocate:
             raise ValueError(
-                f"rollout.max_lag={lag} overlaps what scale.colocate lets take turns: unset one of them"
+                f"rollout.max_lag={lag} overlaps what workers.colocate lets take turns: unset one of them"
             )
         return self

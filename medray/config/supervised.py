@@ -7,12 +7,12 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.cluster import RoleResources
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.run import CheckpointConfig, LoggingConfig
+from medray.config.workers import SupervisedWorkers
 
 
 class ChatConfig(Section):
@@ -73,27 +73,6 @@ class SupervisedEvaluation(Section):
     """Held-out rows used; 0 turns evaluation off."""
 
 
-class WorkersConfig(Section):
-    """The training workers; `learner.strategy` says what each of them holds."""
-
-    num_workers: int = Field(default=1, ge=1)
-    """Ranks; each takes a share of every step."""
-    min_workers: int | None = Field(default=None, ge=1)
-    """Go on with so few when nodes are lost; None waits for all."""
-    resources: RoleResources = RoleResources(cpus=1.0)
-    """What one worker reserves."""
-    max_failures: int = Field(default=3, ge=0)
-    """RestartBudget from the newest checkpoint before the job gives up."""
-
-    @model_validator(mode="after")
-    def _range_is_one(self) -> Self:
-        if self.min_workers is not None and self.min_workers > self.num_workers:
-            raise ValueError(
-                f"min_workers={self.min_workers} exceeds num_workers={self.num_workers}"
-            )
-        return self
-
-
 class SupervisedJob(Section):
     """The keys that every supervised job has."""
 
@@ -108,7 +87,7 @@ class SupervisedJob(Section):
     batch: BatchConfig = BatchConfig()
     optim: OptimConfig = OptimConfig()
     learner: LearnerConfig = LearnerConfig()
-    workers: WorkersConfig = WorkersConfig()
+    workers: SupervisedWorkers = SupervisedWorkers()
     checkpoint: SupervisedCheckpoint = SupervisedCheckpoint()
     evaluation: SupervisedEvaluation = SupervisedEvaluation()
     selection: SelectionConfig = SelectionConfig()
@@ -120,14 +99,15 @@ class SupervisedJob(Section):
             raise ValueError(
                 "merge writes an adapter into its base, and none is trained: set merge=false or model.lora={}"
             )
-        if self.batch.rows_per_step < self.workers.num_workers:
+        workers = self.workers.learner
+        if self.batch.rows_per_step < workers.count:
             raise ValueError(
                 f"batch.rows_per_step={self.batch.rows_per_step} cannot feed "
-                f"workers.num_workers={self.workers.num_workers}: raise it or lower the workers"
+                f"workers.learner.count={workers.count}: raise it or lower the count"
             )
-        if self.model.device == "cuda" and self.workers.resources.gpus == 0:
-            raise ValueError("model.device=cuda needs workers.resources.gpus > 0")
-        check_strategy(self.learner, self.model, self.workers.num_workers, "workers.num_workers")
+        if self.model.device == "cuda" and workers.gpus == 0:
+            raise ValueError("model.device=cuda needs workers.learner.gpus > 0")
+        check_strategy(self.learner, self.model, workers.count, "workers.learner.count")
         if self.selection.patience is not None and self.evaluation.num_rows == 0:
             raise ValueError(
                 "selection.patience watches held-out rows: set evaluation.num_rows above 0"

@@ -140,7 +140,7 @@ def check_gpu(device: str = "cpu") -> Iterator[Finding]:
     if device == "cpu":
         yield note(
             "gpu", "the job asks for no GPU though there is one", "it will run on the CPU",
-            "set model.device=cuda and scale.*.gpus, see jobs/configs/grpo_lora_gpu.yaml",
+            "set model.device=cuda and workers.*.gpus, see jobs/configs/grpo_lora_gpu.yaml",
         )  # fmt: skip
     yield from _driver(gpus)
     yield from _nccl()

@@ -76,7 +76,7 @@ def check_threads(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         yield warning(
             "threads", f"OMP_NUM_THREADS={asked} on {cores} cores",
             "threads that share a core wait for each other at every matrix product",
-            "unset OMP_NUM_THREADS: medray sets scale.*.threads for each actor",
+            "unset OMP_NUM_THREADS: medray sets workers.*.threads for each actor",
         )  # fmt: skip
 
 

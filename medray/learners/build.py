@@ -38,7 +38,7 @@ def build_learner(
         num_optim_steps=job.num_optim_steps,
         temperature=job.rollout.temperature,
         config=job.learner,
-        strategy=_join(rank, job.scale.learner_ranks, job.model.device, job, address),
+        strategy=_join(rank, job.workers.learner.count, job.model.device, job, address),
     )
     if checkpoint is not None:
         state = load_state(Path(checkpoint))
@@ -94,7 +94,7 @@ def build_critic(
         job.critic.optim,
         num_optim_steps=job.num_optim_steps,
         config=job.learner,
-        strategy=_join(rank, job.scale.critic_ranks, job.critic_model.device, job, address),
+        strategy=_join(rank, job.workers.critic.count, job.critic_model.device, job, address),
     )
     if checkpoint is not None:
         learner.restore(load_state(Path(checkpoint)))

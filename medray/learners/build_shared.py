@@ -36,7 +36,7 @@ def build_shared(
         job.critic.optim,
         num_optim_steps=job.num_optim_steps,
         config=job.learner,
-        strategy=make_strategy(job.learner, job.scale.learner_ranks),
+        strategy=make_strategy(job.learner, job.workers.learner.count),
     )
     if critic_checkpoint is not None:
         critic.restore(load_state(Path(critic_checkpoint)))

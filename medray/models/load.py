@@ -117,7 +117,7 @@ def _load(
 ) -> M:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
-            "model.device=cuda, but this process sees no GPU: set model.device=cpu or scale.learner.gpus"
+            "model.device=cuda, but this process sees no GPU: set model.device=cpu or workers.learner.gpus"
         )
     torch.manual_seed(seed)
     attention.register()

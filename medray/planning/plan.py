@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medray.config.base import Section
-from medray.config.cluster import RoleResources
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.ppo import PpoJob
@@ -34,7 +33,6 @@ class RolePlan:
 
     name: str
     count: int
-    resources: RoleResources
     memory: ProcessMemory
     note: str = ""
 
@@ -79,9 +77,9 @@ def plan_job(job: Section, gpu_bytes: int | None = None, *, row: RowSize | None 
         return _plan_rl(job, gpu_bytes, row or largest_row(job))
     assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
     model: Any = job.model  # type: ignore[attr-defined]
-    workers, row = job.workers, row or largest_row(job)
-    memory = _trained(model, row, job.learner, workers.num_workers)
-    roles = (RolePlan("learner", workers.num_workers, workers.resources, memory),)
+    num_ranks, row = job.workers.learner.count, row or largest_row(job)
+    memory = _trained(model, row, job.learner, num_ranks)
+    roles = (RolePlan("learner", num_ranks, memory),)
     return Plan(roles, row, model.device, 0)
 
 
@@ -89,7 +87,7 @@ def _plan_rl(job: RlJob, gpu_bytes: int | None, row: RowSize) -> Plan:
     model = job.model
     shape = model_shape(hf_config(model), model)
     engine = engine_memory(job, shape, gpu_bytes)
-    learner = _trained(model, row, job.learner, job.scale.learner_ranks)
+    learner = _trained(model, row, job.learner, job.workers.learner.count)
     if job.algorithm.distill is not None and not job.algorithm.is_taught_by_engines:
         learner = _with_teacher(learner, job.algorithm.distill.teacher)
     notes = {"rollout": f"KV cache for {engine.num_sequences} sequences of the greatest length"}
@@ -104,10 +102,9 @@ def _plan_rl(job: RlJob, gpu_bytes: int | None, row: RowSize) -> Plan:
             memory = engine.process
         elif role.name == "critic":
             assert isinstance(job, PpoJob)
-            own = largest_row(job, job.scale.critic_ranks)
-            memory = _trained(
-                job.critic_model, own, job.learner, job.scale.critic_ranks, scores=True
-            )
+            num_ranks = job.workers.critic.count
+            own = largest_row(job, num_ranks)
+            memory = _trained(job.critic_model, own, job.learner, num_ranks, scores=True)
         elif role.name == "reference":
             memory = forward_memory(shape, row, model, job.learner)
         elif role.name == "teacher":
@@ -120,7 +117,7 @@ def _plan_rl(job: RlJob, gpu_bytes: int | None, row: RowSize) -> Plan:
                 ProcessMemory({}, runtime) if model.device == "cuda" else ProcessMemory(runtime)
             )
         note = notes.get(role.name, "")
-        plans.append(RolePlan(role.name, role.count, role.resources, memory, note))
+        plans.append(RolePlan(role.name, role.workers.count, memory, note))
     store = 0
     if job.sync.backend == "object_store":
         store = 2 * shape.num_params * BYTES[model.dtype]  # the version served, and the next

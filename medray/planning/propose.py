@@ -42,23 +42,21 @@ def layout(job: Section, plan: Plan, machine: Machine) -> str:
     if not isinstance(job, RlJob):
         return "one group of learner ranks"
     if plan.device == "cpu":
-        wanted = job.scale.learner.num_threads + job.scale.rollout.num_threads
+        wanted = job.workers.learner.num_threads + job.workers.rollout.num_threads
         if wanted > machine.cores:
-            return (
-                "learner and engine take turns on the same cores (scale.*.cpus below their threads)"
-            )
+            return "learner and engine take turns on the same cores (workers.*.cpus below their threads)"
         return "learner and engine each on cores of their own"
     if machine.gpu_bytes is None:
         return "none: the machine has no GPU"
     both = plan.gpu_bytes["learner"] + _least_engine(job, plan)
-    engines = job.scale.rollout_workers * job.rollout.engine.tensor_parallel
+    engines = job.workers.rollout.count * job.rollout.engine.tensor_parallel
     wanted_gpus = engines + sum(r.count for r in plan.roles if r.name not in ("rollout", "grader"))
     if machine.num_gpus * machine.num_nodes >= wanted_gpus:
         return "separate: every rank and engine on a GPU of its own"
     if both <= machine.gpu_bytes * HEADROOM:
         share = _least_engine(job, plan) / machine.gpu_bytes
         return (
-            "colocated: scale.colocate=true scale.learner.gpus=0.5 scale.rollout.gpus=0.5 "
+            "colocated: workers.colocate=true workers.learner.gpus=0.5 workers.rollout.gpus=0.5 "
             f"rollout.engine.gpu_memory_utilization={max(0.2, round(share + 0.05, 2)):g}"
         )
     return f"separate, on {wanted_gpus} GPUs: learner and engine do not fit on one together"

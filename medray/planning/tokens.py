@@ -42,12 +42,12 @@ def largest_row(job: Section, num_ranks: int | None = None) -> RowSize:
         num_ranks: how many share an RL job's batch; None takes the learner's.
     """
     if isinstance(job, RlJob):
-        return _rl_row(job, num_ranks or job.scale.learner_ranks)
+        return _rl_row(job, num_ranks or job.workers.learner.count)
     assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
     longest = _longest(job)
     branches = 2 if type(job).__name__ in PAIRS else 1
     budget = max(job.learner.row_tokens, longest)
-    per_rank = -(-job.batch.rows_per_step // job.workers.num_workers)
+    per_rank = -(-job.batch.rows_per_step // job.workers.learner.count)
     wanted = per_rank * longest * branches
     prompt = longest // 4 if branches == 2 else 0
     branch = longest - prompt
@@ -70,9 +70,9 @@ def as_computed(row: RowSize, num_tokens: int) -> RowSize:
 def num_shares(job: Section) -> int:
     """Into how many optimizer steps, and over how many ranks of each, the tokens of a step of the job are dealt."""
     if isinstance(job, RlJob):
-        return job.scale.learner_ranks * job.algorithm.minibatches
+        return job.workers.learner.count * job.algorithm.minibatches
     assert isinstance(job, SupervisedJob), f"no plan for a {type(job).__name__}"
-    return job.workers.num_workers
+    return job.workers.learner.count
 
 
 def with_longest(job: Section, num_tokens: int) -> Section:

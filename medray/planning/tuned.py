@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from medray.config.cores import usable_cores
+from medray.config.renamed import present_key
 from medray.config.rl import RlJob
 from medray.config.rollout import BATCH_TOKENS, BLOCK_TOKENS
 from medray.errors import DataError
@@ -22,8 +23,8 @@ from medray.system.machine import cpu_model
 J = TypeVar("J", bound=RlJob)
 Values = Mapping[str, int]
 
-LEARNER_THREADS = "scale.learner.threads"
-ROLLOUT_THREADS = "scale.rollout.threads"
+LEARNER_THREADS = "workers.learner.threads"
+ROLLOUT_THREADS = "workers.rollout.threads"
 BLOCK = "rollout.engine.block_tokens"
 BATCH = "rollout.engine.batch_tokens"
 
@@ -47,21 +48,21 @@ class Situation:
             cores=usable_cores(),
             model=job.model.path,
             ahead=job.rollout.max_lag is not None,
-            learner_ranks=job.scale.learner_ranks,
-            rollout_workers=job.scale.rollout_workers,
+            learner_ranks=job.workers.learner.count,
+            rollout_workers=job.workers.rollout.count,
         )
 
 
 def defaults(job: RlJob) -> dict[str, int]:
     """What is taken where nothing was tuned: all cores in turn, halves of them where both sides compute at once."""
-    cores, scale = usable_cores(), job.scale
+    cores, workers = usable_cores(), job.workers
     learner = rollout = cores
     if job.rollout.max_lag is not None:
         rollout = max(1, cores // 2)
         learner = max(1, cores - rollout)
     return {
-        LEARNER_THREADS: max(1, learner // scale.learner_ranks),
-        ROLLOUT_THREADS: max(1, rollout // scale.rollout_workers),
+        LEARNER_THREADS: max(1, learner // workers.learner.count),
+        ROLLOUT_THREADS: max(1, rollout // workers.rollout.count),
         BLOCK: BLOCK_TOKENS,
         BATCH: BATCH_TOKENS,
     }
@@ -110,7 +111,7 @@ def find(situation: Situation) -> Values | None:
     """What was found for a situation, if anything."""
     for entry in _entries():
         if entry["situation"] == asdict(situation):
-            return entry["values"]
+            return {present_key(key): value for key, value in entry["values"].items()}
     return None
 
 

@@ -24,7 +24,7 @@ from medray.models.served import Model, find_model
 from medray.observability.console.batch_progress import BatchProgress
 from medray.storage.atomic import write_text
 
-SETTINGS_THAT_MAY_DIFFER = ("workers", "worker", "engine", "output")
+SETTINGS_THAT_MAY_DIFFER = ("workers", "engine", "output")
 """Answers do not depend on these, so a resumed job may change them."""
 
 

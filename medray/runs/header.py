@@ -42,7 +42,7 @@ def rl_header(
 def describe_start(job: RlJob, started: Mapping[str, Started], total_s: float) -> str:
     """How many actors of each role run, and how long starting took."""
     slowest = max(started, key=lambda name: started[name].seconds)
-    counts = ", ".join(f"{role.count} {role.name}" for role in rl_roles(job))
+    counts = ", ".join(f"{role.workers.count} {role.name}" for role in rl_roles(job))
     return (
         f"{counts}; ready after {total_s:.0f} s, the slowest ({slowest}) loaded in "
         f"{started[slowest].seconds:.0f} s"
@@ -51,11 +51,11 @@ def describe_start(job: RlJob, started: Mapping[str, Started], total_s: float) -
 
 def describe_threads(job: RlJob) -> str:
     """Compute threads per actor of the policy and of its engines, and what learner ranks hold."""
-    scale = job.scale
-    strategy = job.learner.resolved(scale.learner_ranks)
+    workers = job.workers
+    strategy = job.learner.resolved(workers.learner.count)
     return (
-        f"{scale.learner.num_threads} per learner rank (strategy {strategy}), "
-        f"{scale.rollout.num_threads} per rollout worker"
+        f"{workers.learner.num_threads} per learner rank (strategy {strategy}), "
+        f"{workers.rollout.num_threads} per rollout worker"
     )
 
 

@@ -100,7 +100,7 @@ def _train_to_the_end(
     startup: Startup,
 ) -> None:
     """Train; where an actor is lost for good (a learner rank), start again from the newest checkpoint."""
-    for restarts_left in reversed(range(job.scale.max_restarts + 1)):
+    for restarts_left in reversed(range(job.workers.max_restarts + 1)):
         resume = find_resume(job)
         try:
             return _train(job, train, resume, dataset, models, console, startup)

@@ -177,7 +177,7 @@ def _introduce(job: SupervisedJob, task: Task, host: Host, model: str, first_ste
             "model": model,
             "data": task.data.summary,
             "workers": f"{host.world_size}, ready after {time.time() - task.began:.0f} s",
-            "threads": f"{job.workers.resources.num_threads} per worker "
+            "threads": f"{job.workers.learner.num_threads} per worker "
             f"(strategy {job.learner.resolved(host.world_size)})",
         }
     )

@@ -120,6 +120,6 @@ def _tables(job: PrepareJob, manifest: Manifest) -> Iterator[Any]:
     return stream_tables(
         functools.partial(read_windows, job, first=done, before=before),
         functools.partial(build_steps, job),
-        num_workers=job.num_workers,
+        workers=job.workers.tokenizer,
         memory_mb=job.memory_mb,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medray.config.base import Section
+from medray.config.renamed import with_present_names
 from medray.config.rl import RlJob
 from medray.config.run import CheckpointConfig
 from medray.config.supervised import SupervisedJob
@@ -18,9 +19,18 @@ from medray.errors import CheckpointError
 from medray.storage.manifest import read_provenance
 from medray.storage.run_folder import checkpoints, load_scalars
 
-MAY_CHANGE = ("out", "scale", "learner", "logging", "checkpoint", "evaluation", "deadlines", "sync")
+MAY_CHANGE = (
+    "out",
+    "workers",
+    "learner",
+    "logging",
+    "checkpoint",
+    "evaluation",
+    "deadlines",
+    "sync",
+)
 RL_MAY_CHANGE = (*MAY_CHANGE, "mirror", "num_steps", "no_signal_patience", "rollout.engine")
-SUPERVISED_MAY_CHANGE = (*MAY_CHANGE, "workers", "merge", "batch.num_steps", "batch.num_epochs")
+SUPERVISED_MAY_CHANGE = (*MAY_CHANGE, "merge", "batch.num_steps", "batch.num_epochs")
 
 
 @dataclass(frozen=True)
@@ -153,9 +163,10 @@ def _require_same_settings(out: Path, job: Section, may_change: Sequence[str]) -
 
 
 def _with_defaults(schema: type[Section], settings: dict[str, Any]) -> dict[str, Any]:
-    """Keys that were not there when the run began had no effect on it but their defaults'."""
+    """The settings under the names and with the keys of today: one that was not there had its default's effect."""
     try:
-        return schema.model_validate(settings).model_dump(mode="json")
+        present = with_present_names(schema, settings).settings
+        return schema.model_validate(present).model_dump(mode="json")
     except ValidationError:
         return settings
 

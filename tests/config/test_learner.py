@@ -14,8 +14,8 @@ from medray.config.sft import SftJob
 
 QUANTISED = {"quantisation": "4bit", "lora": {}}
 REFUSED: list[tuple[type[Any], dict[str, Any], str]] = [
-    (GrpoJob, {"learner": {"strategy": "single"}, "scale": {"learner_ranks": 2}}, "scale.learner_ranks=2"),
-    (SftJob, {"learner": {"strategy": "single"}, "workers": {"num_workers": 2}}, "workers.num_workers=2"),
+    (GrpoJob, {"learner": {"strategy": "single"}, "workers": {"learner": {"count": 2}}}, "workers.learner.count=2"),
+    (SftJob, {"learner": {"strategy": "single"}, "workers": {"learner": {"count": 2}}}, "workers.learner.count=2"),
     (SftJob, {"learner": {"offload_optimizer": True}}, "set learner.strategy=zero2, not auto"),
     (SftJob, {"learner": {"strategy": "zero3"}, "model": QUANTISED}, "set learner.strategy=zero2 or"),
     (GrpoJob, {"learner": {"strategy": "fsdp2"}, "model": QUANTISED}, "cannot shard quantised weights"),
@@ -23,7 +23,7 @@ REFUSED: list[tuple[type[Any], dict[str, Any], str]] = [
         GrpoJob,
         {
             "learner": {"strategy": "fsdp2"}, "sync": {"backend": "nccl"},
-            "model": {"device": "cuda"}, "scale": {"learner": {"gpus": 1}},
+            "model": {"device": "cuda"}, "workers": {"learner": {"gpus": 1}},
         },
         "set sync.backend=object_store",
     ),

@@ -29,11 +29,11 @@ def test_defaults_are_whole_and_round_trip(schema: type[Section]) -> None:
     ("schema", "overrides", "message"),
     [
         (SftJob, ["merge=true"], "model.lora={}"),
-        (SftJob, ["batch.rows_per_step=2", "workers.num_workers=4"], "cannot feed"),
-        (SftJob, ["model.device=cuda"], "workers.resources.gpus"),
-        (SftJob, ["workers.num_workers=2", "learner.strategy=single"], "learner.strategy=ddp"),
+        (SftJob, ["batch.rows_per_step=2", "workers.learner.count=4"], "cannot feed"),
+        (SftJob, ["model.device=cuda"], "workers.learner.gpus"),
+        (SftJob, ["workers.learner.count=2", "learner.strategy=single"], "learner.strategy=ddp"),
         (SftJob, ["learner.offload_optimizer=true", "learner.strategy=fsdp2"], "zero2"),
-        (SftJob, ["workers.min_workers=3"], "exceeds num_workers=1"),
+        (SftJob, ["workers.learner.min_count=3"], "exceeds count=1"),
         (
             SftJob,
             ["learner.strategy=zero3", "model.quantisation=4bit", "model.lora={}"],

@@ -40,7 +40,7 @@ def evaluation(out: Path, *models: tuple[str, str, str]) -> EvaluateJob:
             "questions": {"num_eval": NUM},
             "texts": {"num_eval": NUM},
             "pairs": {"num_eval": NUM},
-            "resources": {"cpus": 0.5},
+            "workers": {"evaluator": {"cpus": 0.5}},
         }
     )
 

@@ -23,13 +23,13 @@ def _needs_gpus(count: int) -> None:
 
 
 def _gpu_settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
-    scale = {
+    workers = {
         "learner": {"cpus": 1, "gpus": 1},
         "rollout": {"cpus": 1, "gpus": 1},
         "reference": {"cpus": 1, "gpus": 1},
         "grader": {"cpus": 0},
     }
-    settings = tiny_settings(model, folder, scale=scale, num_steps=STEPS)
+    settings = tiny_settings(model, folder, workers=workers, num_steps=STEPS)
     settings["model"] |= {"device": "cuda", "dtype": "bfloat16"}
     settings["rollout"]["engine"] = {"gpu_memory_utilization": 0.3, "max_num_seqs": 16}
     return settings | changes
@@ -56,21 +56,21 @@ def test_learner_and_engine_take_turns_on_one_gpu(
 ) -> None:
     _needs_gpus(1)
     settings = _gpu_settings(tiny_model, tmp_path)
-    settings["scale"] |= {"colocate": True, "learner": {"gpus": 0.5}, "rollout": {"gpus": 0.5}}
+    settings["workers"] |= {"colocate": True, "learner": {"gpus": 0.5}, "rollout": {"gpus": 0.5}}
     assert len(_runs(settings, f"sync.backend={backend}")) == STEPS
 
 
 def test_two_ranks_over_nccl(tiny_model: Path, tmp_path: Path) -> None:
     _needs_gpus(3)
     settings = _gpu_settings(tiny_model, tmp_path)
-    settings["scale"]["learner_ranks"] = 2
+    settings["workers"]["learner"]["count"] = 2
     assert len(_runs(settings)) == STEPS
 
 
 def test_engine_over_two_gpus(tiny_model: Path, tmp_path: Path) -> None:
     _needs_gpus(3)
     settings = _gpu_settings(tiny_model, tmp_path)
-    settings["scale"]["rollout"]["gpus"] = 2
+    settings["workers"]["rollout"]["gpus"] = 2
     settings["rollout"]["engine"]["tensor_parallel"] = 2
     assert len(_runs(settings, "sync.backend=nccl")) == STEPS
 

@@ -97,7 +97,11 @@ def test_ppo_is_planned_role_by_role(tiny_model: Path, tmp_path: Path) -> None:
     """Four models of their own, or one base with adapters."""
     reward = {"kind": "model", "options": {"model": {"path": str(tiny_model)}}}
     settings = tiny_settings(tiny_model, tmp_path, rewards=[reward])
-    settings["scale"] |= {"critic_ranks": 2, "references": 3, "reward_models": 2}
+    settings["workers"] |= {
+        "critic": {"count": 2},
+        "reference": {"count": 3},
+        "reward": {"count": 2},
+    }
 
     plan = plan_job(PpoJob.model_validate(settings))
 
@@ -120,7 +124,7 @@ def test_ppo_is_planned_role_by_role(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_a_learner_that_splits_its_state_is_planned_so(tiny_model: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_model, tmp_path)
-    settings["scale"] |= {"learner_ranks": 2}
+    settings["workers"]["learner"] |= {"count": 2}
     plain, split = (
         plan_job(GrpoJob.model_validate(settings | {"learner": {"strategy": strategy}}))
         .roles[0]
@@ -139,7 +143,7 @@ def _qwen(tmp_path: Path, **changes: Any) -> SftJob:
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"} | SIZES["7B"]))
     model = {"path": str(folder), "dtype": "bfloat16", "device": "cuda"} | changes
-    return SftJob.model_validate({"model": model, "workers": {"resources": {"gpus": 1}}})
+    return SftJob.model_validate({"model": model, "workers": {"learner": {"gpus": 1}}})
 
 
 def test_what_cannot_fit_is_refused_and_what_would_fit_is_proposed(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, tiny_model: Path, echo: Echo
         generate.run_generate(_job(tmp_path, tiny_model))
     assert not (tmp_path / "out.jsonl").exists()
     echo.dies_after = None
-    generate.run_generate(_job(tmp_path, tiny_model, workers=4))
+    generate.run_generate(_job(tmp_path, tiny_model, workers={"engine": {"count": 4}}))
     assert sorted(echo.chunks) == [0, 1, 2, 3], "a chunk was done twice"
     assert len(_rows(tmp_path / "out.jsonl")) == 10
 
@@ -174,7 +174,7 @@ def test_rows_become_dialogues(row: Any, settings: Any, expected: Any) -> None:
     [
         ({"output": "x.csv"}, "jsonl"),
         ({"sampling": {"samples": 2}}, "temperature above 0"),
-        ({"device": "cuda"}, "worker.gpus"),
+        ({"device": "cuda"}, "workers.engine.gpus"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, settings: dict[str, Any], said: str) -> None:

@@ -75,7 +75,9 @@ def test_answers_are_the_same_for_other_workers_and_after_a_kill(
         victim.kill()
     process.wait()
     num_done = len(list(parts.glob("0*.json")))
-    printed = _run(tiny_model, folder, "killed.jsonl", "chunk_rows=2", "workers=2", *sampled)
+    printed = _run(
+        tiny_model, folder, "killed.jsonl", "chunk_rows=2", "workers.engine.count=2", *sampled
+    )
     if num_done < NUM_ROWS // 2:
         assert f"{2 * num_done} done before" in printed
     assert _rows(folder / "killed.jsonl") == whole

@@ -15,7 +15,7 @@ STARTED = {"learner rank 0": Started("a model", 2.0), "rollout-0": Started("roll
 def test_a_line_for_each_choice(tmp_path: Path) -> None:
     settings = tiny_settings(tmp_path, tmp_path)
     settings["rollout"]["engine"] |= {"block_tokens": 64, "batch_tokens": 2048}
-    settings["scale"]["rollout"] = {"cpus": 1, "threads": 2}
+    settings["workers"]["rollout"] = {"cpus": 1, "threads": 2}
     job = GrpoJob.model_validate(settings)
     lines = rl_header(job, STARTED, data="20 rows", start_s=11.0)
     assert lines == {

@@ -50,6 +50,10 @@ def job(tiny_model: Path, out: Path, path: Path, **changes: Any) -> PrepareJob:
     return prepare_job(out, given.pop("data"), **given)
 
 
+def _tokenizers(count: int) -> dict[str, Any]:
+    return {"tokenizer": {"count": count}}
+
+
 def rows_file(folder: Path, num_rows: int) -> Path:
     path = chat_file(folder / "chats.jsonl", num_rows)
     path.write_text(path.read_text() + "not JSON\n" + path.read_text().partition("\n")[0] + "\n")
@@ -59,8 +63,8 @@ def rows_file(folder: Path, num_rows: int) -> Path:
 @pytest.mark.usefixtures("ray_here")
 def test_the_number_of_workers_changes_no_byte(tiny_model: Path, tmp_path: Path) -> None:
     data = rows_file(tmp_path, 1500)
-    for num_workers in (1, 3):
-        run_prepare(job(tiny_model, tmp_path / str(num_workers), data, num_workers=num_workers))
+    for count in (1, 3):
+        run_prepare(job(tiny_model, tmp_path / str(count), data, workers=_tokenizers(count)))
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
     manifest = read_manifest(tmp_path / "1")
     assert manifest.counts.read == 1502
@@ -112,7 +116,7 @@ def test_a_whole_folder_is_not_prepared_again(
     data = rows_file(tmp_path, 20)
     run_prepare(job(tiny_model, tmp_path / "out", data))
     before = contents(tmp_path / "out")
-    run_prepare(job(tiny_model, tmp_path / "out", data, num_workers=2))
+    run_prepare(job(tiny_model, tmp_path / "out", data, workers=_tokenizers(2)))
     assert "is already prepared: " in capsys.readouterr().out
     assert contents(tmp_path / "out") == before
 
@@ -137,7 +141,9 @@ def test_another_preparation_is_not_written_over(tiny_model: Path, tmp_path: Pat
     data = rows_file(tmp_path, 5)
     tokenizer = load_tokenizer(job(tiny_model, tmp_path / "out", data).model)
     open_folder(job(tiny_model, tmp_path / "out", data), tokenizer)
-    open_folder(job(tiny_model, tmp_path / "out", data, num_workers=7, memory_mb=64), tokenizer)
+    open_folder(
+        job(tiny_model, tmp_path / "out", data, workers=_tokenizers(7), memory_mb=64), tokenizer
+    )
     with pytest.raises(DataError, match=r"settings\.layout\.kind was \"pack\" and is \"keep\""):
         open_folder(job(tiny_model, tmp_path / "out", data, layout={"kind": "keep"}), tokenizer)
     with pytest.raises(DataError, match="set resume=auto"):

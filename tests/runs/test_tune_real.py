@@ -17,7 +17,7 @@ from tests.support.jobs import ROOT, tiny_settings
 @pytest.mark.slow
 def test_a_job_takes_what_was_found_for_it(tiny_model: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_model, tmp_path)
-    settings["scale"] |= {"learner": {"threads": "auto"}, "rollout": {"threads": "auto"}}
+    settings["workers"] |= {"learner": {"threads": "auto"}, "rollout": {"threads": "auto"}}
     config, file = tmp_path / "grpo_tiny.yaml", tmp_path / "tuned.json"
     config.write_text(json.dumps(settings), encoding="utf-8")
     environment = os.environ | {"MEDRAY_TUNED": str(file), "PYTHONPATH": str(ROOT)}

@@ -41,7 +41,7 @@ def tiny_settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
             "engine": {"kv_cache_gb": 1, "max_num_seqs": 16},
         },
         "optim": {"lr": 1e-3},
-        "scale": {
+        "workers": {
             "learner": {"cpus": 0.5},
             "rollout": {"cpus": 0.5},
             "reference": {"cpus": 0.5},

@@ -191,12 +191,12 @@ def join(machine: Machine, holder: int) -> None:
 
 def settings_of(machine: Machine, model: Path) -> dict[str, Any]:
     """A tiny GRPO job: the learner on the head, rollout workers spread over both machines."""
-    scale = {
-        "rollout_workers": 1, "learner": {"cpus": 0.5, "custom": {"learner_node": 1}}, "rollout": {"cpus": 0.5},
+    workers = {
+        "learner": {"cpus": 0.5, "custom": {"learner_node": 1}}, "rollout": {"cpus": 0.5},
         "grader": {"cpus": 0}, "placement": "spread",
     }  # fmt: skip
     return tiny_settings(
-        model, machine.work, out="runs/loopback", num_steps=ENDLESS, scale=scale, checkpoint={"every": 5},
+        model, machine.work, out="runs/loopback", num_steps=ENDLESS, workers=workers, checkpoint={"every": 5},
         deadlines={"start_s": 600},
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ def supervised_settings(method: str, tiny: Path, folder: Path, **changes: Any) -
         "optim": {"lr": 3e-3},
         "checkpoint": {"every": 2},
         "evaluation": {"every": 2, "num_rows": 6},
-        "workers": {"resources": {"cpus": 0.4}},
+        "workers": {"learner": {"cpus": 0.4}},
         "logging": {"console": "quiet", "tensorboard": False},
     }
     return settings | changes

@@ -22,9 +22,9 @@ from tests.support.running import actor_processes, wait_for_step
 STEPS = 30
 EVERY_S = (4.0, 9.0)
 ROLES = ("RolloutActor",) * 3 + ("RewardActor",) * 2 + ("LearnerActor",)
-SCALE = {
-    "rollout_workers": 3, "graders": 2, "learner_ranks": 2, "max_restarts": 60,
-    "learner": {"cpus": 0.3}, "rollout": {"cpus": 0.3}, "grader": {"cpus": 0},
+WORKERS = {
+    "learner": {"count": 2, "cpus": 0.3}, "rollout": {"count": 3, "cpus": 0.3}, "grader": {"count": 2, "cpus": 0},
+    "max_restarts": 60,
 }  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_every_prompt_is_trained_on_once_whatever_happens(
     tiny_model: Path, tmp_path: Path, max_lag: int | None
 ) -> None:
     settings: dict[str, Any] = tiny_settings(
-        tiny_model, tmp_path, scale=SCALE, num_steps=STEPS, checkpoint={"every": 3},
+        tiny_model, tmp_path, workers=WORKERS, num_steps=STEPS, checkpoint={"every": 3},
         deterministic=False, deadlines={"frozen_s": 8, "start_s": 600},
     )  # fmt: skip
     settings["data"]["path"] = str(choice_file(tmp_path, STEPS * 4 + 8))

@@ -12,9 +12,8 @@ from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import start_job, tiny_settings
 from tests.support.running import actor_processes, wait_for_step
 
-SCALE = {
-    "learner_ranks": 2, "rollout_workers": 2, "graders": 2,
-    "learner": {"cpus": 0.5}, "rollout": {"cpus": 0.5}, "grader": {"cpus": 0},
+WORKERS = {
+    "learner": {"count": 2, "cpus": 0.5}, "rollout": {"count": 2, "cpus": 0.5}, "grader": {"count": 2, "cpus": 0},
 }  # fmt: skip
 
 
@@ -27,7 +26,7 @@ def _kill(job: psutil.Process, actor: str) -> None:
 
 def test_every_prompt_is_trained_once_whoever_dies(tiny_model: Path, tmp_path: Path) -> None:
     settings = tiny_settings(
-        tiny_model, tmp_path, scale=SCALE, num_steps=12, checkpoint={"every": 2}
+        tiny_model, tmp_path, workers=WORKERS, num_steps=12, checkpoint={"every": 2}
     )
     out = Path(settings["out"])
     process = start_job(settings)

@@ -18,8 +18,8 @@ from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, start_job, tiny_settings
 
 TWO_OF_EACH = {
-    "learner_ranks": 2, "rollout_workers": 2, "graders": 2,
-    "learner": {"cpus": 0.4}, "rollout": {"cpus": 0.4}, "reference": {"cpus": 0.4}, "grader": {"cpus": 0},
+    "learner": {"count": 2, "cpus": 0.4}, "rollout": {"count": 2, "cpus": 0.4}, "reference": {"cpus": 0.4},
+    "grader": {"count": 2, "cpus": 0},
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_run_folder_of_two_ranks_two_engines_and_a_reference(
     from transformers import AutoModelForCausalLM
 
     settings = tiny_settings(
-        tiny_model, tmp_path, scale=TWO_OF_EACH, algorithm={"kl": {"coef": 0.01}}
+        tiny_model, tmp_path, workers=TWO_OF_EACH, algorithm={"kl": {"coef": 0.01}}
     )
     code, output = run_job(settings, "num_steps=3", "logging.tensorboard=true")
     assert code == 0, output
@@ -135,7 +135,7 @@ def _rows(out: Path) -> list[Any]:
     [
         (["optim.lrr=1"], 2, "unknown key optim.lrr: did you mean optim.lr"),
         (["model.path=./nowhere"], 2, "nowhere"),
-        (["model.device=cuda", "scale.learner.gpus=1"], 3, "GPU"),
+        (["model.device=cuda", "workers.learner.gpus=1"], 3, "GPU"),
         (["algorithm.minibatches=3"], 2, "not divisible"),
         (["rewards.0.kind=choices"], 2, "choice"),
         (["data.num_eval=1000", "evaluation.num_items=4"], 2, "data.num_eval"),

@@ -21,14 +21,8 @@ from tests.support.tiny_reward import save_tiny_reward_adapter, save_tiny_reward
 
 ROLES = ("learner", "critic", "rollout", "reference", "reward")
 TWO_OF_EACH: dict[str, Any] = {
-    **{role: {"cpus": 0.2} for role in ROLES},
-    "grader": {"cpus": 0},
-    "learner_ranks": 2,
-    "critic_ranks": 2,
-    "references": 2,
-    "reward_models": 2,
-    "rollout_workers": 2,
-    "graders": 2,
+    **{role: {"count": 2, "cpus": 0.2} for role in ROLES},
+    "grader": {"count": 2, "cpus": 0},
 }
 
 
@@ -38,8 +32,8 @@ def reward_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
-    scale = {role: {"cpus": 0.3} for role in ROLES} | {"grader": {"cpus": 0}}
-    settings = tiny_settings(model, folder, scale=scale, critic={"optim": {"lr": 1e-3}})
+    workers = {role: {"cpus": 0.3} for role in ROLES} | {"grader": {"cpus": 0}}
+    settings = tiny_settings(model, folder, workers=workers, critic={"optim": {"lr": 1e-3}})
     settings["rollout"] |= {"prompts_per_step": 4, "samples_per_prompt": 2}
     return settings | changes
 
@@ -61,7 +55,12 @@ def test_four_models_of_two_sizes_on_two_ranks_each(
     ]
     critic = {"model": {"path": str(small)}, "optim": {"lr": 1e-3}, "warmup_steps": 1}
     settings = _settings(
-        tiny_model, tmp_path, scale=TWO_OF_EACH, algorithm=algorithm, rewards=rewards, critic=critic
+        tiny_model,
+        tmp_path,
+        workers=TWO_OF_EACH,
+        algorithm=algorithm,
+        rewards=rewards,
+        critic=critic,
     )
     code, output = run_job(settings, "num_steps=3", job="ppo")
     assert code == 0, output
@@ -103,7 +102,7 @@ def test_four_roles_on_one_base_and_a_resumed_run(tiny_model: Path, tmp_path: Pa
         algorithm={"kl": {"coef": 0.1}}, optim={"lr": 1e-2},
     )  # fmt: skip
     settings["model"] |= {"lora": {"rank": 4}}
-    settings["scale"] |= {"learner_ranks": 2}
+    settings["workers"]["learner"] |= {"count": 2}
     code, output = run_job(settings, "num_steps=2", job="ppo")
     assert code == 0, output
     assert "2 learner, 1 rollout, 1 grader" in output
@@ -135,7 +134,8 @@ def test_models_split_over_ranks_sample_ahead_and_go_on_from_a_mirror(
         deterministic=False, mirror=f"file://{tmp_path / 'copy'}",
     )  # fmt: skip
     settings["rollout"] |= {"max_lag": 1}
-    settings["scale"] |= {"learner_ranks": 2, "critic_ranks": 2}
+    for role in ("learner", "critic"):
+        settings["workers"][role] |= {"count": 2}
     code, output = run_job(settings, "num_steps=2", job="ppo")
     assert code == 0, output
     out = Path(settings["out"])
@@ -208,7 +208,7 @@ def _rows(out: Path) -> list[Any]:
     [
         (["algorithm.kl.target=1", "algorithm.kl.coef=0"], 2, "algorithm.kl.coef"),
         (["critic.model.path=./nowhere"], 2, "nowhere"),
-        (["scale.critic_ranks=5"], 2, "scale.critic_ranks"),
+        (["workers.critic.count=5"], 2, "workers.critic.count"),
         (["roles.layout=shared"], 2, "model.lora"),
         (["roles.layout=shared", "model.lora={}", "learner.strategy=fsdp2"], 2, "learner.strategy"),
         (["rollout.max_lag=1"], 2, "deterministic=false"),

@@ -61,7 +61,7 @@ def test_every_stage_learns_its_rows(method: str, tiny_model: Path, tmp_path: Pa
 
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_take_the_steps_of_one(tiny_model: Path, tmp_path: Path) -> None:
-    settings = {"num_workers": 2, "resources": {"cpus": 0.4}}
+    settings = {"learner": {"count": 2, "cpus": 0.4}}
     two = supervised_job("kto", tiny_model, tmp_path / "two", workers=settings)
     run_supervised("kto", two)
     one = supervised_job("kto", tiny_model, tmp_path / "one")

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
 Alone = Callable[[str], list[MetricRow]]
-TWO = {"num_workers": 2, "resources": {"cpus": 0.4}}
+TWO = {"learner": {"count": 2, "cpus": 0.4}}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -28,9 +28,10 @@ def reserve(roles: Sequence[Role], *, spread: bool, deadline_s: float) -> Placem
                 f"{name} (needs {amount:g}, has {have.get(name, 0):g})"
                 for name, amount in lacking.items()
             )
-            + ": lower scale.*, or add nodes"
+            + ": lower workers.*, or add nodes"
         )
-    bundles = [role.bundle for role in roles if role.bundle for _ in range(role.count)]
+    groups = [role.workers for role in roles]
+    bundles = [w.bundle for w in groups if w.bundle for _ in range(w.count)]
     group = placement_group(bundles, strategy="SPREAD" if spread else "PACK")
     ready, _ = ray.wait([group.ready()], timeout=deadline_s)
     if not ready:
@@ -46,8 +47,8 @@ def actor_options(group: PlacementGroup, roles: Sequence[Role], name: str) -> li
     first = 0
     for role in roles:
         if role.name == name:
-            return [_options(group, first + i, role) for i in range(role.count)]
-        first += role.count if role.bundle else 0
+            return [_options(group, first + i, role) for i in range(role.workers.count)]
+        first += role.workers.count if role.workers.bundle else 0
     return []
 
 
@@ -58,13 +59,13 @@ def outside(options: dict[str, Any]) -> dict[str, Any]:
 
 def _options(group: PlacementGroup, bundle: int, role: Role) -> dict[str, Any]:
     place = PlacementGroupSchedulingStrategy(
-        group, placement_group_bundle_index=bundle if role.bundle else -1
+        group, placement_group_bundle_index=bundle if role.workers.bundle else -1
     )
     return {
-        "num_cpus": role.resources.cpus,
-        "num_gpus": role.resources.gpus,
-        "resources": dict(role.resources.custom),
-        "scheduling_strategy": place if role.bundle else "DEFAULT",
+        "num_cpus": role.workers.cpus,
+        "num_gpus": role.workers.gpus,
+        "resources": dict(role.workers.custom),
+        "scheduling_strategy": place if role.workers.bundle else "DEFAULT",
     }
 
 

@@ -29,7 +29,7 @@ class Chunk:
 
 
 def answer_chunks(job: GenerateJob, model: Model, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
-    """Answer `chunks` on `job.workers` engines; each comes back once, in any order.
+    """Answer `chunks` on `job.workers.engine.count` engines; each comes back once, in any order.
 
     A row of the result has `id`, `sample`, `response`, `finish_reason`, `num_prompt_tokens`, `num_new_tokens`, `error`
     and the input's `row`. An engine that dies is replaced and its chunk done again.
@@ -39,15 +39,16 @@ def answer_chunks(job: GenerateJob, model: Model, chunks: Sequence[Chunk]) -> It
         WorkerLost: the pool could not be kept up.
     """
     _quiet()
+    engines = job.workers.engine
     items = [{"number": c.number, "rows": json.dumps(c.rows)} for c in chunks]
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         AnswerRows,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=job.workers),
+        compute=ray.data.ActorPoolStrategy(size=engines.count),
         fn_constructor_kwargs={"job": job, "model": model},
-        num_cpus=job.worker.cpus,
-        num_gpus=job.worker.gpus or None,
-        resources=job.worker.custom or None,
+        num_cpus=engines.cpus,
+        num_gpus=engines.gpus or None,
+        resources=engines.custom or None,
     )
     try:
         for item in dataset.iter_rows():

@@ -57,7 +57,7 @@ class RolloutActor(MonitoredActor):
         """Load the engine."""
         from medray.engines.vllm.engine import VllmEngine, prepare_environment
 
-        job, threads = self.job, self.job.scale.rollout.num_threads
+        job, threads = self.job, self.job.workers.rollout.num_threads
         # Before anything imports torch: OpenMP reads the number of threads once.
         prepare_environment(job.rollout.engine, device=job.model.device, threads=threads)
         self.engine = VllmEngine(

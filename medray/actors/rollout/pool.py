@@ -44,7 +44,7 @@ class RolloutPool:
         self.members = [RolloutWorker(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
         self.deadlines = job.deadlines
         self.incidents = incidents
-        self.restarts = RestartBudget(job.scale.max_restarts, incidents)
+        self.restarts = RestartBudget(job.workers.max_restarts, incidents)
         self.can_revive = job.sync.backend == "object_store"
         self.in_flight = bool(job.rollout.max_lag)
         self.seats = None if job.deterministic else job.rollout.engine.max_num_seqs

@@ -94,9 +94,9 @@ class HeldOutRows:
 @contextmanager
 def model_evaluator(job: EvaluateJob) -> Iterator[Any]:
     """A `ModelEvaluator` for the block."""
-    resources = job.resources
+    workers = job.workers.evaluator
     evaluator: Any = ModelEvaluator.options(
-        num_cpus=resources.cpus, num_gpus=resources.gpus, resources=resources.custom
+        num_cpus=workers.cpus, num_gpus=workers.gpus, resources=workers.custom
     ).remote(job)
     try:
         yield evaluator
@@ -120,7 +120,7 @@ class ModelEvaluator:
             DataError: as `load_dataset`.
         """
         setup_from_environment()
-        use_cpu(self.job.resources.num_threads)
+        use_cpu(self.job.workers.evaluator.num_threads)
         self.rows = HeldOutRows.load(self.job)
         return self.rows.sources
 
@@ -179,7 +179,7 @@ class ModelEvaluator:
                 policy.config,
                 job.engine,
                 max_model_len=job.questions.max_prompt_tokens + job.max_new_tokens,
-                threads=job.resources.num_threads,
+                threads=job.workers.evaluator.num_threads,
             )
         self.version += 1
         infos = {name: TensorInfo.of(t) for name, t in delivered_weights(policy)}

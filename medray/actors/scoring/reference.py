@@ -21,7 +21,7 @@ class ReferenceActor(MonitoredActor):
 
     def start(self) -> Started:
         """Load the model, frozen."""
-        use_cpu(self.job.scale.reference.num_threads)
+        use_cpu(self.job.workers.reference.num_threads)
         from medray.learners.scorer import Scorer
         from medray.models.load import load_policy
 

@@ -26,7 +26,7 @@ class RewardActor(MonitoredActor):
     def start(self) -> Started:
         """Build the role's rewards and load their models."""
         if self.role == "reward":
-            use_cpu(self.job.scale.reward.num_threads)
+            use_cpu(self.job.workers.reward.num_threads)
         own = by_role(self.job.rewards)[self.role]
         self.rewards = build_rewards(own) if own else RewardMixture(())
         self.rewards.load()

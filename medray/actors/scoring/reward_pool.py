@@ -46,7 +46,7 @@ class RewardPool:
         self.job = job
         self.deadlines = job.deadlines
         self.incidents = incidents
-        self.restarts = RestartBudget(job.scale.max_restarts, incidents)
+        self.restarts = RestartBudget(job.workers.max_restarts, incidents)
         self._sent: dict[Ref, _Sent] = {}
         self._load = [0] * num_graders  # groups with each
         self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds

@@ -28,7 +28,7 @@ class TeacherActor(MonitoredActor):
             job.algorithm.distill,
             job.rollout.engine,
             max_tokens=job.data.max_prompt_tokens + job.rollout.max_new_tokens,
-            threads=job.scale.teacher.num_threads,
+            threads=job.workers.teacher.num_threads,
         )
         return Started.now(f"teacher-{self.index}")
 

@@ -27,6 +27,6 @@ class RestartBudget:
         if self.left <= 0:
             self._incidents.add("death", who, doing, "the run")
             raise RestartBudgetExhausted(
-                f"{loss}; scale.max_restarts={self.most} deaths of its kind were made good before it"
+                f"{loss}; workers.max_restarts={self.most} deaths of its kind were made good before it"
             )
         self.left -= 1

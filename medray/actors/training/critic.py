@@ -105,7 +105,7 @@ class CriticActor(Rank, CriticDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model, from the critic beside the policy's `checkpoint` if given."""
-        use_cpu(self.job.scale.critic.num_threads)
+        use_cpu(self.job.workers.critic.num_threads)
         from medray.learners.build import build_critic
 
         own = critic_checkpoint(self.job.out, checkpoint)

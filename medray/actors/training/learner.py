@@ -154,7 +154,7 @@ class LearnerActor(Rank, LearnerDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks and load the model."""
-        use_cpu(self.job.scale.learner.num_threads)
+        use_cpu(self.job.workers.learner.num_threads)
         from medray.learners.build import build_learner, build_rl_objective
 
         self.bring(checkpoint)

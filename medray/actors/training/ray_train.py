@@ -63,14 +63,14 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
 
     Raises:
         MedrayError: what a worker raised; it is not tried again.
-        WorkerLost: workers died more often than `workers.max_failures`.
+        WorkerLost: workers died more often than `workers.max_restarts`.
     """
     from ray.train.torch import TorchConfig, TorchTrainer
 
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths mean the same as in every other job
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    workers = job.workers
+    workers = job.workers.learner
     _forget_snapshots(Path(job.out) / CHECKPOINTS)
     shared = ray.put(data)
 
@@ -82,16 +82,14 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
         train_loop_config={"data": [shared], "relay": relay},
         torch_config=TorchConfig(backend="nccl" if job.model.device == "cuda" else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=(workers.min_workers, workers.num_workers)
-            if workers.min_workers
-            else workers.num_workers,
-            use_gpu=workers.resources.gpus > 0,
-            resources_per_worker=_resources(job),
+            num_workers=(workers.min_count, workers.count) if workers.min_count else workers.count,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker=workers.bundle,
         ),
         run_config=RunConfig(
             name=CHECKPOINTS,
             storage_path=str(Path(job.out).absolute()),
-            failure_config=FailureConfig(max_failures=workers.max_failures),
+            failure_config=FailureConfig(max_failures=job.workers.max_restarts),
         ),
     )
     try:
@@ -106,7 +104,7 @@ def _work(job: SupervisedJob, train: Train, data: list[Any], relay: Any) -> None
     if ray.get(relay.failure.remote()) is not None:
         return
     setup_from_environment()
-    use_cpu(job.workers.resources.num_threads)
+    use_cpu(job.workers.learner.num_threads)
     context = ray_train.get_context()
     host = Host(
         RemoteConsole(relay),
@@ -124,12 +122,6 @@ def _forget_snapshots(folder: Path) -> None:
     """Remove Ray Train's own list of checkpoints: what lies in the folder is the truth, and old ones are removed."""
     for snapshot in folder.glob("*.json"):
         snapshot.unlink()
-
-
-def _resources(job: SupervisedJob) -> dict[str, float]:
-    resources = job.workers.resources
-    wanted = {"CPU": resources.cpus, "GPU": resources.gpus, **resources.custom}
-    return {name: amount for name, amount in wanted.items() if amount > 0}
 
 
 def _raise_failure(relay: Any) -> None:

@@ -25,7 +25,7 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
 
     def start(self, address: tuple[str, int], checkpoint: str | None) -> Started:
         """Join the other ranks, load the base, and put the adapters on it."""
-        use_cpu(self.job.scale.learner.num_threads)
+        use_cpu(self.job.workers.learner.num_threads)
         from medray.learners.build import build_rl_objective
         from medray.learners.build_shared import build_shared
 

@@ -12,6 +12,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, ReadTa
 from ray.data.block import BlockMetadata
 from ray.exceptions import RayError, RayTaskError
 
+from medray.config.workers import TokenizerWorkers
 from medray.data.pipelines.tokenising import Steps, TokeniseRows
 from medray.errors import known_cause
 
@@ -22,7 +23,7 @@ def stream_tables(
     read: Callable[[], Iterable[pa.Table]],
     make_steps: Callable[[], Steps],
     *,
-    num_workers: int | None,
+    workers: TokenizerWorkers,
     memory_mb: int,
 ) -> Iterator[pa.Table]:
     """The tables of `TokeniseRows`, in the order of `read` for any number of workers.
@@ -33,14 +34,14 @@ def stream_tables(
     Args:
         read: tables of `schema.READ`; called in a process of its own.
         make_steps: called once in every tokenising process.
-        num_workers: tokenising processes; None takes one a CPU of the cluster.
+        workers: tokenising processes.
         memory_mb: rows in flight.
 
     Raises:
         MedrayError: one that was raised in another process.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    dataset = _dataset(read, make_steps, num_workers or _num_cpus())
+    dataset = _dataset(read, make_steps, workers)
     _set_limits(dataset.context, memory_mb)
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -53,7 +54,9 @@ def stream_tables(
 
 
 def _dataset(
-    read: Callable[[], Iterable[pa.Table]], make_steps: Callable[[], Steps], num_workers: int
+    read: Callable[[], Iterable[pa.Table]],
+    make_steps: Callable[[], Steps],
+    workers: TokenizerWorkers,
 ) -> Dataset:
     class Tokenise(TokeniseRows):  # takes no arguments: those of a restarted process could be lost
         def __init__(self) -> None:
@@ -65,8 +68,9 @@ def _dataset(
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ActorPoolStrategy(size=num_workers),
-        num_cpus=1,
+        compute=ActorPoolStrategy(size=_number(workers)),
+        num_cpus=workers.cpus,
+        resources=workers.custom or None,
         runtime_env={"env_vars": {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}},
     )
 
@@ -81,8 +85,10 @@ def _set_limits(context: DataContext, memory_mb: int) -> None:
     context.enable_auto_log_stats = False
 
 
-def _num_cpus() -> int:
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+def _number(workers: TokenizerWorkers) -> int:
+    if workers.count != "auto":
+        return workers.count
+    return max(1, int(ray.cluster_resources().get("CPU", 1) / workers.cpus))
 
 
 class RowsDatasource(Datasource):

@@ -10,7 +10,7 @@ from medray.config.prepare import PrepareJob
 from medray.storage.manifest import package_versions
 
 _PACKAGES = ("transformers", "tokenizers", "sentencepiece", "rensa", "pyarrow", "numpy")
-_FREE = {"out", "resume", "num_workers", "memory_mb"}
+_FREE = {"out", "resume", "workers", "memory_mb"}
 """Settings that do not change a byte of the shards."""
 
 

@@ -40,7 +40,7 @@ class BatchEngine:
     def __init__(self, job: GenerateJob, model: Model) -> None:
         plugins = engine_plugins(model.quantisation, model=job.model)
         prepare_environment(
-            job.engine, device=job.device, threads=job.worker.num_threads, plugins=plugins
+            job.engine, device=job.device, threads=job.workers.engine.num_threads, plugins=plugins
         )
         from vllm import LLM
 

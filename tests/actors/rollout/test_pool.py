@@ -36,7 +36,7 @@ def cluster() -> Iterator[None]:
 
 def _pool(
     folder: Path,
-    workers: int = 2,
+    num_workers: int = 2,
     *,
     load_s: float = 0.0,
     max_lag: int | None = None,
@@ -44,7 +44,9 @@ def _pool(
 ) -> RolloutPool:
     rollout = {"samples_per_prompt": 2, "engine": {"max_num_seqs": 4}, "max_lag": max_lag}
     job = GrpoJob.model_validate({"rollout": rollout, "out": str(folder), **changes})
-    pool = RolloutPool(lambda i: ScriptedRollout.remote(i, load_s), workers, job, Incidents(folder))
+    pool = RolloutPool(
+        lambda i: ScriptedRollout.remote(i, load_s), num_workers, job, Incidents(folder)
+    )
     gather(pool.start(), deadline_s=60, doing="start")
     pool.load(weights(1))
     return pool
@@ -73,7 +75,7 @@ def test_groups_go_to_whoever_has_least_to_do(tmp_path: Path) -> None:
 
 
 def test_seeds_stay_with_their_prompts_whoever_dies(tmp_path: Path) -> None:
-    pool = _pool(tmp_path, workers=3)
+    pool = _pool(tmp_path, num_workers=3)
     groups = pool.submit([prompt(f"p{i}") for i in range(12)], list(range(12)), SPEC)
     tickets = [group.ticket for group in groups]
     ray.kill(pool.members[1].handle)
@@ -96,15 +98,15 @@ def test_a_broken_engine_is_replaced_and_a_prompt_that_breaks_engines_is_named(
 
 
 def test_restarts_have_a_limit(tmp_path: Path) -> None:
-    pool = _pool(tmp_path, scale={"max_restarts": 2, "rollout_workers": 2})
+    pool = _pool(tmp_path, num_workers={"max_restarts": 2})
     with pytest.raises(WorkerLost, match="rollout-"):
         _sample(pool, ["deadly"])
     assert pool.restarts.left == 0
 
 
-def _starting(folder: Path, **scale: Any) -> tuple[RolloutPool, dict[str, Ref]]:
+def _starting(folder: Path, **workers: Any) -> tuple[RolloutPool, dict[str, Ref]]:
     """A pool whose workers load for a second; the first of them is killed meanwhile."""
-    job = GrpoJob.model_validate({"out": str(folder), "scale": scale})
+    job = GrpoJob.model_validate({"out": str(folder), "workers": workers})
     pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 0, 1), 2, job, Incidents(folder))
     starting = pool.start()
     ray.kill(pool.workers["rollout-0"])
@@ -137,7 +139,7 @@ def test_a_worker_that_dies_while_it_starts_is_replaced(tmp_path: Path) -> None:
 def test_a_start_ends_when_no_more_workers_may_be_replaced(tmp_path: Path) -> None:
     pool, starting = _starting(tmp_path, max_restarts=0)
     with pytest.raises(
-        RestartBudgetExhausted, match=r"start: rollout-0 died.*scale.max_restarts=0"
+        RestartBudgetExhausted, match=r"start: rollout-0 died.*workers.max_restarts=0"
     ):
         gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
     [line] = pool.incidents.path.read_text().splitlines()
@@ -159,7 +161,7 @@ def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:
 
 
 def test_a_group_that_waits_at_its_worker_grows_no_older(tmp_path: Path) -> None:
-    pool = _pool(tmp_path, workers=1, max_lag=1)
+    pool = _pool(tmp_path, num_workers=1, max_lag=1)
     slow, *waiting = pool.submit([prompt(n) for n in ("slow", "a", "b")], [0, 1, 2], SPEC)
     ray.wait([pool.workers["rollout-0"].start.remote()], timeout=10)  # it has begun on the first
     pool.load(weights(2))

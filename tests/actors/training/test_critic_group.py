@@ -42,8 +42,9 @@ def _group(index: int) -> RolloutGroup:
 
 
 def _metrics(job: PpoJob, num_ranks: int) -> dict[str, float]:
-    scale = job.scale.model_copy(update={"critic_ranks": num_ranks})
-    job = job.model_copy(update={"scale": scale})
+    critic = job.workers.critic.model_copy(update={"count": num_ranks})
+    workers = job.workers.model_copy(update={"critic": critic})
+    job = job.model_copy(update={"workers": workers})
     ranks = [CriticActor.options(num_cpus=0.5).remote(job, r) for r in range(num_ranks)]
     address = ranks[0].rendezvous.remote()
     starts = {str(r): a.start.remote(address, None) for r, a in enumerate(ranks)}

@@ -46,7 +46,9 @@ def _meta(group: RolloutGroup) -> GroupMeta:
 
 @contextmanager
 def _learners(job: GrpoJob, ranks: int) -> Iterator[LearnerGroup]:
-    job = job.model_copy(update={"scale": job.scale.model_copy(update={"learner_ranks": ranks})})
+    group = job.workers.learner.model_copy(update={"count": ranks})
+    workers = job.workers.model_copy(update={"learner": group})
+    job = job.model_copy(update={"workers": workers})
     actors = [LearnerActor.options(num_cpus=0.5).remote(job, r) for r in range(ranks)]
     address = actors[0].rendezvous.remote()
     gather(
@@ -174,7 +176,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     pool.submit(_sampled(groups))
     scores = pool.results()
     assert sorted(scores) == list(range(6))
-    assert pool.restarts.left == job.scale.max_restarts - 1
+    assert pool.restarts.left == job.workers.max_restarts - 1
     assert "graded again" in (tmp_path / "incidents.jsonl").read_text()
 
 
@@ -191,7 +193,7 @@ def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_pa
     assert gather({"grader-1": started}, deadline_s=60, doing="start")["grader-1"].text == "grader"
     pool.submit(_sampled(random_groups(4)))
     assert sorted(pool.results()) == list(range(4))
-    assert pool.restarts.left == job.scale.max_restarts - 1
+    assert pool.restarts.left == job.workers.max_restarts - 1
     assert '"start"' in (tmp_path / "incidents.jsonl").read_text()
 
 
@@ -208,8 +210,7 @@ def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
 def test_a_job_too_large_for_the_cluster_says_what_is_lacking(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    job = tiny_job(
-        tiny_model, tmp_path, scale={"learner_ranks": 4, "learner": {"cpus": 2, "gpus": 1}}
-    )
+    workers = {"learner": {"count": 4, "cpus": 2, "gpus": 1}}
+    job = tiny_job(tiny_model, tmp_path, workers=workers)
     with pytest.raises(ResourceError, match=r"CPU \(needs 9.1, has 2\), GPU \(needs 4, has 0\)"):
         reserve(rl_roles(job), spread=False, deadline_s=5)

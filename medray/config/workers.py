@@ -1,0 +1,141 @@
+"""The processes of a job: how many of each role, and what each one reserves.
+
+Every job has one section `workers` with an entry for each of its roles, and every entry has the same keys:
+`workers.ROLE.count`, `cpus`, `threads`, `gpus`, `custom`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medray.config.base import Section
+from medray.config.cores import usable_cores
+
+
+class WorkerGroup(Section):
+    """The processes of one role."""
+
+    count: int = Field(default=1, ge=1)
+    """Number of processes."""
+    cpus: float = Field(default=1.0, ge=0)
+    """CPU cores each process reserves."""
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Compute threads; None takes `cpus`. Roles that take turns may each use all the cores. auto takes what
+    `medray tune` found for an RL job on this machine, else all cores, or a fair share where roles compute at once."""
+    gpus: float = Field(default=0.0, ge=0)
+    """GPUs each process reserves; a fraction lets processes share one."""
+    custom: dict[str, float] = Field(default_factory=dict)
+    """Custom Ray resources each process reserves, e.g. {rollout_node: 1} to pin a role to a node type."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads a process of this role computes with."""
+        if self.threads == "auto":
+            return usable_cores()
+        return self.threads or max(1, int(self.cpus))
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """One process's reservation in Ray's terms."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.custom}
+        return {name: amount for name, amount in wanted.items() if amount > 0}
+
+
+class GraderWorkers(WorkerGroup):
+    """Graders mostly wait: they reserve little."""
+
+    cpus: float = Field(default=0.1, ge=0)
+    """CPU cores each process reserves."""
+
+
+class RlWorkers(Section):
+    """Processes of an RL job."""
+
+    learner: WorkerGroup = WorkerGroup()
+    """Ranks of the policy; each computes a share of the batch, and `learner.strategy` says what it holds."""
+    rollout: WorkerGroup = WorkerGroup()
+    """vLLM engines that sample."""
+    reference: WorkerGroup = WorkerGroup()
+    """Copies of the frozen reference, where there is one beside the learner."""
+    teacher: WorkerGroup = WorkerGroup()
+    """Engines of the teacher of a distillation (`algorithm.distill.engine=vllm`)."""
+    reward: WorkerGroup = WorkerGroup()
+    """Processes that run the reward models (`rewards` of kind model); each holds all of them."""
+    grader: GraderWorkers = GraderWorkers()
+    """Processes that compute the other rewards."""
+    placement: Literal["pack", "spread"] = "pack"
+    """Keep the processes on few nodes, or spread them."""
+    max_restarts: int = Field(default=20, ge=0)
+    """Deaths of rollout workers, of graders, and of the learner that a run makes good before it gives up."""
+    colocate: bool = False
+    """Learner and engines share the GPUs and take turns (vLLM sleeps during the update)."""
+
+
+class PpoWorkers(RlWorkers):
+    """Processes of a PPO job."""
+
+    critic: WorkerGroup = WorkerGroup()
+    """Ranks of the critic; each computes a share of the batch."""
+
+
+class ElasticLearners(WorkerGroup):
+    """Ranks of a supervised job."""
+
+    min_count: int | None = Field(default=None, ge=1)
+    """Continue with this many when nodes are lost; None waits for all."""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.min_count is not None and self.min_count > self.count:
+            raise ValueError(f"min_count={self.min_count} exceeds count={self.count}")
+        return self
+
+
+class SupervisedWorkers(Section):
+    """Processes of a supervised job."""
+
+    learner: ElasticLearners = ElasticLearners()
+    """Ranks; each takes a share of every step, and `learner.strategy` says what it holds."""
+    max_restarts: int = Field(default=3, ge=0)
+    """Restarts from the newest checkpoint before the job gives up."""
+
+
+class EvaluatorWorker(WorkerGroup):
+    """The process that evaluates the models in turn."""
+
+    count: Literal[1] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Number of processes: models take turns in one."""
+
+
+class EvaluateWorkers(Section):
+    """Processes of an evaluation."""
+
+    evaluator: EvaluatorWorker = EvaluatorWorker()
+    """Holds the model that is evaluated, and the engine that answers."""
+
+
+class GenerateWorkers(Section):
+    """Processes of a batch inference."""
+
+    engine: WorkerGroup = WorkerGroup()
+    """vLLM engines, over the whole cluster."""
+
+
+class TokenizerWorkers(Section):
+    """The processes that read no file and turn rows into tokens, one thread each."""
+
+    count: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Number of processes; auto takes as many as the cluster has CPUs for. The result does not depend on it."""
+    cpus: float = Field(default=1.0, gt=0)
+    """CPU cores each process reserves."""
+    custom: dict[str, float] = Field(default_factory=dict)
+    """Custom Ray resources each process reserves, e.g. {data_node: 1}."""
+
+
+class PrepareWorkers(Section):
+    """Processes of a data preparation."""
+
+    tokenizer: TokenizerWorkers = TokenizerWorkers()
+    """Tokenising processes."""
