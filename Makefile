@@ -3,9 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXTRA  ?= cpu
 BIN    := .venv/bin
 ARGS   ?=
+QUICK  := not slow and not gpu and not cluster
+# Two processes: one runs the tests on Ray, one the others; a thread each, for they share the cores.
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup grpo pipeline serve test test-slow test-cluster test-gpu lint format bench clean
+.PHONY: help setup grpo pipeline serve test test-fast test-slow test-cluster test-gpu lint format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +27,10 @@ serve: setup  ## serve what make grpo has trained, on http://127.0.0.1:8000/v1
 	@$(BIN)/medray serve runs/grpo $(ARGS)
 
 test: setup lint  ## lint, then every test that needs neither minutes nor a GPU
-	@$(BIN)/pytest -m "not slow and not gpu and not cluster" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(QUICK)" $(ARGS)
+
+test-fast: setup  ## every test without Ray and vLLM (2-3 minutes), for each save
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(QUICK) and not ray" $(ARGS)
 
 test-slow: setup  ## the tests that take minutes or start several Ray nodes
 	@$(BIN)/pytest -m "(slow or cluster) and not gpu" $(ARGS)

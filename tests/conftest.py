@@ -18,6 +18,33 @@ settings.load_profile("medray")
 os.environ["MEDRAY_TUNED"] = str(ROOT / "tests" / "nothing-tuned.json")  # of this machine
 
 
+RAY_MARKS = ("ray", "slow", "gpu", "cluster")
+NOWHERE = "127.0.0.1:1"
+
+
+def _may_start_ray(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in RAY_MARKS)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests on Ray first and into one group, so that no two of them run at a time; others by file.
+
+    Under `pytest -n 2 --dist loadgroup` one process runs Ray and the other the rest.
+    """
+    items.sort(key=lambda item: not _may_start_ray(item))
+    for item in items:
+        group = "ray" if _may_start_ray(item) else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests without the mark `ray` from starting it, in this process and in those they start."""
+    if not _may_start_ray(request.node):
+        monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random model with tied embeddings."""

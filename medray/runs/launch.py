@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,9 @@ from medray.storage.rollout_files import drop_rollouts_after
 from medray.storage.run_folder import forget_run
 from medray.training.steps import PromptSets, Run
 
+DATA_FIRST_S = 1.0
+"""How long the start of Ray waits for the data, so that a mistake in it costs no start."""
+
 J = TypeVar("J", bound=RlJob)
 Loop = Callable[[J, Workers, Run], None]
 """A method's training loop, from training/."""
@@ -76,6 +79,8 @@ def _run_owned(job: J, train: Loop[J], startup: Startup, tuning: str | None) -> 
     with ThreadPoolExecutor(2) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
         printing = beside.submit(fingerprints, model_paths(job))
+        if wait([loading], timeout=DATA_FIRST_S).done:
+            loading.result()  # raises what is wrong with a small file before Ray starts
         with connected():
             startup.mark("ray")
             dataset, models = loading.result(), printing.result()

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.jobs import ROOT
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_is_interrupted_says_so_in_one_line(sent: signal.Signals) -> None:

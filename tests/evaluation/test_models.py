@@ -23,6 +23,8 @@ from medray.models.tokenizer import load_tokenizer
 from tests.support.supervised import supervised_job, train_here
 from tests.support.tiny import save_tiny_model
 
+pytestmark = pytest.mark.ray
+
 NUM = 6
 
 

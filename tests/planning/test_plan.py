@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from medray.planning.propose import assess
 from medray.planning.shape import activation_bytes, hf_config, model_shape
 from medray.planning.table import table
 from medray.planning.tokens import RowSize, largest_row
+from tests.support.command import medray_here
 from tests.support.jobs import tiny_settings
 
 ROOT = Path(__file__).parents[2]
@@ -188,21 +187,16 @@ def test_machines_can_be_given() -> None:
     )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "medray.cli", "plan", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-
-
 def test_the_command_refuses_with_exit_code_3(tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "grpo_tiny.yaml"
     path.write_text(json.dumps(tiny_settings(tiny_model, tmp_path)))
 
-    small = run(str(path), "--machine", "memory=1,cores=2")
-    large = run(str(path), "--machine", "memory=64,cores=2", "--json")
+    small = medray_here("plan", str(path), "--machine", "memory=1,cores=2")
+    large = medray_here("plan", str(path), "--machine", "memory=64,cores=2", "--json")
 
-    assert small.returncode == 3
+    assert small.code == 3
     assert "host memory" in small.stderr.splitlines()[-1]
-    assert large.returncode == 0, large.stderr
+    assert large.code == 0, large.stderr
     plan = json.loads(large.stdout)
     assert set(plan["roles"]) == {"learner", "rollout", "grader"}
     assert plan["fits"]
@@ -218,7 +212,10 @@ def test_the_command_refuses_with_exit_code_3(tiny_model: Path, tmp_path: Path) 
         (["jobs/configs/grpo_smollm2_cpu.yaml", "--machine", "memory=lots"], "is not a number"),
     ],
 )
-def test_mistakes_are_one_line(arguments: list[str], words: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
+def test_mistakes_are_one_line(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    done = medray_here("plan", *arguments)
+    assert done.code == 2
     assert words in done.stderr.splitlines()[-1]

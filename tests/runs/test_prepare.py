@@ -22,6 +22,8 @@ from medray.runs.prepare import only_writer, open_folder, run_prepare
 from medray.types import Record
 from tests.support.prepare import chat_file, contents, prepare_job
 
+pytestmark = pytest.mark.ray
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

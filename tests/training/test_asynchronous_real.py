@@ -16,6 +16,8 @@ from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import run_job, start_job, tiny_settings
 from tests.training.test_grpo_real import _weights_hash
 
+pytestmark = pytest.mark.ray
+
 STEPS = 4
 
 

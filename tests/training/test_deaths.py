@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import psutil
+import pytest
 
 from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import start_job, tiny_settings
 from tests.support.running import actor_processes, wait_for_step
+
+pytestmark = pytest.mark.ray
 
 WORKERS = {
     "learner": {"count": 2, "cpus": 0.5}, "rollout": {"count": 2, "cpus": 0.5}, "grader": {"count": 2, "cpus": 0},

@@ -10,6 +10,8 @@ from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import run_job, tiny_settings
 
+pytestmark = pytest.mark.ray
+
 STOPS = [chr(c) for c in range(ord("a"), ord("z") + 1)]  # a random model seldom stops by itself
 
 
@@ -36,11 +38,3 @@ def test_dialogues_are_sampled_graded_and_trained(tiny_model: Path, tmp_path: Pa
         assert step.metrics["rollout/tokens"] == pytest.approx(sampled)
         assert step.metrics["policy/max_logprob_gap"] < 1e-3
         assert step.metrics["policy/kl_ref"] >= 0
-
-
-def test_an_unknown_environment_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(tiny_model, tmp_path)
-    code, output = run_job(settings, "rollout.environment.kind=second_lok")
-    assert code == 2
-    assert output.splitlines()[-1].startswith("error: ")
-    assert "did you mean self_check" in output

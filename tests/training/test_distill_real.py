@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medray.storage.metrics_file import read_metrics
 from tests.support.jobs import run_job, tiny_settings
 from tests.support.tiny import save_tiny_model
+
+pytestmark = pytest.mark.ray
 
 
 def _divergences(model: Path, teacher: Path, folder: Path, *overrides: str) -> list[float]:
@@ -34,9 +38,3 @@ def test_the_teacher_in_vllm_says_nearly_all_that_one_in_the_learner_does(
     )  # fmt: skip
     assert 0.5 * whole < first <= whole + 1e-4, "the same samples, less told apart"
     assert last < first
-
-
-def test_a_job_without_a_teacher_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    code, output = run_job(tiny_settings(tiny_model, tmp_path), job="distill")
-    assert code == 2
-    assert output.splitlines()[-1] == "error: algorithm.distill: Field required"

@@ -14,6 +14,8 @@ from medray.storage.metrics_file import read_metrics
 from tests.support.jobs import start_job, tiny_settings
 from tests.support.running import actor_processes, wait_for_step
 
+pytestmark = pytest.mark.ray
+
 ACTORS = {
     "RolloutActor": "rollout-",
     "RewardActor": "grader-",

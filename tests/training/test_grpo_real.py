@@ -17,6 +17,8 @@ from medray.storage.rollout_files import read_rollouts
 from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, start_job, tiny_settings
 
+pytestmark = pytest.mark.ray
+
 TWO_OF_EACH = {
     "learner": {"count": 2, "cpus": 0.4}, "rollout": {"count": 2, "cpus": 0.4}, "reference": {"cpus": 0.4},
     "grader": {"count": 2, "cpus": 0},
@@ -128,44 +130,6 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(
 
 def _rows(out: Path) -> list[Any]:
     return read_metrics(out) if (out / "metrics.jsonl").is_file() else []
-
-
-@pytest.mark.parametrize(
-    ("overrides", "code", "message"),
-    [
-        (["optim.lrr=1"], 2, "unknown key optim.lrr: did you mean optim.lr"),
-        (["model.path=./nowhere"], 2, "nowhere"),
-        (["model.device=cuda", "workers.learner.gpus=1"], 3, "GPU"),
-        (["algorithm.minibatches=3"], 2, "not divisible"),
-        (["rewards.0.kind=choices"], 2, "choice"),
-        (["data.num_eval=1000", "evaluation.num_items=4"], 2, "data.num_eval"),
-    ],
-)
-def test_bad_input_is_one_line_and_a_code(
-    tiny_model: Path, tmp_path: Path, overrides: list[str], code: int, message: str
-) -> None:
-    got, output = run_job(tiny_settings(tiny_model, tmp_path), *overrides, timeout_s=120)
-    lines = [line for line in output.splitlines() if line.strip()]
-    assert got == code, output
-    assert len(lines) == 1, output
-    assert lines[0].startswith("error: ")
-    assert message in lines[0]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("", "empty"), ('{"question": "q", "options": ["a", "b"]}\n', ":1"), ("{nonsense\n", ":1")],
-)
-def test_bad_data_names_file_and_line(
-    tiny_model: Path, tmp_path: Path, content: str, message: str
-) -> None:
-    settings = tiny_settings(tiny_model, tmp_path)
-    Path(settings["data"]["path"]).write_text(content, encoding="utf-8")
-    got, output = run_job(settings, timeout_s=120)
-    assert got == 2, output
-    assert len(output.strip().splitlines()) == 1, output
-    assert "choice.jsonl" in output
-    assert message in output
 
 
 def test_lora_run_takes_its_base_as_the_reference(tiny_model: Path, tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, tiny_settings
+
+pytestmark = pytest.mark.ray
 
 
 def test_a_run_folder_that_is_lost_is_brought_back(tiny_model: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from medray.storage.run_folder import checkpoints
 from tests.support.jobs import ROOT
 from tests.support.supervised import supervised_settings
 
+pytestmark = pytest.mark.ray
+
 STEPS = 12
 
 

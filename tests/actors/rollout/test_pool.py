@@ -23,6 +23,8 @@ from medray.errors import DeadlineExceeded, RestartBudgetExhausted, WorkerLost
 from medray.types import GenerateSpec, SamplingContract
 from tests.support.ray_workers import ScriptedRollout, prompt, weights
 
+pytestmark = pytest.mark.ray
+
 SPEC = GenerateSpec(SamplingContract(), 2, 8)
 
 

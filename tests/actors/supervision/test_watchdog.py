@@ -24,6 +24,8 @@ from medray.errors import DeadlineExceeded
 from tests.support.groups import random_groups, sampled
 from tests.support.jobs import tiny_job
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:

@@ -20,6 +20,8 @@ from medray.types import GroupMeta, GroupScore, Prompt, Record, Response, Rollou
 from tests.support.groups import scored as scored_handle
 from tests.support.jobs import tiny_settings
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:

@@ -27,6 +27,8 @@ from medray.types import GroupMeta, RolloutGroup
 from tests.support.groups import random_groups, sampled
 from tests.support.jobs import tiny_job
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:

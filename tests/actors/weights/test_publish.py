@@ -22,6 +22,8 @@ from medray.learners.scorer import Scorer
 from medray.models.checkpoints.export import adapter_parts, named_weights, tied_names
 from medray.models.load import PolicyModel, load_policy
 
+pytestmark = pytest.mark.ray
+
 MIB = 2**20
 
 

@@ -23,6 +23,8 @@ from medray.models.load import PolicyModel, load_policy
 from medray.types import GenerateSpec, Prompt, Record, RolloutGroup, SamplingContract
 from tests.engines.vllm.test_sync import _delivery, _prompts
 
+pytestmark = pytest.mark.ray
+
 TURNS = 3
 SPEC = GenerateSpec(
     SamplingContract(), 4, 200, stop=("k", "Q")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
@@ -13,6 +14,8 @@ from medray.learners.probe import make_probe
 from medray.learners.scorer import Scorer
 from medray.models.load import load_policy
 from tests.support.supervised import supervised_job, train_here
+
+pytestmark = pytest.mark.ray
 
 
 def test_an_engine_starts_from_a_trained_run(tiny_model: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from medray.engines.vllm.seeded_sampling import draw
 
+pytestmark = pytest.mark.ray
+
 
 def _generators(seeds: list[int]) -> dict[int, torch.Generator]:
     return {row: torch.Generator().manual_seed(seed) for row, seed in enumerate(seeds)}

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
 from medray.data.templates.registry import Stops
 from medray.engines.vllm.sampler import _sampling_params
 from medray.types import GenerateSpec, SamplingContract
+
+pytestmark = pytest.mark.ray
 
 
 def test_the_templates_stops_join_those_asked_for() -> None:

@@ -30,6 +30,8 @@ from medray.types import (
     WeightManifest,
 )
 
+pytestmark = pytest.mark.ray
+
 TOLERANCE = 1e-3
 
 

@@ -16,6 +16,8 @@ from medray.engines.vllm.teacher import TeacherEngine
 from medray.errors import ModelError
 from medray.types import Prompt, Record, Response, RolloutGroup
 
+pytestmark = pytest.mark.ray
+
 TOP = 5
 
 
