@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,19 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue("tiny_model" if request.param == "tiny" else "smollm2")
 
 
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(folder)  # half a second for a real vocabulary
+
+
+@pytest.fixture
+def tokenizer(loaded: Any) -> Iterator[Any]:
+    """The tokenizer; what `apply_template` sets is put back afterwards."""
+    before = loaded.chat_template, loaded.eos_token
+    yield loaded
+    loaded.chat_template, loaded.eos_token = before
+
+
 def check(name: str, tokenizer: Any, messages: list[dict[str, Any]]) -> None:
     texts = "".join(m["content"] for m in messages)
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -73,8 +86,7 @@ def check(name: str, tokenizer: Any, messages: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
-def test_masked_tokens_are_the_answers(name: str, folder: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def test_masked_tokens_are_the_answers(name: str, folder: Path, tokenizer: Any) -> None:
     apply_template(tokenizer, name)
 
     few = 20 if folder.name == "tiny" else 8
@@ -100,9 +112,7 @@ def test_with_the_families_own_tokens(name: str) -> None:
     run()
 
 
-def test_with_the_model_s_own_template(folder: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-
+def test_with_the_model_s_own_template(tokenizer: Any) -> None:
     @settings(max_examples=50, deadline=None)
     @given(dialogues(roles=("user", "assistant")))
     def run(messages: list[dict[str, Any]]) -> None:
