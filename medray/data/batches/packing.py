@@ -174,16 +174,19 @@ def build_row(trees: Sequence[PromptTree], *, whole: bool = False, merge: bool =
         targets=np.concatenate(targets),
         sequence_index=np.repeat(np.arange(len(lengths)), lengths),
         sequence_lengths=np.asarray(lengths, dtype=np.int64),
-        text_lengths=np.asarray(
-            [
-                len(tree.prompt_ids) + size
-                for tree in trees
-                for size in [len(c.token_ids) for c in tree.continuations] or [0]
-            ],
-            dtype=np.int64,
-        ),
+        text_lengths=_text_lengths(trees),
         columns={name: np.concatenate(parts) for name, parts in columns.items()},
     )
+
+
+def _text_lengths(trees: Sequence[PromptTree]) -> Indices:
+    """Tokens of each text: a prompt with one continuation, or alone where it has none."""
+    lengths = [
+        len(tree.prompt_ids) + size
+        for tree in trees
+        for size in [len(c.token_ids) for c in tree.continuations] or [0]
+    ]
+    return np.asarray(lengths, dtype=np.int64)
 
 
 class _Layout:
