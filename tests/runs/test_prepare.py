@@ -130,7 +130,10 @@ def test_errors_of_other_processes_are_one_line(tiny_model: Path, tmp_path: Path
     with pytest.raises(DataError, match=r"chats\.jsonl:51: bad JSON") as caught:
         run_prepare(job(tiny_model, tmp_path / "a", data, data=strict))
     assert "\n" not in str(caught.value)
-    changes: dict[str, Any] = {"decontaminate": f"{__name__}:check", "num_workers": 1}
+    changes: dict[str, Any] = {
+        "decontaminate": f"{__name__}:check",
+        "workers": {"tokenizer": {"count": 1}},
+    }
     broken = job(tiny_model, tmp_path / "b", data, **changes)
     with pytest.raises(DataError, match="returned 7 for") as caught:
         run_prepare(broken)
