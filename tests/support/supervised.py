@@ -53,4 +53,4 @@ class Here(Host):
 
 def train_here(method: str, job: SupervisedJob) -> None:
     """The whole of a run but Ray Train."""
-    train_rank(job, Task(method, tokenise_dataset(method, job), time.time()), Here())
+    train_rank(job, Task(method, tokenise_dataset(method, job), {}, time.time()), Here())
