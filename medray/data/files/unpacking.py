@@ -21,7 +21,7 @@ _MAGIC: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
 }
 
 
-def unpacked(stream: io.BufferedReader) -> BinaryIO:
+def unpacked(stream: io.BufferedReader[Any]) -> BinaryIO:
     """`stream` unpacked; as it is when it is not packed."""
     head = stream.peek(6)[:6]
     for magic, opened in _MAGIC.items():
