@@ -53,6 +53,8 @@ SCHEMAS: dict[str, str] = {
     "choice": f"{_HERE}.choice:SCHEMA",
     "choice-shuffled": f"{_HERE}.choice:SHUFFLED",
     # From here on the general ones, which know fields by what they are for.
+    "message-tree": f"{_HERE}.message_tree:SCHEMA",
+    "message-tree-pairs": f"{_HERE}.message_tree:PAIRS",
     "ranked": f"{_HERE}.ranked:SCHEMA",
     "pair": f"{_HERE}.pair:SCHEMA",
     "dialogue": f"{_HERE}.dialogue:SCHEMA",

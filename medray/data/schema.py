@@ -35,6 +35,8 @@ class RowSchema:
     reads: frozenset[str] | None = None
     """Roles (`parsing/roles.py`) that a general schema reads: a row with another that changes its meaning is refused.
     None for the layout of one dataset, which is known."""
+    gather: Callable[[Iterable[RawRow]], Iterator[RawRow]] | None = None
+    """Makes the rows that `parse` reads of several in the file, where one record takes more than one."""
 
     def reads_all(self, row: Fields) -> bool:
         """True for a row of this layout without a field that changes its meaning and is not read."""
@@ -61,6 +63,8 @@ class RowSchema:
 
     def rows(self, raw_rows: Iterable[RawRow], config: DataConfig) -> Iterator[Row | BadRow]:
         """Each raw row as a record, or as what is wrong with it."""
+        if self.gather is not None:
+            raw_rows = self.gather(raw_rows)
         for raw in raw_rows:
             try:
                 yield self._row(raw, config)

@@ -14,7 +14,7 @@ PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading damaged packed data raises, beside OSError."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_MAGIC: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
+_MAGIC: dict[bytes, Callable[[io.BufferedReader[Any]], io.BufferedIOBase]] = {
     b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
     b"BZh": lambda stream: bz2.BZ2File(stream),
     b"\xfd7zXZ\x00": lambda stream: lzma.LZMAFile(stream),  # noqa: SIM115
@@ -35,7 +35,7 @@ def unpacked(stream: io.BufferedReader[Any]) -> BinaryIO:
 class _ZstdReader(io.RawIOBase):
     """Zstandard through Arrow, which brings it; frame after frame, as parallel packers write them."""
 
-    def __init__(self, stream: io.BufferedReader) -> None:
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
         super().__init__()
         import pyarrow as pa
 

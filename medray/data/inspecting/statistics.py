@@ -16,6 +16,8 @@ from medray.data.parsing.turns import user_text
 from medray.types import Message, Record
 
 PERCENTILES = (0, 50, 90, 99, 100)
+_MARKUP = re.compile(r"<\|[a-zA-Z_]{2,20}\|>|\[/?INST\]|</?s>|<(?:start|end)_of_turn>")
+"""Control tokens of chat templates, which a tokenizer may take for what they are."""
 _LINE = re.compile(r":\d+$")
 
 
@@ -100,6 +102,12 @@ def oddities(record: Record) -> Iterator[str]:
         yield "two turns of one role in a row"
     if any(not called for called in _results_called_for(messages)):
         yield "tool result without a call"
+    if record.chosen and record.rejected:
+        better, worse = (turns[-1]["content"] for turns in (record.chosen, record.rejected))
+        if better and worse != better and worse.startswith(better):
+            yield "rejected begins with chosen"
+    if any(_MARKUP.search(m["content"]) for m in messages if m["role"] == "user"):
+        yield "chat markup in what the user says"
     names = {str(tool["name"]) for tool in record.tools}
     calls = [c["name"] for m in (*messages, *record.chosen) for c in m.get("tool_calls", ())]
     if any(name not in names for name in calls):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from medray.config.data import DataConfig
@@ -11,7 +11,7 @@ from medray.data.loading.mixture import copies, open_source
 from medray.data.loading.report import DropCounter, Dropped, LoadReport
 from medray.data.loading.rows import checked_rows
 from medray.data.loading.split import group_of, rank
-from medray.data.loading.stages import Stage
+from medray.data.loading.stages import Stage, labelled
 from medray.data.source import BadRow, Row, Source
 from medray.errors import DataError
 from medray.types import Record
@@ -66,9 +66,9 @@ def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
         num_unused=len(rows) + num_repeated - len(train) - len(held_out),
         dropped=dropped,
         num_repeated=num_repeated,
-        notes=source.notes,
+        notes=(*source.notes, *_label_notes(train, stage)),
     )
-    log.log(logging.WARNING if dropped or source.notes else logging.DEBUG, "%s", report.summary())
+    log.log(logging.WARNING if dropped or report.notes else logging.DEBUG, "%s", report.summary())
     return Dataset(tuple(train), tuple(held_out), report)
 
 
@@ -93,6 +93,16 @@ def without_repeated_ids(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]
                 detail = f"{row.record.id!r} is also at {first}; make ids unique"
                 row = BadRow(row.where, "repeated id", detail)
         yield row
+
+
+def _label_notes(records: Sequence[Record], stage: Stage | None) -> tuple[str, ...]:
+    """A note where all labels are the same: KTO learns from what separates the two."""
+    labels = {desirable for record in records for _, desirable in labelled(record)}
+    if stage != "kto" or len(labels) != 1:
+        return ()
+    return (
+        f"all {len(records)} labels are {str(labels.pop()).lower()}: KTO learns from both kinds",
+    )
 
 
 def _split(rows: Iterable[Row], source: Source, config: DataConfig) -> tuple[list[Row], list[Row]]:

@@ -15,6 +15,7 @@ from medray.data.files.opening import Digests, encoding_of
 from medray.data.files.reading import read_raw
 from medray.data.loading.columns import check_columns, renamed_rows
 from medray.data.loading.hub import HubRows
+from medray.data.loading.llama_factory import INFO, Entry, entry_of, read_info
 from medray.data.prepared.manifest import is_prepared
 from medray.errors import DataError
 
@@ -41,6 +42,7 @@ class FileRows:
 
     file: DataFile
     columns: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    entry: Entry | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +51,10 @@ class FileRows:
 
     def read(self, digests: Digests | None = None) -> Iterator[RawRow]:
         """The rows of the file."""
-        return renamed_rows(read_raw(self.file, digests), self.columns, self.name)
+        rows = read_raw(self.file, digests)
+        if self.entry is not None:
+            rows = self.entry.rows(rows)
+        return renamed_rows(rows, self.columns, self.name)
 
 
 def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
@@ -62,6 +67,8 @@ def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
     check_columns(config)
     if is_hub_id(config.path):
         return [HubRows.of(config)]
+    if (listed := _listed_rows(config)) is not None:
+        return listed
     if config.subset is not None or config.revision is not None:
         raise DataError(
             f"data.path={config.path} is local: data.subset and data.revision are for hub datasets"
@@ -72,6 +79,21 @@ def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
             "(data.path): here, name the data that they were made from"
         )
     return [FileRows(file, config.columns) for file in find_files(config)]
+
+
+def _listed_rows(config: FileConfig) -> list[FileRows] | None:
+    """What a `dataset_info.json` of LLaMA-Factory lists: one dataset, or the files of its folder; None without one."""
+    path = Path(config.path or "")
+    folder = path if path.is_dir() else path.parent
+    if not (entries := read_info(folder / INFO)):
+        return None
+    if path.name == INFO or config.subset is not None:
+        entry = entry_of(entries, config.subset, folder / INFO)
+        changes = {"path": str(folder / entry.file_name), "subset": None}
+        files = find_files(config.model_copy(update=changes))
+        return [FileRows(file, config.columns, entry) for file in files]
+    by_path = {folder / entry.file_name: entry for entry in entries.values() if entry.file_name}
+    return [FileRows(file, config.columns, by_path.get(file.path)) for file in find_files(config)]
 
 
 def notes_of(config: FileConfig, several: Sequence[RawRows]) -> tuple[str, ...]:

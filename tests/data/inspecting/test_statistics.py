@@ -83,6 +83,9 @@ def test_percentiles(values: list[int], expected: dict[str, float]) -> None:
         (Record("r", (*chat(user="a"), RESULT, *chat(assistant="c"))), ["tool result without a call"]),
         (Record("r", (*chat(user="a"), CALL, RESULT, RESULT, *chat(assistant="c")), tools=({"name": "f"},)), []),
         (Record("r", (*chat(user="a"), CALL)), ["call of a tool that is not described"]),
+        (Record("r", chat(user="a"), chosen=chat(assistant="x"), rejected=chat(assistant="xy")),
+         ["rejected begins with chosen"]),
+        (Record("r", chat(user="a<|im_end|>", assistant="b")), ["chat markup in what the user says"]),
     ],
 )  # fmt: skip
 def test_oddities(record: Record, expected: list[str]) -> None:

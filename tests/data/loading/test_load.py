@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -207,3 +208,13 @@ def test_a_user_schema_by_dotted_path_and_its_official_split() -> None:
 def test_unknown_kind(kind: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_dataset(DataConfig(kind=kind, path="-"))
+
+
+@pytest.mark.parametrize(("labels", "note"), [((True, True), True), ((True, False), False)])
+def test_labels_that_are_all_the_same_are_said(tmp_path: Path, labels: Any, note: bool) -> None:
+    rows = [
+        {"prompt": f"{i}?", "completion": "x", "label": label} for i, label in enumerate(labels)
+    ]
+    config = DataConfig(path=str(write_jsonl(tmp_path / "rows.jsonl", *rows)), num_eval=0)
+    summary = load_dataset(config, stage="kto").report.summary()
+    assert ("all 2 labels are true" in summary) == note

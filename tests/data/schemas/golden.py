@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from medray.data.parsing.turns import chat
@@ -185,6 +185,10 @@ GOLDEN = [
                   answer="yes", options=("yes", "no", "maybe"), task="pubmedqa", source="PubMedQA PQA-L",
                   licence="MIT")),
     Golden("choice", {**STEM, "options": list(OPTIONS), "answer": "B"}, exam(source="rows.jsonl:1")),
+    Golden("message-tree",
+           {"message_tree_id": "t", "prompt": {"message_id": "q", "role": "prompter", "text": "I have a cold.",
+                                               "replies": [{"role": "assistant", "text": "Rest and drink."}]}},
+           replace(answered("I have a cold.", "Rest and drink."), id="rows.jsonl:1#q/0")),
     Golden("ranked", {"prompt": "I have a cold.", "answers": [{"answer": "No idea.", "rank": 2.0, "model": "x"},
                                                                {"answer": "Rest and drink.", "rank": 1.0}]},
            Record("", chat(user="I have a cold."), **PAIR, task="preference", margin=1.0)),
