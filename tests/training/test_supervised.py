@@ -59,6 +59,7 @@ def test_every_stage_learns_its_rows(method: str, tiny_model: Path, tmp_path: Pa
     assert step_of(checkpoints(Path(job.out))[-1]) == 8
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_take_the_steps_of_one(tiny_model: Path, tmp_path: Path) -> None:
     settings = {"learner": {"count": 2, "cpus": 0.4}}
@@ -156,6 +157,7 @@ def test_stages_build_on_run_folders_and_merge_at_the_end(tiny_model: Path, tmp_
         assert (other - stacked).abs().max() > 1e-3
 
 
+@pytest.mark.ray
 def test_relative_paths_are_from_where_the_job_is_started(tiny_model: Path, tmp_path: Path) -> None:
     """The second stage names the first one's run folder, as the YAML of `jobs/configs` does."""
     (tmp_path / "tiny").symlink_to(tiny_model)
@@ -173,6 +175,7 @@ def test_relative_paths_are_from_where_the_job_is_started(tiny_model: Path, tmp_
         assert step_of(checkpoints(tmp_path / out)[-1]) == 4
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_what_cannot_be_trained_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
     job = supervised_job("sft", tiny_model, tmp_path, chat={"max_tokens": 8, "on_long": "drop"})
