@@ -65,6 +65,10 @@ def build_app(args: dict[str, Any]) -> Application:
         model_cards={e.model_id: _card(e) for e in engines},
         settings=app.model_dump(mode="json"),
         adapters={a.name: model.name for model in models for a in model.adapters},
+        tokenizers={
+            model.name: (model.source, served.trust_remote_code)
+            for served, model in zip(app.models, models, strict=True)
+        },
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,18 +16,19 @@ from ray.serve.llm.ingress import OpenAiIngress
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from medray.config.serve import LimitsConfig, ServeApp
-from medray.medical.safety.guard import Guard
+from medray.medical.safety.guard import Guard, Verdict
 from medray.serve.errors import ApiError, as_api_error, timed_out
 from medray.serve.loopback import keep_replica_on_loopback
 from medray.serve.metrics import SafetyMetrics
+from medray.serve.prompts import decoded
 from medray.serve.requests import (
     Body,
     adds_text,
     bounded,
+    conversations,
     forget_additions,
     num_choices,
     picklable,
-    user_turns,
 )
 from medray.serve.streaming import GuardedAnswer
 
@@ -45,13 +47,19 @@ class ChatIngress(OpenAiIngress):
         *,
         settings: dict[str, Any],
         adapters: dict[str, str],
+        tokenizers: dict[str, tuple[str, bool]],
     ) -> None:
-        """`adapters` maps the name of each to its base's; `settings` is a `ServeApp` as JSON values."""
+        """`adapters` maps the name of each to its base's; `settings` is a `ServeApp` as JSON values.
+
+        `tokenizers` has the folder of each base, and whether its code may run.
+        """
         super().__init__(llm_deployments, model_cards)
         app = ServeApp.model_validate(settings)
         self._limits: LimitsConfig = app.limits
         self._guard = Guard(app.safety.mode, app.safety.emergency, app.safety.disclaimer)
+        self._guard.before(["chset pian"])  # reads the tables of words, which takes a second
         self._adapters = adapters
+        self._tokenizers = tokenizers
         self._safety = SafetyMetrics()
         for name, base in adapters.items():
             card = model_cards[base]
@@ -104,11 +112,16 @@ class ChatIngress(OpenAiIngress):
         body.model = facts["model"] = await self._get_model_id(body.model)
         facts["stream"] = bool(body.stream)
         bounded(body, self._limits)
-        verdict = self._guard.before(user_turns(body))
-        self._count(facts, verdict.red_flags, "request")
-        chat = call_method == "chat"
-        guarded = GuardedAnswer(verdict, chat=chat, plain_text=adds_text(body))
-        if verdict.answer_alone and adds_text(body):
+        guarded = GuardedAnswer(
+            await self._verdicts(body),
+            chat=call_method == "chat",
+            plain_text=adds_text(body),
+            choices_each=num_choices(body),
+        )
+        self._count(facts, {f for v in guarded.verdicts for f in v.red_flags}, "request")
+        if not all(verdict.covered for verdict in guarded.verdicts):
+            self._safety.count(["language_not_covered"], stage="request", mode=self._guard.mode)
+        if adds_text(body) and all(verdict.answer_alone for verdict in guarded.verdicts):
             return _alone(guarded, body)
         deadline = time.monotonic() + self._limits.timeout_s
         forget_additions(body)
@@ -124,6 +137,15 @@ class ChatIngress(OpenAiIngress):
             return JSONResponse(whole)
         events = self._events(first, answer, guarded, deadline, facts)
         return StreamingResponse(events, media_type="text/event-stream")
+
+    async def _verdicts(self, body: Body) -> list[Verdict]:
+        """What the rules say of each prompt, by itself."""
+        name = str(body.model)
+        source, trusted = self._tokenizers[self._adapters.get(name, name)]
+        decode = functools.partial(decoded, source, trust_remote_code=trusted)
+        # In a thread: the first prompt of token ids loads a tokenizer, and the rules read long prompts for a while.
+        told = await asyncio.to_thread(conversations, body, decode)
+        return [await asyncio.to_thread(self._guard.before, turns) for turns in told]
 
     def _ask(self, body: Body, call_method: str) -> Any:
         assert body.model is not None
@@ -198,9 +220,7 @@ class ChatIngress(OpenAiIngress):
 
 
 def _alone(guarded: GuardedAnswer, body: Body) -> Response:
-    answer = guarded.alone(
-        f"medray-{time.time_ns():x}", int(time.time()), str(body.model), num_choices(body)
-    )
+    answer = guarded.alone(f"medray-{time.time_ns():x}", int(time.time()), str(body.model))
     if not body.stream:
         return JSONResponse(answer)
     return StreamingResponse(iter(guarded.alone_events(answer)), media_type="text/event-stream")

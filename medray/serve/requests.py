@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ray.llm._internal.serve.core.configs.openai_api_models import (
@@ -15,6 +16,9 @@ from medray.config.serve import LimitsConfig
 from medray.medical.safety.advice import without_additions
 from medray.serve.errors import ApiError
 
+Decode = Callable[[Sequence[int]], str]
+SAID_IN = ("text", "input_text", "content", "output", "refusal", "thinking")
+"""Fields of a message's parts that hold words, whatever type the part says it has."""
 Body = ChatCompletionRequest | CompletionRequest
 """What ray.serve.llm's own ingress parses bodies into; its public classes of these names derive from them."""
 
@@ -70,18 +74,37 @@ def adds_text(body: Body) -> bool:
     return getattr(body, "structured_outputs", None) is None
 
 
-def user_turns(body: Body) -> list[str]:
-    """Texts of the user's turns, oldest first; token ids are not read."""
+def conversations(body: Body, decode: Decode) -> list[list[str]]:
+    """What was said to the model, for each prompt of the request by itself, turn by turn, oldest first.
+
+    A turn is all that stands between two answers, whoever says it: users, developers, tools. System messages are the
+    operator's, and count where nothing else does. `decode` gives the text of token ids.
+    """
     if not _is_chat(body):
-        prompt = body.prompt
-        texts = [prompt] if isinstance(prompt, str) else (prompt or [])
-        return [text for text in texts if isinstance(text, str)][-1:]
-    turns: list[str] = []
+        return [[text] if text else [] for text in _prompts(body.prompt, decode)]
+    turns: list[list[str]] = [[]]
+    system: list[str] = []
     for message in _sanitize_chat_completion_request(body).messages:
-        role = message.get("role") if isinstance(message, dict) else None
-        if role == "user" and (text := _text(message.get("content"))):  # type: ignore[union-attr]
-            turns.append(text)
-    return turns
+        said: Any = message if isinstance(message, dict) else message.model_dump()
+        role = str(said.get("role") or "").strip().casefold()
+        text = _text(said.get("content"))
+        if role == "assistant":
+            turns.append([])
+        elif text:
+            (system if role == "system" else turns[-1]).append(text)
+    told = ["\n\n".join(turn) for turn in turns if turn]
+    return [told or system]
+
+
+def _prompts(prompt: Any, decode: Decode) -> list[str]:
+    """The texts of a completion's prompts: one or several, as text or as token ids."""
+    if not prompt:
+        return [""]
+    if isinstance(prompt, str):
+        return [prompt]
+    if isinstance(prompt[0], int):
+        return [decode(prompt)]
+    return [each if isinstance(each, str) else decode(each) for each in prompt]
 
 
 def _is_chat(body: Body) -> TypeIs[ChatCompletionRequest]:
@@ -91,5 +114,8 @@ def _is_chat(body: Body) -> TypeIs[ChatCompletionRequest]:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    parts = content or ()
-    return "\n".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
+    if isinstance(content, dict):
+        return "\n".join(filter(None, (_text(content.get(key)) for key in SAID_IN)))
+    if isinstance(content, Iterable):
+        return "\n".join(filter(None, map(_text, content)))
+    return ""

@@ -153,7 +153,7 @@ def test_a_tool_that_must_be_called_is_called(client: OpenAI) -> None:
     assert call.function.name == "thermometer"
     if answer.choices[0].finish_reason != "length":
         assert json.loads(call.function.arguments)["unit"] in ("C", "F")
-    assert not answer.choices[0].message.content
+    assert "emergency number" in (answer.choices[0].message.content or "")
 
 
 def test_the_adapter_answers_under_its_own_name(client: OpenAI) -> None:
@@ -312,3 +312,33 @@ def test_stopping_finishes_open_streams(service: RunningService, client: OpenAI)
     assert rest[-1].choices[0].finish_reason == "length"
     assert service.process.wait(120) == 0
     assert "stopping" in service.output.read_text()
+
+
+def test_each_prompt_of_a_list_is_judged_by_itself_as_text_and_as_token_ids(
+    client: OpenAI, tiny_model: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    said, asked = "I have crushing chest pain", "How is asthma treated?"
+    ids = [tokenizer(text)["input_ids"] for text in (said, asked)]
+    for prompt in ([said, asked], ids):
+        answer = client.completions.create(model="tiny", prompt=prompt, max_tokens=2)
+        advised = ["emergency number" in choice.text for choice in answer.choices]
+        assert advised == [True, False]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_emergency_told_by_a_tool_or_a_developer_is_heard(client: OpenAI, stream: bool) -> None:
+    messages = [USER[0], {"role": "developer", "content": RED_FLAG[0]["content"]}]
+    answer = client.chat.completions.create(
+        model="tiny",
+        messages=messages,  # type: ignore[arg-type]
+        max_tokens=2,
+        stream=stream,
+    )
+    if stream:
+        text = "".join(c.choices[0].delta.content or "" for c in answer if c.choices)
+    else:
+        text = answer.choices[0].message.content
+    assert "emergency number" in text

@@ -8,6 +8,7 @@ from medray.medical.safety.language import LANGUAGES, Language
 
 _CRISIS = ("suicide_or_self_harm", "harm_to_others")
 _POISON = "poisoning"
+_GAS = "carbon_monoxide"
 
 _EMERGENCY: dict[Language, str] = {
     "en": "⚠️ What you describe can be a medical emergency. Call your local emergency number now (911, 112, 999 or "
@@ -29,6 +30,10 @@ _POISONING: dict[Language, str] = {
     "en": "Do not make the person vomit unless a professional says so. Keep the package, and tell them what was taken, "
     "how much and when. Poison centres: 1-800-222-1222 in the US.",
     "zh": "没有专业人员的指示不要催吐。请保留包装，并告诉医务人员吃了什么、多少、什么时候。",
+}
+_CARBON_MONOXIDE: dict[Language, str] = {
+    "en": "Get everybody out into fresh air first. Do not go back inside.",
+    "zh": "请先让所有人到室外呼吸新鲜空气，不要再回屋内。",
 }
 DISCLAIMER: dict[Language, str] = {
     "en": "This is general information from a language model, not a diagnosis or a prescription. A clinician who can "
@@ -60,13 +65,15 @@ def advice(red_flags: Sequence[str], language: Language) -> str:
         parts.append(_EMERGENCY[language])
     if _POISON in red_flags:
         parts.append(_POISONING[language])
+    if _GAS in red_flags:
+        parts.append(_CARBON_MONOXIDE[language])
     return "\n\n".join(parts)
 
 
 def without_additions(text: str) -> str:
     """An earlier answer as the model wrote it: it must not learn advice and disclaimer from its own history."""
     for language in LANGUAGES:
-        fixed = (_EMERGENCY, _SELF_HARM, _POISONING, DISCLAIMER)
+        fixed = (_EMERGENCY, _SELF_HARM, _POISONING, _CARBON_MONOXIDE, DISCLAIMER)
         for part in (*(table[language] for table in fixed), *CORRECTION[language].values()):
             text = text.replace(part, "")
     return text.strip("\n")

@@ -11,13 +11,13 @@ Plain Python without a model: it takes milliseconds and gives the same verdict e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from medray.medical.safety.advice import CORRECTION, DISCLAIMER, advice
 from medray.medical.safety.answers import find_answer_faults
-from medray.medical.safety.language import Language, language_of
-from medray.medical.safety.red_flags import find_red_flags
+from medray.medical.safety.language import Language, is_covered, language_of
+from medray.medical.safety.red_flags import RED_FLAGS, find_red_flags
 
 Mode = Literal["enforce", "report", "off"]
 NUM_TURNS = 3
@@ -25,6 +25,8 @@ NUM_TURNS = 3
 OVERLAP_CHARS = 200
 """End of the text already checked that is read again with each new piece, so that a phrase may straddle both."""
 CHECK_EVERY_CHARS = 80
+UNNAMED = "emergency"
+"""The flag of an emergency that a second stage found, which names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +37,29 @@ class Guard:
     emergency: Literal["first", "only"] = "first"
     disclaimer: Literal["always", "emergency", "never"] = "always"
 
-    def before(self, user_turns: Sequence[str]) -> Verdict:
-        """Check what the user wrote, the newest turn last.
+    def before(self, turns: Sequence[str]) -> Verdict:
+        """Check what was said to the model, the newest turn last.
 
-        Only what the newest turn adds counts: advice already given is not repeated with every turn.
+        Only what the newest turn adds brings advice: advice already given is not repeated with every turn. Whatever any
+        turn shows keeps the answers watched.
         """
-        if self.mode == "off" or not user_turns:
+        if self.mode == "off" or not turns:
             return Verdict(self, (), "en")
-        newest, earlier = user_turns[-1], user_turns[-NUM_TURNS:-1]
-        flags = list(find_red_flags(newest))
+        newest, earlier = turns[-1], turns[-NUM_TURNS:-1]
+        new = set(find_red_flags(newest))
+        shown = new.union(*(find_red_flags(turn) for turn in turns[:-1]))
         if earlier:
-            known = find_red_flags("\n".join(earlier))
-            together = find_red_flags("\n".join((*earlier, newest)))
-            flags += [flag for flag in together if flag not in known and flag not in flags]
-        return Verdict(self, tuple(flags), language_of(newest))
+            known = find_red_flags("\n\n".join(earlier))
+            together = find_red_flags("\n\n".join((*earlier, newest)))
+            new.update(flag for flag in together if flag not in known)
+            shown.update(known, together)
+        return Verdict(
+            self,
+            tuple(flag for flag in RED_FLAGS if flag in new),
+            language_of(newest),
+            tuple(flag for flag in RED_FLAGS if flag in shown),
+            is_covered(newest),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +68,12 @@ class Verdict:
 
     guard: Guard
     red_flags: tuple[str, ...]
-    """Names of the red flags that hold, most urgent first."""
+    """Names of the red flags that the newest turn adds, most urgent first."""
     language: Language
+    shown: tuple[str, ...] = ()
+    """Names of all red flags of the conversation, for which answers are watched."""
+    covered: bool = True
+    """False where the newest turn is in a language that the rules do not cover."""
 
     @property
     def prefix(self) -> str:
@@ -71,6 +86,17 @@ class Verdict:
     def answer_alone(self) -> bool:
         """The advice is the whole answer; the model is not asked."""
         return bool(self.prefix) and self.guard.emergency == "only"
+
+    @property
+    def emergency(self) -> bool:
+        """The conversation shows a red flag, in this turn or an earlier one."""
+        return bool(self.red_flags or self.shown)
+
+    def escalated(self) -> Verdict:
+        """The verdict after a second stage found an emergency that the rules had not heard."""
+        if self.red_flags:
+            return self
+        return replace(self, red_flags=(UNNAMED,), shown=(*self.shown, UNNAMED))
 
     def watch(self) -> AnswerWatch:
         """A watch over one answer to this request."""
@@ -102,7 +128,7 @@ class AnswerWatch:
         if guard.mode != "enforce":
             return ""
         parts = [CORRECTION[language][fault] for fault in self.faults]
-        emergency = bool(self._verdict.red_flags)
+        emergency = self._verdict.emergency
         if guard.disclaimer == "always" or (guard.disclaimer == "emergency" and emergency):
             parts.append(DISCLAIMER[language])
         return "".join(f"\n\n{part}" for part in parts)
@@ -111,7 +137,7 @@ class AnswerWatch:
         if not self._unread:
             return
         window = self._overlap + self._unread
-        for fault in find_answer_faults(window, emergency=bool(self._verdict.red_flags)):
+        for fault in find_answer_faults(window, emergency=self._verdict.emergency):
             if fault not in self.faults:
                 self.faults.append(fault)
         self._overlap, self._unread = window[-OVERLAP_CHARS:], ""

@@ -81,6 +81,35 @@ def test_pieces_are_checked_as_the_whole_is(pieces: int, padding: int) -> None:
     assert _answer(verdict, text, pieces) == _answer(verdict, text)
 
 
+def test_a_flag_of_any_turn_keeps_the_answers_watched() -> None:
+    verdict = Guard(disclaimer="never").before([RED_FLAG, "Do I have to call an ambulance?"])
+    assert verdict.red_flags == ()
+    assert verdict.prefix == ""
+    assert verdict.shown == ("chest_pain",)
+    text = "No, you don't need to call an ambulance. Just rest at home."
+    assert "Correction" in _answer(verdict, text)
+
+
+def test_a_new_flag_of_a_later_turn_brings_advice() -> None:
+    verdict = Guard().before([RED_FLAG, "ok", "ok", "ok", "now my face is drooping"])
+    assert verdict.red_flags == ("stroke",)
+    assert verdict.shown == ("chest_pain", "stroke")
+
+
+def test_gas_is_answered_with_fresh_air() -> None:
+    prefix = Guard().before(["the CO alarm is going off and we feel dizzy"]).prefix
+    assert "fresh air" in prefix
+    assert "vomit" not in prefix
+
+
+def test_a_second_stage_may_add_an_emergency() -> None:
+    verdict = Guard().before(["me duele mucho el pecho y no puedo respirar"])
+    assert verdict.prefix == ""
+    assert "emergency number" in verdict.escalated().prefix
+    known = Guard().before([RED_FLAG])
+    assert known.escalated() is known
+
+
 def test_additions_are_taken_out_of_history() -> None:
     verdict = Guard().before([RED_FLAG + ", I took 30 pills"])
     assert without_additions(_answer(verdict, "As a doctor, I say: rest.")) == "As a doctor, I say: rest."  # fmt: skip
