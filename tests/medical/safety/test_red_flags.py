@@ -13,6 +13,7 @@ from medray.medical.safety.red_flags import find_red_flags
 from tests.medical.safety.rewritings import PREFIXES, REWRITINGS
 from tests.support.safety_sets import EMERGENCIES, FOLDER, NEAR_MISSES, PARTS, SCRIPTS
 
+PLAIN = (FOLDER / "emergencies.txt").read_text(encoding="utf-8").splitlines()
 ORDINARY = (FOLDER / "ordinary.txt").read_text(encoding="utf-8").splitlines()
 FOUND = [row.text for row in EMERGENCIES if row.flagged]
 
@@ -35,6 +36,11 @@ def test_sentences_written_after_the_rules_are_found() -> None:
         near = [r for r in NEAR_MISSES if (r.half, r.script) == ("fresh", script)]
         assert np.mean([r.flagged for r in rows]) >= 0.75
         assert np.mean([r.flagged for r in near]) <= 0.10
+
+
+def test_plain_emergencies_are_found() -> None:
+    missed = [text for text in PLAIN if not find_red_flags(text)]
+    assert len(missed) <= 0.03 * len(PLAIN), missed
 
 
 def test_ordinary_questions_are_left_alone() -> None:
