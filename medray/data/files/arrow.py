@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from medray.data.files.data_file import DataFile, RawRow, raw_row
-from medray.data.files.nulls import without_nulls
 from medray.data.files.opening import Digests
+from medray.data.parsing.nulls import without_nulls
 from medray.errors import DataError
 
 _BATCH_ROWS = 256

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 
 from medray.data.files.data_file import DataFile, RawRow, raw_row
-from medray.data.files.nulls import without_nulls
 from medray.data.files.opening import Digests
+from medray.data.parsing.nulls import without_nulls
 from medray.errors import DataError
 
 _BATCH_ROWS = 256

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from medray.config.data import FileConfig
 from medray.data.files.data_file import RawRow
-from medray.data.files.nulls import without_nulls
 from medray.data.files.opening import Digests
 from medray.data.loading.columns import renamed_rows
+from medray.data.parsing.nulls import without_nulls
 from medray.errors import DataError
 
 PROBE_S = 5.0
