@@ -16,7 +16,7 @@ Script = Callable[[int, Prompt], Sequence[float]]  # (call number, prompt) -> on
 
 @dataclass
 class FakeWorkers:
-    """Records what a driver requests for, in order."""
+    """Records what the training loop asks for, in order."""
 
     script: Script
     log: list[str] = field(default_factory=list)

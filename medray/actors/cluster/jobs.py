@@ -97,7 +97,7 @@ class Cluster:
         return _state(job, self._ask(lambda: self._client.get_job_info(job)))
 
     def stop(self, job: str) -> None:
-        """Request a job to end; it writes nothing more, and continues from its last checkpoint when submitted again."""
+        """Ask a job to end; it writes nothing more, and continues from its last checkpoint when submitted again."""
         self._ask(lambda: self._client.stop_job(job))
 
     def logs(self, job: str) -> str:

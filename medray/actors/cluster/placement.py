@@ -53,7 +53,7 @@ def actor_options(group: PlacementGroup, roles: Sequence[Role], name: str) -> li
 
 
 def outside(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of an actor that requests for as much, on any node that has room, preferably one with fewer actors."""
+    """Options of an actor that reserves as much, on any node that has room, preferably one with fewer actors."""
     return options | {"scheduling_strategy": "SPREAD"}
 
 

@@ -72,7 +72,7 @@ class RolloutActor(MonitoredActor):
         return Started.now(self.name)
 
     def _dialogues(self) -> Any:
-        """How dialogues go on; None where the job requests for single answers."""
+        """How dialogues go on; None where the job asks for single answers."""
         config = self.job.rollout.environment
         if config is None:
             return None

@@ -60,7 +60,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
 
     def add(self, name: str, actor: Any) -> None:
-        """Watchdog `actor`, which takes the place of an earlier one of that name."""
+        """Watch `actor`, which takes the place of an earlier one of that name."""
         with self._lock:
             self._places.pop(name, None)
             self._asked[name] = actor.location.remote()

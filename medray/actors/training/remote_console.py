@@ -15,7 +15,7 @@ from medray.observability.console.base import Console
 
 @ray.remote(num_cpus=0)
 class ConsoleRelay:
-    """Keeps what workers say until the driver requests for it, and the error that ends the run."""
+    """Keeps what workers say until the driver asks for it, and the error that ends the run."""
 
     def __init__(self) -> None:
         self.news: list[tuple[str, tuple[Any, ...]]] = []
