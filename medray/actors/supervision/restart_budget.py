@@ -7,14 +7,14 @@ from medray.errors import RestartBudgetExhausted, WorkerLost
 
 
 class RestartBudget:
-    """At most `most` deaths are made good; the next ends the run, and is noted as what it cost."""
+    """Allows `most` restarts; one more death ends the run, and the incident says so."""
 
     def __init__(self, most: int, incidents: Incidents) -> None:
         self.most = self.left = most
         self._incidents = incidents
 
     def use(self, who: str, doing: str, loss: WorkerLost) -> None:
-        """Make good one more death.
+        """Use one restart.
 
         Args:
             who: the actor's name.
@@ -22,11 +22,11 @@ class RestartBudget:
             loss: its death.
 
         Raises:
-            RestartBudgetExhausted: there were as many before.
+            RestartBudgetExhausted: none is left.
         """
         if self.left <= 0:
             self._incidents.add("death", who, doing, "the run")
             raise RestartBudgetExhausted(
-                f"{loss}; workers.max_restarts={self.most} deaths of its kind were made good before it"
+                f"{loss}; this kind of actor was already restarted {self.most} times (workers.max_restarts)"
             )
         self.left -= 1

@@ -100,7 +100,7 @@ def test_a_broken_engine_is_replaced_and_a_prompt_that_breaks_engines_is_named(
 
 
 def test_restarts_have_a_limit(tmp_path: Path) -> None:
-    pool = _pool(tmp_path, num_workers={"max_restarts": 2})
+    pool = _pool(tmp_path, workers={"max_restarts": 2})
     with pytest.raises(WorkerLost, match="rollout-"):
         _sample(pool, ["deadly"])
     assert pool.restarts.left == 0
