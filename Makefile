@@ -4,8 +4,6 @@ EXTRA  ?= cpu
 BIN    := .venv/bin
 ARGS   ?=
 QUICK  := not slow and not gpu and not cluster
-# Two processes: one runs the tests on Ray, one the others; a thread each, for they share the cores.
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup grpo pipeline serve test test-fast test-slow test-cluster test-gpu lint format bench clean
@@ -27,10 +25,10 @@ serve: setup  ## serve what make grpo has trained, on http://127.0.0.1:8000/v1
 	@$(BIN)/medray serve runs/grpo $(ARGS)
 
 test: setup lint  ## lint, then every test that needs neither minutes nor a GPU
-	@OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(QUICK)" $(ARGS)
+	@$(BIN)/pytest -m "$(QUICK)" $(ARGS)
 
-test-fast: setup  ## every test without Ray and vLLM (2-3 minutes), for each save
-	@OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(QUICK) and not ray" $(ARGS)
+test-fast: setup  ## every test without Ray and vLLM, for each save
+	@$(BIN)/pytest -m "$(QUICK) and not ray" $(ARGS)
 
 test-slow: setup  ## the tests that take minutes or start several Ray nodes
 	@$(BIN)/pytest -m "(slow or cluster) and not gpu" $(ARGS)

@@ -26,16 +26,9 @@ def _may_start_ray(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(mark) for mark in RAY_MARKS)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests on Ray first and into one group, so that no two of them run at a time; others by file.
-
-    Under `pytest -n 2 --dist loadgroup` one process runs Ray and the other the rest.
-    """
-    items.sort(key=lambda item: not _may_start_ray(item))
-    for item in items:
-        group = "ray" if _may_start_ray(item) else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Start with the tests that need no Ray: they are quick, and most mistakes show in them."""
+    items.sort(key=_may_start_ray)
 
 
 @pytest.fixture(autouse=True)
