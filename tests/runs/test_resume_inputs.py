@@ -48,6 +48,12 @@ def test_runs_from_before_inputs_were_recorded_go_on(tmp_path: Path) -> None:
     write_manifest(tmp_path, "{}", seed=1, data={"sha256": "a"})
     require_same_inputs(tmp_path, {"content": "b"}, {"m": "c"})
 
+    write_manifest(tmp_path, "{}", seed=1, data={"content": "a"}, models={"m": "a"}, resume_step=1)
+    with pytest.raises(CheckpointError, match="sha256 a, now b"):
+        require_same_inputs(tmp_path, {"content": "b"}, {"m": "a"})
+    with pytest.raises(CheckpointError, match="model m"):
+        require_same_inputs(tmp_path, {"content": "a"}, {"m": "c"})
+
 
 def test_a_fresh_run_does_not_add_to_an_earlier_one(tmp_path: Path) -> None:
     (tmp_path / "rollouts").mkdir()

@@ -33,10 +33,10 @@ class RewardActor(MonitoredActor):
         return Started.now(self.role)
 
     def score(self, *groups: RolloutGroup) -> list[GroupScore | GraderError]:
-        """Rewards of each group; the error where a group could not be judged."""
-        return [self._judge(group) for group in groups]
+        """Rewards of each group; the error where a group could not be scored."""
+        return [self._score_or_error(group) for group in groups]
 
-    def _judge(self, group: RolloutGroup) -> GroupScore | GraderError:
+    def _score_or_error(self, group: RolloutGroup) -> GroupScore | GraderError:
         try:
             return self.rewards.score(group)
         except GraderError as error:
