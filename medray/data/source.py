@@ -77,5 +77,12 @@ class RowError(Exception):
         self.detail = detail
 
 
+class Unrendered(RowError):
+    """Raised for a dialogue that the chat template refuses, or writes so that nobody can tell who wrote what."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("cannot be rendered", detail)
+
+
 class LeftOut(RowError):
     """Raised for a sound row that holds nothing to train on; it is counted, and never stops a job."""

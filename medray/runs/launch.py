@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -194,12 +195,17 @@ def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
     from medray.models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(job.model)
-    limits = {"max_prompt_tokens": job.data.max_prompt_tokens, "system": job.data.system}
-    train = render_prompts(dataset.train, tokenizer, **limits)
-    held_out = render_prompts(dataset.held_out, tokenizer, **limits)
+    render = functools.partial(
+        render_prompts,
+        tokenizer=tokenizer,
+        max_prompt_tokens=job.data.max_prompt_tokens,
+        system=job.data.system,
+        skip_refused=job.data.on_bad_row == "skip",
+    )
+    train, held_out = render(dataset.train), render(dataset.held_out)
     wanted = job.rollout.prompts_per_step
     if len(train.prompts) < wanted:
-        skipped = f" ({train.skipped()})" if train.too_long else ""
+        skipped = f" ({train.skipped()})" if train.skipped_ids() else ""
         raise DataError(
             f"{len(train.prompts)} training prompts are fewer than rollout.prompts_per_step={wanted}{skipped}"
         )
@@ -210,9 +216,9 @@ def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
         "train": len(train.prompts),
         "held_out": len(held_out.prompts),
         "skipped": {
-            f"{name}, {side.reason}": len(side.too_long)
+            f"{name}, {reason}": len(ids)
             for name, side in sides.items()
-            if side.too_long
+            for reason, ids in side.skipped_ids().items()
         },
     }
     summary = "; ".join([dataset.report.summary(), ", ".join(counts), *skipped])

@@ -11,9 +11,9 @@ from medray.data.batches.examples import Example, ToExamples, build_examples
 from medray.data.batches.tree_table import TreeSequence, TreeTable
 from medray.data.batches.trees import with_mismatched
 from medray.data.loading.load import load_dataset
-from medray.data.loading.report import DropCounter, Dropped, drops_text
+from medray.data.loading.report import DropCounter, Dropped, drops_text, lost_thoughts_text
 from medray.data.prepared.manifest import is_prepared
-from medray.data.source import BadRow, RowError
+from medray.data.source import BadRow, RowError, Unrendered
 from medray.errors import DataError
 from medray.learners.methods import METHODS, needs_mismatched
 from medray.models.tokenizer import load_tokenizer
@@ -28,6 +28,7 @@ class TokenReport:
     num_truncated: int = 0  # rows that lost messages or tokens
     num_cut_tokens: int = 0  # cut from ends of last answers
     num_dropped_messages: int = 0
+    num_lost_thoughts: int = 0  # of earlier turns, which the template leaves out
     dropped: dict[str, Dropped] = field(default_factory=dict[str, Dropped])  # rows, by reason
 
     def provenance(self) -> dict[str, Any]:
@@ -35,6 +36,7 @@ class TokenReport:
         return {
             "skipped": {reason: drop.count for reason, drop in self.dropped.items()},
             "truncated": self.num_truncated,
+            "lost_thoughts": self.num_lost_thoughts,
         }
 
     def summary(self) -> str:
@@ -45,7 +47,7 @@ class TokenReport:
                 f"truncated {self.num_truncated} ({self.num_dropped_messages} messages and "
                 f"{self.num_cut_tokens} tokens left out)"
             )
-        return "; ".join(parts)
+        return "; ".join([*parts, *lost_thoughts_text(self.num_lost_thoughts)])
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
     """Read, split and tokenise what the job trains on, or open the prepared folder that `data.path` names.
 
     Raises:
-        DataError: no row is left, or as `load_dataset` and `open_prepared_rows` say.
+        DataError: no row is left, a dialogue cannot be rendered (`data.on_bad_row: error`), or as `load_dataset` and
+            `open_prepared_rows` say.
         ModelError: the tokenizer cannot be loaded, or has no chat template where one is needed.
     """
     if is_prepared(job.data.path):
@@ -71,9 +74,11 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
     dataset = load_dataset(job.data, stage=stage)
     to_examples = build_examples(stage, job, load_tokenizer(job.model))
     report, dropped = TokenReport(), DropCounter()
+    is_strict = job.data.on_bad_row == "error"
     sides: list[TreeTable] = []
     for records in (dataset.train, dataset.held_out):
-        trees = _trees(records, to_examples, report, dropped)
+        examples = _examples(records, dataset.places, to_examples, dropped, is_strict)
+        trees = _trees(examples, report)
         if needs_mismatched(method, job):
             trees = iter(with_mismatched(list(trees)))
         sides.append(TreeTable.of(trees))
@@ -91,21 +96,36 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
     return TrainingData(train, held_out, summary, provenance)
 
 
-def _trees(
-    records: Iterable[Record], to_examples: ToExamples, report: TokenReport, dropped: DropCounter
-) -> Iterator[PromptTree]:
+def _examples(
+    records: Iterable[Record],
+    places: Mapping[str, str],
+    to_examples: ToExamples,
+    dropped: DropCounter,
+    is_strict: bool,
+) -> Iterator[Example]:
+    """The examples of the records; what has none is counted in `dropped`.
+
+    Raises:
+        DataError: a dialogue cannot be rendered, and `is_strict`.
+    """
     for record in records:
         try:
-            examples = list(to_examples(record))
+            yield from list(to_examples(record))
         except RowError as error:
-            dropped.add(BadRow(record.id, error.reason, error.detail))
-            continue
-        for example in examples:
-            _count(example, report)
-            yield example.tree
+            row = BadRow(places.get(record.id, record.id), error.reason, error.detail)
+            if is_strict and isinstance(error, Unrendered):
+                raise DataError(f"{row} (data.on_bad_row=skip leaves such rows out)") from error
+            dropped.add(row)
+
+
+def _trees(examples: Iterable[Example], report: TokenReport) -> Iterator[PromptTree]:
+    for example in examples:
+        _count(example, report)
+        yield example.tree
 
 
 def _count(example: Example, report: TokenReport) -> None:
     report.num_truncated += bool(example.num_cut_tokens or example.num_dropped_messages)
     report.num_cut_tokens += example.num_cut_tokens
     report.num_dropped_messages += example.num_dropped_messages
+    report.num_lost_thoughts += example.num_lost_thoughts

@@ -14,7 +14,8 @@ from medray.data.loading.stages import Stage, labelled
 from medray.data.rendering.chat import ChatOptions, ChatRenderer, RenderedChat, renderer_of
 from medray.data.rendering.prompts import with_system
 from medray.data.rendering.truncation import truncate
-from medray.data.source import RowError
+from medray.data.source import RowError, Unrendered
+from medray.errors import DataError, ModelError
 from medray.types import Continuation, Message, PromptTree, Record, TokenIds
 
 
@@ -25,6 +26,7 @@ class Example:
     tree: PromptTree
     num_cut_tokens: int = 0
     num_dropped_messages: int = 0
+    num_lost_thoughts: int = 0  # of earlier turns, which the template leaves out
 
 
 class TextExamples:
@@ -66,7 +68,11 @@ class ChatExamples:
     train_on_prompt: bool = False
 
     def render(self, record: Record, messages: Sequence[Message]) -> RenderedChat:
-        """The dialogue as tokens, with the system message that the job asks for."""
+        """The dialogue as tokens, with the system message that the job asks for.
+
+        Raises:
+            Unrendered: the template refuses it, or it cannot be told what the assistant wrote.
+        """
         options = ChatOptions(
             tools=record.tools,
             tool_format=self.chat.tool_format,
@@ -74,7 +80,10 @@ class ChatExamples:
             train_on_prompt=self.train_on_prompt,
             variables=self.chat.variables,
         )
-        return self.renderer.render(with_system(messages, self.system), options)
+        try:
+            return self.renderer.render(with_system(messages, self.system), options)
+        except (ModelError, DataError) as error:
+            raise Unrendered(str(error)) from error
 
     def require_room(self, num_tokens: int) -> None:
         """Refuse a row that is longer than `chat.max_tokens`.
@@ -101,7 +110,10 @@ class DialogueExamples(ChatExamples):
         rendered = self.render(record, record.messages)
         if self.chat.on_long == "drop":
             self.require_room(len(rendered.token_ids))
-        short = truncate(rendered, self.chat.max_tokens)
+        try:
+            short = truncate(rendered, self.chat.max_tokens)
+        except ModelError as error:  # the template refuses what is left
+            raise Unrendered(str(error)) from error
         if short.rendered is None:
             raise RowError("too long", short.reason)
         if not short.rendered.trained.any():
@@ -110,7 +122,8 @@ class DialogueExamples(ChatExamples):
             np.zeros(0, dtype=np.int32),
             (Continuation(short.rendered.token_ids, short.rendered.trained),),
         )
-        yield Example(tree, short.num_cut_tokens, len(short.dropped))
+        lost = short.rendered.num_lost_thoughts
+        yield Example(tree, short.num_cut_tokens, len(short.dropped), lost)
 
 
 class PairExamples(ChatExamples):

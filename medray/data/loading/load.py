@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from medray.config.data import DataConfig
 from medray.data.loading.mixture import copies, open_source
@@ -27,6 +27,8 @@ class Dataset:
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
     report: LoadReport
+    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where a record stands (`file:line`), by its id, of those whose ids are their own."""
 
 
 def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
@@ -69,7 +71,8 @@ def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
         notes=(*source.notes, *_label_notes(train, stage)),
     )
     log.log(logging.WARNING if dropped or report.notes else logging.DEBUG, "%s", report.summary())
-    return Dataset(tuple(train), tuple(held_out), report)
+    places = {row.record.id: row.where for row in rows if row.record.id != row.where}
+    return Dataset(tuple(train), tuple(held_out), report, places)
 
 
 def _collect(

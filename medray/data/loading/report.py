@@ -37,6 +37,11 @@ def drops_text(dropped: Mapping[str, Drop]) -> list[str]:
     ]
 
 
+def lost_thoughts_text(count: int) -> list[str]:
+    """How many thoughts of earlier turns are not trained, in words; nothing for none."""
+    return [f"{count:,} thoughts of earlier turns left out by the template"] if count else []
+
+
 class DropCounter:
     """Bad rows counted by reason, with the first few of each."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from medray.data.parsing.fields import check_encodable, check_text, from_json, kind_of, require
 from medray.data.parsing.roles import MEANING, is_blank, role_of
+from medray.data.parsing.thoughts import joined_thought, reasoning_of, split_parts
 from medray.data.parsing.tool_calls import parse_calls
 from medray.data.source import RowError
 from medray.types import Message, ToolCall
@@ -49,7 +50,7 @@ def parse_turns(
         turns: the list, from JSON.
         name: the field that held it, for the errors.
         system: put first when no turn is a system message; "" for none.
-        thinking: where a `reasoning_content` beside a turn's content goes.
+        thinking: where a thought beside a turn's content goes (`reasoning_content`, `reasoning`, `thinking`, parts).
 
     Raises:
         RowError: a role is unknown, a turn is empty or misplaced, or a call cannot be read.
@@ -121,11 +122,15 @@ def _message(turn: Any, name: str, call_names: dict[str, str], thinking: Thinkin
     )
     field = f"{name}.{content_key}"
     if kind == "call":
-        return _assistant("", parse_calls(raw, field), turn, name)
+        thought = with_thinking(reasoning_of(turn, name), "", thinking)
+        return _assistant(thought, parse_calls(raw, field), turn, name)
+    thought, raw = split_parts(raw, field) if kind == "assistant" else ("", raw)
     content = _content(raw, field)
     if kind == "tool":
         return _tool_result(content, turn, call_names)
     if kind == "assistant":
+        if thought:
+            turn = {**turn, "reasoning": thought}
         return _answer(content, turn, name, field, call_names, thinking)
     if kind == "system" and not content:
         return {"role": "system", "content": ""}  # says that the template's own is left out
@@ -158,11 +163,8 @@ def _answer(
                 call_names[one["id"]] = call["name"]
     if not calls:
         content = check_text(content, field)
-    reasoning = turn.get("reasoning_content")
-    if isinstance(reasoning, str) and reasoning.strip():
-        content = with_thinking(
-            check_text(reasoning, f"{name}.reasoning_content"), content, thinking
-        )
+    if reasoning := reasoning_of(turn, name):
+        content = with_thinking(*joined_thought(reasoning, content, name), thinking)
     return _assistant(content, calls, turn, name)
 
 

@@ -19,8 +19,7 @@ from medray.data.pipelines.schema import KEPT_COLUMNS
 from medray.data.pipelines.screening import Screen
 from medray.data.prepared.tables import tree_columns
 from medray.data.schemas.canonical import canonical_record
-from medray.data.source import RowError
-from medray.errors import DataError, ModelError
+from medray.data.source import RowError, Unrendered
 from medray.types import PromptTree, Record
 
 
@@ -33,6 +32,8 @@ class Example(Protocol):
     def num_cut_tokens(self) -> int: ...
     @property
     def num_dropped_messages(self) -> int: ...
+    @property
+    def num_lost_thoughts(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class _Outcome:
     num_copies: int = 0
     cut_tokens: int = 0
     dropped_messages: int = 0
+    lost_thoughts: int = 0
     reason: str | None = None
     detail: str | None = None
     is_bad: bool = False
@@ -77,7 +79,7 @@ class TokeniseRows:
         columns["detail"] = pa.array([o.detail for o in outcomes], pa.string())
         columns["bad"] = pa.array([o.is_bad for o in outcomes], pa.bool_())
         columns["id"] = pa.array([o.id for o in outcomes], pa.string())
-        for name in ("num_copies", "cut_tokens", "dropped_messages"):
+        for name in ("num_copies", "cut_tokens", "dropped_messages", "lost_thoughts"):
             columns[name] = pa.array([getattr(o, name) for o in outcomes], pa.int32())
         if steps.duplicates is not None:
             columns |= _sketches([o.text for o in outcomes], steps.duplicates)
@@ -98,9 +100,8 @@ def _outcome(row: dict[str, Any], steps: Steps) -> _Outcome:
         if size < steps.min_tokens:
             raise RowError("too few tokens", f"{size}, min_tokens={steps.min_tokens}")
     except RowError as error:
-        return _Outcome(record.id, reason=error.reason, detail=error.detail)
-    except (ModelError, DataError) as error:
-        return _Outcome(record.id, reason="cannot be rendered", detail=str(error), is_bad=True)
+        is_bad = isinstance(error, Unrendered)
+        return _Outcome(record.id, reason=error.reason, detail=error.detail, is_bad=is_bad)
     times = 1 if row["held_out"] else sum(1 for _ in copies(record, row["weight"], steps.data.seed))
     return _Outcome(
         record.id,
@@ -109,6 +110,7 @@ def _outcome(row: dict[str, Any], steps: Steps) -> _Outcome:
         times,
         sum(example.num_cut_tokens for example in examples),
         sum(example.num_dropped_messages for example in examples),
+        sum(example.num_lost_thoughts for example in examples),
     )
 
 

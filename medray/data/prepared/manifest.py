@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from medray.config.base import Section
-from medray.data.loading.report import drops_text
+from medray.data.loading.report import drops_text, lost_thoughts_text
 from medray.errors import DataError
 from medray.storage.atomic import write_text
 
@@ -59,6 +59,8 @@ class Counts(Section):
     """Rows that lost messages or tokens to fit."""
     cut_tokens: int = 0
     dropped_messages: int = 0
+    lost_thoughts: int = 0
+    """Thoughts of earlier turns, which the template leaves out."""
 
 
 class Manifest(Section):
@@ -105,6 +107,7 @@ class Manifest(Section):
                 f"truncated {counts.truncated:,} ({counts.dropped_messages:,} messages and"
                 f" {counts.cut_tokens:,} tokens left out)"
             )
+        parts += lost_thoughts_text(counts.lost_thoughts)
         if counts.repeated or counts.unused:
             parts.append(f"{counts.repeated:,} repeated, {counts.unused:,} unused by weight")
         return "; ".join(parts)

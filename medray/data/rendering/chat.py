@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medray.data.rendering.template import Template
+from medray.data.rendering.thoughts import passed
 from medray.data.rendering.tokens import encode
 from medray.data.rendering.turns import Span, TurnFinder
 from medray.data.tools.base import Tool
@@ -63,6 +64,7 @@ class RenderedChat:
     trained: npt.NDArray[np.bool_]  # [T]
     text: str
     turns: tuple[AssistantTurn, ...]
+    num_lost_thoughts: int = 0  # of earlier turns, which the template leaves out
     source: RenderedFrom | None = field(default=None, repr=False, compare=False)
 
 
@@ -105,7 +107,8 @@ class ChatRenderer:
             trained[encoded.span == span] = turn.trained
         trained[:1] = False
         source = RenderedFrom(messages, options, self)
-        return RenderedChat(encoded.token_ids, trained, text, turns, source)
+        lost = sum(span.lost_thought for span in spans)
+        return RenderedChat(encoded.token_ids, trained, text, turns, lost, source)
 
     def prompt_ids(self, messages: Messages, options: ChatOptions) -> TokenIds:
         """The tokens [T] an engine is given: the dialogue up to the assistant's first token.
@@ -124,6 +127,14 @@ class ChatRenderer:
         )
 
     def _prepare(self, messages: Messages, options: ChatOptions) -> tuple[Prepared, Template]:
+        prepared, template = self._with_tools(messages, options)
+        prepared.messages = [
+            passed(message, template.thoughts) if message["role"] == "assistant" else message
+            for message in prepared.messages
+        ]
+        return prepared, template
+
+    def _with_tools(self, messages: Messages, options: ChatOptions) -> tuple[Prepared, Template]:
         if not messages:
             raise DataError("a dialogue has no messages")
         if not uses_tools(messages, options.tools):
@@ -192,8 +203,9 @@ def render_chat(
         variables: further variables of the template.
 
     Returns:
-        Tokens equal to those of `apply_chat_template` with two exceptions: a stop token is added when the
-        template writes none after a last answer, and no token straddles the edge of an assistant's turn.
+        Tokens equal to those of `apply_chat_template` with three exceptions: a stop token is added when the
+        template writes none after a last answer, the last message's thought where the template leaves it out, and
+        no token straddles the edge of an assistant's turn.
 
     Raises:
         ModelError: there is no template, it refuses the dialogue, or it cannot be told what the assistant wrote.

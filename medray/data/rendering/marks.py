@@ -27,17 +27,21 @@ class MessageSpan(NamedTuple):
 
 
 def render_marked(
-    source: str, variables: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], plain: str
-) -> list[MessageSpan] | None:
-    """The runs of `plain`, which is `source` rendered with `variables` and `messages`.
+    source: str, variables: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], known: str
+) -> tuple[str, list[MessageSpan]]:
+    """The rendering of `source` with `variables` and `messages`, and whose each part of it is.
+
+    Args:
+        known: a text with all characters that the rendering may hold, such as the plain rendering.
 
     Returns:
-        Adjacent runs that cover `plain`; None when the marks changed what the template writes.
+        The text, which differs from the plain rendering where the marks changed what the template writes; adjacent
+        runs that cover it.
 
     Raises:
         jinja2.TemplateError: as the plain rendering would.
     """
-    nonce = _nonce(plain)
+    nonce = _nonce(known)
     numbers = {id(message): i for i, message in enumerate(messages)}
 
     def at(value: Any, *enclosing: Any) -> str:
@@ -47,8 +51,7 @@ def render_marked(
 
     marks = {_OPEN: lambda: f"{nonce}<", _CLOSE: lambda: f"{nonce}>", _AT: at}
     marked = _compile_marked(source).render(messages=messages, **variables, **marks)
-    text, runs = _read(marked, nonce)
-    return runs if text == plain else None
+    return _read(marked, nonce)
 
 
 def variables_of(source: str) -> frozenset[str]:

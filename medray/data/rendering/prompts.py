@@ -23,6 +23,7 @@ class RenderedPrompts:
     prompts: tuple[Prompt, ...]
     too_long: tuple[str, ...] = ()
     max_prompt_tokens: int = 0
+    refused: tuple[str, ...] = ()  # by the chat template
 
     @property
     def reason(self) -> str:
@@ -31,14 +32,16 @@ class RenderedPrompts:
 
     def skipped(self) -> str:
         """How many were skipped, why, and the first few ids; empty when none was."""
-        if not self.too_long:
-            return ""
-        total = len(self.prompts) + len(self.too_long)
-        return f"{len(self.too_long)} of {total} skipped, {self.reason} ({self._shown()})"
+        total = len(self.prompts) + len(self.too_long) + len(self.refused)
+        return "; ".join(
+            f"{len(ids)} of {total} skipped, {reason} ({_shown(ids)})"
+            for reason, ids in self.skipped_ids().items()
+        )
 
-    def _shown(self) -> str:
-        more = ", ..." if len(self.too_long) > _NUM_SHOWN else ""
-        return ", ".join(self.too_long[:_NUM_SHOWN]) + more
+    def skipped_ids(self) -> dict[str, tuple[str, ...]]:
+        """The ids of those that were skipped, by reason."""
+        found = {self.reason: self.too_long, "refused by the chat template": self.refused}
+        return {reason: ids for reason, ids in found.items() if ids}
 
 
 def render_prompts(
@@ -47,6 +50,7 @@ def render_prompts(
     *,
     max_prompt_tokens: int,
     system: str | None = None,
+    skip_refused: bool = False,
 ) -> RenderedPrompts:
     """Render each record's chat up to the assistant's first token.
 
@@ -55,29 +59,42 @@ def render_prompts(
         tokenizer: a transformers tokenizer with a chat template.
         max_prompt_tokens: longer prompts are left out, never cut; their ids are logged.
         system: replaces the record's own system message; None keeps it.
+        skip_refused: leave out and count records that the template refuses, instead of raising.
 
     Returns:
         The prompts, and how many were too long.
 
     Raises:
-        ModelError: the tokenizer has no chat template, or the template refuses a record.
+        ModelError: the tokenizer has no chat template, or the template refuses a record and `skip_refused` is False.
         DataError: no prompt is short enough.
     """
     renderer = renderer_of(tokenizer)
     prompts: list[Prompt] = []
     too_long: list[str] = []
+    refused: list[str] = []
     for record in records:
-        token_ids = _token_ids(record, renderer, system)
+        try:
+            token_ids = _token_ids(record, renderer, system)
+        except ModelError:
+            if not skip_refused:
+                raise
+            refused.append(record.id)
+            continue
         if len(token_ids) > max_prompt_tokens:
             too_long.append(record.id)
         else:
             prompts.append(Prompt(record, token_ids))
-    rendered = RenderedPrompts(tuple(prompts), tuple(too_long), max_prompt_tokens)
+    rendered = RenderedPrompts(tuple(prompts), tuple(too_long), max_prompt_tokens, tuple(refused))
     if too_long and not prompts:
         raise DataError(
-            f"all {len(too_long)} prompts are {rendered.reason}: raise it ({rendered._shown()})"
+            f"all {len(too_long)} prompts are {rendered.reason}: raise it ({_shown(rendered.too_long)})"
         )
     return rendered
+
+
+def _shown(ids: Sequence[str]) -> str:
+    more = ", ..." if len(ids) > _NUM_SHOWN else ""
+    return ", ".join(ids[:_NUM_SHOWN]) + more
 
 
 def with_system(messages: Sequence[Message], system: str | None) -> list[Message]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from medray.data.rendering.marks import variables_of
+from medray.data.rendering.thoughts import ThoughtForm, find_form
 from medray.data.templates.base import ChatTemplate
 from medray.data.templates.registry import template_of
 from medray.errors import ModelError
@@ -79,6 +80,23 @@ class Template:
         settings += [{name: value} for name in switches for value in (True, False)]
         found = {self._generation_prompt(setting) for setting in settings}
         return tuple(sorted(found - {""}, key=lambda prompt: (-len(prompt), prompt)))
+
+    @cached_property
+    def thoughts(self) -> ThoughtForm:
+        """How the template takes and writes chains of thought."""
+        return find_form(self.source, self.generation_prompts, self._body)
+
+    def _body(self, message: Mapping[str, Any]) -> str:
+        """What the template writes for an assistant's message that answers a question; "" when it refuses it."""
+        from jinja2 import TemplateError
+
+        messages = [{"role": "user", "content": "?"}]
+        try:
+            before = self.render(messages, None, False)
+            text = self.render([*messages, message], None, False)
+        except (TemplateError, TypeError):
+            return ""
+        return text.removeprefix(before) if text.startswith(before) else text
 
     def _generation_prompt(self, setting: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError

@@ -105,5 +105,6 @@ def _cut(
     token_ids = rendered.token_ids[:end]
     turns = (*begun[:-1], begun[-1]._replace(end=end))
     text = rendered.source.renderer.decode(token_ids) if rendered.source else rendered.text
-    part = RenderedChat(token_ids, rendered.trained[:end], text, turns)
+    lost = rendered.num_lost_thoughts
+    part = RenderedChat(token_ids, rendered.trained[:end], text, turns, lost)
     return Truncated(part, dropped, len(rendered.token_ids) - end)

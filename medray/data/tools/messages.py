@@ -100,7 +100,9 @@ def prepare_text(
         if message.get("tool_calls"):
             calls = form.write_calls(list(calls_of(message)))
             extra = {} if content else {"call": True}
-            prepared.add(i, "assistant", f"{content}\n{calls}" if content else calls, **extra)
+            if content and not content.endswith("\n"):  # as after a thought
+                content += "\n"
+            prepared.add(i, "assistant", content + calls, **extra)
         elif _role(message) != "tool":
             prepared.add(i, message["role"], content)
         elif role == "user" and i > start and messages[i - 1]["role"] == "tool":

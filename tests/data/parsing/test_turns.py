@@ -145,3 +145,62 @@ def test_chat_leaves_out_what_is_blank() -> None:
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": "c"},
     )
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"reasoning_content": "Because.", "content": "Yes."},
+        {"reasoning": "Because.", "content": "Yes."},
+        {"thinking": "Because.\n", "content": "Yes."},
+        {"thought": "Because.", "reasoning_content": None, "content": "Yes."},
+        {"reasoning": "Because.", "reasoning_content": "Because.", "content": "Yes."},
+        {"reasoning_content": "Because.", "content": "<think>Because. </think>Yes."},
+        {
+            "content": [
+                {"type": "thinking", "thinking": "Because."},
+                {"type": "text", "text": "Yes."},
+            ]
+        },
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "Because."}]},
+                {"type": "text", "text": "Yes."},
+            ]
+        },
+    ],
+)
+def test_a_thought_beside_an_answer(turn: dict[str, Any]) -> None:
+    turns = [{"role": "user", "content": "Q?"}, {"role": "assistant", **turn}]
+    [_, answer] = parse_turns(turns, "messages")
+    assert answer["content"] == "<think>\nBecause.\n</think>\n\nYes."
+    [_, plain] = parse_turns(turns, "messages", thinking="none")
+    assert plain["content"] == "Yes."
+
+
+def test_a_thought_beside_a_call() -> None:
+    asked = {"from": "human", "value": "Q?"}
+    call = {
+        "from": "function_call",
+        "value": '{"name": "bmi", "arguments": {}}',
+        "reasoning": "Why.",
+    }
+    [_, answer] = parse_turns([asked, call], "messages")
+    assert answer["content"] == "<think>\nWhy.\n</think>\n\n"
+    assert answer["tool_calls"] == ({"name": "bmi", "arguments": {}},)
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ({"reasoning": "One.", "thinking": "Two."}, "different thoughts in 'reasoning' and"),
+        ({"reasoning": "One.", "content": "<think>Two.</think>Yes."}, "another in a field"),
+        ({"thinking": {"steps": 3}}, "'messages[1].thinking' is"),
+    ],
+)
+def test_thoughts_that_cannot_be_one(turn: dict[str, Any], message: str) -> None:
+    turns = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "Yes.", **turn}]
+    with pytest.raises(RowError, match=re.escape(message)) as error:
+        parse_turns(turns, "messages")
+    assert error.value.reason in ("two thoughts", "wrong type")
+    assert "One." not in str(error.value)
