@@ -83,7 +83,7 @@ def joined_thought(reasoning: str, content: str, name: str) -> tuple[str, str]:
 
 def _text_of(value: Any, name: str) -> str:
     if isinstance(value, list):
-        texts = [part.get("text") if isinstance(part, dict) else part for part in value]
+        texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in value]
         if all(isinstance(text, str) for text in texts):
             return "".join(texts)
     if not isinstance(value, str):
