@@ -16,6 +16,7 @@ from medray.data.loading.report import DropCounter
 from medray.data.loading.rows import checked_rows
 from medray.data.loading.split import choose_held_out, group_of, is_held_out
 from medray.data.loading.stages import Stage
+from medray.data.parsing.grouping import exchanges
 from medray.data.parsing.language import text_group
 from medray.data.parsing.turns import user_text
 from medray.data.source import Row, Source
@@ -43,7 +44,8 @@ class WrittenSplit:
     """What was written, as the manifest has it.
 
     `shared_prompts` counts held-out prompts that also stand in training rows, of another group: groups that
-    the data name may hold the same question.
+    the data name may hold the same question. `shared_turns` counts the held-out answers that also stand in training
+    rows after the same words of the user, of `held_out_turns` different ones.
     """
 
     source: str
@@ -52,6 +54,8 @@ class WrittenSplit:
     train: WrittenSide
     held_out: WrittenSide
     shared_prompts: int
+    shared_turns: int
+    held_out_turns: int
     left_out: dict[str, int]
 
     def lines(self) -> Iterator[str]:
@@ -60,6 +64,11 @@ class WrittenSplit:
             yield f"{side.file}: {side.rows} rows in {side.groups} groups"
         if self.shared_prompts:
             yield f"{self.shared_prompts} held-out prompts also stand in training groups"
+        if self.shared_turns:
+            yield (
+                f"{self.shared_turns} of {self.held_out_turns} held-out answers also stand in training rows:"
+                " set group_key to the field that names the dialogue, the patient or the case"
+            )
         for reason, count in self.left_out.items():
             yield f"left out {count} ({reason})"
 
@@ -88,7 +97,7 @@ def write_split(
     """
     held_out = _choose(config, stage, num_eval, fraction)
     sides = {name: WrittenSide(f"{name}.{suffix}") for name in SIDES}
-    groups, prompts = ({name: set[bytes]() for name in SIDES} for _ in range(2))
+    groups, prompts, turns = ({name: set[bytes]() for name in SIDES} for _ in range(3))
     dropped = DropCounter()
     source = open_source(config)
     with contextlib.ExitStack() as files:
@@ -101,6 +110,7 @@ def write_split(
             groups[name].add(group)
             said = user_text(row.record.messages) or (row.record.text,)
             prompts[name].add(bytes.fromhex(text_group(*said)))
+            turns[name].update(exchanges(row.record))
         for name in SIDES:
             sides[name].groups = len(groups[name])
         _require_both(sides, source.name)
@@ -111,6 +121,8 @@ def write_split(
         train=sides["train"],
         held_out=sides["held_out"],
         shared_prompts=len(prompts["train"] & prompts["held_out"]),
+        shared_turns=len(turns["train"] & turns["held_out"]),
+        held_out_turns=len(turns["held_out"]),
         left_out={reason: drop.count for reason, drop in dropped.by_reason().items()},
     )
     write_text(out / MANIFEST, json.dumps(asdict(split), indent=2, ensure_ascii=False) + "\n")

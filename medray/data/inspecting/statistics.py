@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from medray.data.loading.split import group_of
 from medray.data.loading.stages import STAGES, fits
+from medray.data.parsing.grouping import exchanges
 from medray.data.parsing.language import text_group
 from medray.data.parsing.turns import user_text
 from medray.types import Message, Record
@@ -34,11 +36,13 @@ class DatasetStatistics:
         self.notes = Counter[str]()
         self.num_repeated_records = 0
         self.num_repeated_prompts = 0
+        self.num_shared_turns = 0
         self._turns = array("I")
         self._characters = {name: array("Q") for name in ("record", "prompt", "answer")}
         self._records_seen = set[bytes]()
         self._prompts_seen = set[bytes]()
         self._groups = set[bytes]()
+        self._group_of_turn: dict[bytes, bytes] = {}
 
     def add(self, record: Record) -> None:
         """Count one record."""
@@ -69,7 +73,10 @@ class DatasetStatistics:
         self.num_repeated_records += whole in self._records_seen
         self._prompts_seen.add(prompt)
         self._records_seen.add(whole)
-        self._groups.add(hashlib.sha256((record.group_id or record.id).encode()).digest()[:8])
+        group = hashlib.sha256(group_of(record).encode()).digest()[:8]
+        self._groups.add(group)
+        for turn in exchanges(record):
+            self.num_shared_turns += self._group_of_turn.setdefault(turn, group) != group
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers, as JSON values."""
@@ -78,6 +85,7 @@ class DatasetStatistics:
             "groups": len(self._groups),
             "repeated_records": self.num_repeated_records,
             "repeated_prompts": self.num_repeated_prompts,
+            "turns_shared_by_groups": self.num_shared_turns,
             "turns": percentiles(self._turns),
             "characters": {name: percentiles(values) for name, values in self._characters.items()},
             "roles": dict(self.roles.most_common()),

@@ -12,7 +12,8 @@ from typing import Any
 from medray.config.data import DataConfig
 from medray.data.parsing.dialogue import parsed_text
 from medray.data.parsing.fields import Fields, require, text_or_blank
-from medray.data.parsing.language import guess_language, text_group
+from medray.data.parsing.grouping import dialogue_group
+from medray.data.parsing.language import guess_language
 from medray.data.parsing.roles import by_role
 from medray.data.parsing.tool_calls import parse_tools
 from medray.data.parsing.turns import parse_turns, user_text
@@ -77,7 +78,7 @@ def chat_record(
 ) -> Record:
     """A record of a chat with the columns that every chat schema shares: `tools`, `source`.
 
-    Chats in which the user says the same are one group.
+    Chats that begin with the same question are one group.
     """
     said = user_text(messages) or tuple(m["content"] for m in messages)
     return Record(
@@ -86,7 +87,7 @@ def chat_record(
         task=task,
         lang=guess_language(*said),
         source=source_of(row, where),
-        group_id=text_group(*said),
+        group_id=dialogue_group(messages),
         tools=parse_tools(row.get("tools")),
         chosen=chosen,
         rejected=rejected,

@@ -90,3 +90,13 @@ def test_percentiles(values: list[int], expected: dict[str, float]) -> None:
 )  # fmt: skip
 def test_oddities(record: Record, expected: list[str]) -> None:
     assert list(oddities(record)) == expected
+
+
+def test_turns_that_groups_share() -> None:
+    statistics = DatasetStatistics()
+    first = ("Cough?", "Since when?")
+    statistics.add(Record("1", chat(first, user="A week.", assistant="Rest."), group_id="a"))
+    statistics.add(Record("2", chat(user="Cough?", assistant="Since when?"), group_id="a"))
+    assert statistics.as_dict()["turns_shared_by_groups"] == 0
+    statistics.add(Record("3", chat(user="cough", assistant="Since when!"), group_id="b"))
+    assert statistics.as_dict()["turns_shared_by_groups"] == 1
