@@ -35,7 +35,7 @@ class BatchConfig(Section):
     rows_per_step: int = Field(default=16, ge=1)
     """Dialogues, pairs, labelled responses or blocks of text in one optimizer step, over all workers."""
     num_epochs: float = Field(default=1.0, gt=0)
-    """Passes over the training rows."""
+    """Passes over the training rows; the last step takes the rows that are left, which may be fewer."""
     num_steps: int | None = Field(default=None, ge=1)
     """Optimizer steps; None goes through `num_epochs`. Streams of unknown length need it."""
     shuffle: bool = True

@@ -7,6 +7,18 @@ import math
 from medray.config.optim import OptimConfig
 
 
+def warmup_note(config: OptimConfig, num_steps: int) -> str:
+    """What to know of a warm-up that does not end within the run; "" for one that does."""
+    warmup = config.warmup_steps or 0
+    if warmup <= num_steps:
+        return ""
+    peak = learning_rate(config, num_steps - 1, num_steps)
+    return (
+        f"optim.warmup_steps={warmup} does not end within the {num_steps} steps of this run: the learning rate reaches"
+        f" {peak:.3g} of optim.lr={config.lr:g}; lower warmup_steps or set warmup_ratio"
+    )
+
+
 def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
     """Rate of optimizer step `step` (0-based) out of `num_steps`.
 

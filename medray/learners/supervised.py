@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -104,7 +106,7 @@ def open_feed(
     trees = source if trees is None else trees
     if not isinstance(source, PreparedTrees):
         return StepFeed(trees, job.batch, job.seed)
-    finish = with_mismatched if needs_mismatched(method, job) else list
+    finish = _mismatching(job) if needs_mismatched(method, job) else list
     return PreparedFeed(source, job.batch, job.seed, tree=trees.__getitem__, finish=finish)
 
 
@@ -122,7 +124,11 @@ def held_out_trees(method: str, job: SupervisedJob, rows: TreeSequence) -> list[
     if wanted:
         rows.has_tree(wanted - 1)
     trees = [rows[i] for i in range(min(wanted, len(rows)))]
-    return with_mismatched(trees) if trees and needs_mismatched(method, job) else trees
+    return _mismatching(job)(trees) if trees and needs_mismatched(method, job) else trees
+
+
+def _mismatching(job: Any) -> Callable[[list[PromptTree]], list[PromptTree]]:
+    return functools.partial(with_mismatched, max_tokens=job.chat.max_tokens)
 
 
 def reference_of(

@@ -19,6 +19,7 @@ from medray.data.loading.load import Dataset, load_dataset
 from medray.data.rendering.prompts import render_prompts
 from medray.environments.registry import build_environment
 from medray.errors import DataError, RestartBudgetExhausted, WorkerLost
+from medray.learners.schedule import warmup_note
 from medray.models.adapters.chain import fingerprints
 from medray.models.fetching.fetch import resolve_model
 from medray.observability.console.base import Console
@@ -75,8 +76,9 @@ def _run_owned(job: J, train: Loop[J], startup: Startup, tuning: str | None) -> 
     for path in model_paths(job):
         resolve_model(path)
     console = open_console(job.logging.console, job.num_steps)
-    if tuning:
-        console.note(tuning)
+    for note in (tuning, warmup_note(job.optim, job.num_steps)):
+        if note:
+            console.note(note)
     with ThreadPoolExecutor(2) as beside:
         loading = beside.submit(load_dataset, job.data)  # while Ray starts
         printing = beside.submit(fingerprints, model_paths(job))

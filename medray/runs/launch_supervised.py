@@ -15,6 +15,7 @@ from medray.actors.training.ray_train import Host, run_workers
 from medray.actors.training.remote_console import shown_on
 from medray.config.loader import dump_config
 from medray.config.supervised import SupervisedJob
+from medray.learners.schedule import warmup_note
 from medray.models.adapters.chain import fingerprints
 from medray.models.fetching.fetch import resolve_model
 from medray.observability.console.open import open_console
@@ -71,6 +72,8 @@ def _run_owned(method: str, job: SupervisedJob, began: float) -> None:
             steps = open_feed(method, job, data.train).num_steps
             require_unfinished(job, steps)
             console = open_console(job.logging.console, steps)
+            if note := warmup_note(job.optim, steps):
+                console.note(note)
             with shown_on(console) as relay:
                 run_workers(job, train_rank, Task(method, data, models, began), relay)
             console.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from medray.config.supervised import SupervisedJob
 from medray.data.batches.examples import Example, ToExamples, build_examples
@@ -80,7 +80,7 @@ def tokenise_dataset(method: str, job: SupervisedJob) -> TrainingData:
         examples = _examples(records, dataset.places, to_examples, dropped, is_strict)
         trees = _trees(examples, report)
         if needs_mismatched(method, job):
-            trees = iter(with_mismatched(list(trees)))
+            trees = iter(with_mismatched(list(trees), cast(Any, job).chat.max_tokens))
         sides.append(TreeTable.of(trees))
     report.dropped = dropped.by_reason()
     if len(sides[0]) == 0:

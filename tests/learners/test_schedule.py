@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medray.config.optim import OptimConfig
-from medray.learners.schedule import learning_rate
+from medray.learners.schedule import learning_rate, warmup_note
 
 
 def _rates(num_steps: int, **settings: Any) -> list[float]:
@@ -18,6 +18,15 @@ def _rates(num_steps: int, **settings: Any) -> list[float]:
 
 def test_constant_after_warmup() -> None:
     assert _rates(5, warmup_steps=2) == [0.5, 1, 1, 1, 1]
+
+
+def test_a_warmup_longer_than_the_run_is_said() -> None:
+    config = OptimConfig(lr=1e-4, warmup_steps=50)
+    assert warmup_note(config, 50) == ""
+    assert warmup_note(OptimConfig(warmup_ratio=0.9), 2) == ""
+    note = warmup_note(config, 5)
+    assert note.startswith("optim.warmup_steps=50 does not end within the 5 steps of this run")
+    assert "reaches 1e-05 of optim.lr=0.0001" in note
 
 
 def test_linear() -> None:

@@ -39,7 +39,7 @@ class StepFeed:
     """Deals the rows of every step to ranks; has no state, so a run continues at any step with any ranks.
 
     Every epoch takes each row once, in an order of its own when `batch.shuffle`; a step may span the end of an
-    epoch. Ranks get about the same number of tokens.
+    epoch, and the last one takes what is left of `batch.num_epochs`. Ranks get about the same number of tokens.
     """
 
     def __init__(self, rows: TreeSequence, batch: BatchConfig, seed: int) -> None:
@@ -58,7 +58,7 @@ class StepFeed:
 
     def epoch(self, step: int) -> float:
         """Passes over the rows after `step` steps."""
-        return step * self.batch.rows_per_step / len(self.rows)
+        return positions(self.batch, len(self.rows), step).stop / len(self.rows)
 
     def num_tokens(self, step: int) -> int:
         """Tokens that all ranks together compute in step `step`."""
@@ -71,8 +71,7 @@ class StepFeed:
         return [self.rows[numbers[i]] for i in deal(sizes, rank, num_ranks)]
 
     def _numbers(self, step: int) -> list[int]:
-        size = self.batch.rows_per_step
-        return [self._at(i) for i in range((step - 1) * size, step * size)]
+        return [self._at(i) for i in positions(self.batch, len(self.rows), step)]
 
     def _at(self, position: int) -> int:
         epoch, offset = divmod(position, len(self.rows))
@@ -89,7 +88,20 @@ def num_steps(batch: BatchConfig, num_rows: int) -> int:
     """Optimizer steps that `batch` asks for."""
     if batch.num_steps is not None:
         return batch.num_steps
-    return max(1, math.ceil(batch.num_epochs * num_rows / batch.rows_per_step))
+    return math.ceil(_num_taken(batch, num_rows) / batch.rows_per_step)
+
+
+def positions(batch: BatchConfig, num_rows: int, step: int) -> range:
+    """Which rows of the run step `step` takes, counted from 0 through all epochs; the last step may be short."""
+    begin, end = (step - 1) * batch.rows_per_step, step * batch.rows_per_step
+    if batch.num_steps is None and begin < (last := _num_taken(batch, num_rows)):
+        end = min(end, last)
+    return range(begin, end)
+
+
+def _num_taken(batch: BatchConfig, num_rows: int) -> int:
+    """Rows that `batch.num_epochs` takes; a share of a row counts as one, rounding errors aside."""
+    return max(1, math.ceil(round(batch.num_epochs * num_rows, 6)))
 
 
 def deal(sizes: Sequence[int], rank: int, num_ranks: int) -> list[int]:

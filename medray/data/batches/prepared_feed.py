@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator
 
 from medray.config.supervised import BatchConfig
-from medray.data.batches.feed import deal
+from medray.data.batches.feed import deal, num_steps, positions
 from medray.data.prepared.reader import PreparedTrees
 from medray.errors import ConfigError, DataError
 from medray.types import PromptTree
@@ -18,9 +17,10 @@ Trees = list[PromptTree]
 class PreparedFeed:
     """Deals bundles of a prepared folder to ranks; has no state, so a run continues at any step with any ranks.
 
-    `batch.rows_per_step` counts bundles: packed rows or buckets, where the folder was laid out so, else single rows.
-    The first epoch goes through the shards as they were written, so it can begin before the last of them is; with
-    `batch.shuffle`, later ones draw an order of shards, and of bundles inside each. A step waits for its shards.
+    The last step takes what is left of `batch.num_epochs`. `batch.rows_per_step` counts bundles: packed rows or
+    buckets, where the folder was laid out so, else single rows. The first epoch goes through the shards as they were
+    written, so it can begin before the last of them is; with `batch.shuffle`, later ones draw an order of shards, and
+    of bundles inside each. A step waits for its shards.
     """
 
     def __init__(
@@ -65,11 +65,12 @@ class PreparedFeed:
         if batch.num_steps is not None:
             return batch.num_steps
         num_bundles = sum(self._prepared.shard_bundles)
-        return max(1, math.ceil(batch.num_epochs * num_bundles / batch.rows_per_step))
+        return num_steps(batch, num_bundles)
 
     def epoch(self, step: int) -> float:
         """Passes over the rows after `step` steps; of a folder that grows, over those that are there."""
-        return step * self._batch.rows_per_step / sum(self._prepared.shard_bundles)
+        num_bundles = sum(self._prepared.shard_bundles)
+        return positions(self._batch, num_bundles, step).stop / num_bundles
 
     def num_tokens(self, step: int) -> int:
         """Tokens that all ranks together compute in step `step`."""
@@ -83,12 +84,11 @@ class PreparedFeed:
     def _step(self, step: int) -> Trees:
         if self._taken[0] != step:
             size = self._batch.rows_per_step
-            numbers = [
-                number
-                for position in range((step - 1) * size, step * size)
-                for number in self._bundle(position)
-            ]
-            self._taken = (step, self._finish([self._tree(number) for number in numbers]))
+            whole = [self._bundle(i) for i in range((step - 1) * size, step * size)]
+            trees = [self._tree(number) for bundle in whole for number in bundle]
+            taken = len(positions(self._batch, sum(self._prepared.shard_bundles), step))
+            # A short last step is finished as part of a whole one: KTO pairs its rows with others.
+            self._taken = (step, self._finish(trees)[: sum(map(len, whole[:taken]))])
         return self._taken[1]
 
     def _bundle(self, position: int) -> range:

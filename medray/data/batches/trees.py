@@ -117,8 +117,11 @@ def labelled_tree(
     )
 
 
-def with_mismatched(trees: Sequence[PromptTree]) -> list[PromptTree]:
+def with_mismatched(trees: Sequence[PromptTree], max_tokens: int | None = None) -> list[PromptTree]:
     """Give every labelled tree one more continuation: the first response of the next tree with another prompt.
+
+    A response that is too long for the prompt is cut at its end, so that the two together have at most `max_tokens`,
+    or as many as the tree's own prompt and longest response.
 
     KTO estimates its reference point on them and never trains them. Pairs depend on the order of `trees`
     alone; make them before trees are dealt to ranks, and before `ref_logp` is added.
@@ -143,6 +146,9 @@ def with_mismatched(trees: Sequence[PromptTree]) -> list[PromptTree]:
                 f"({len(trees)} rows): take more rows, or set loss.reference_point=zero"
             )
         other = trees[partner].continuations[0]
+        if max_tokens is not None:
+            own_tokens = max(len(c.token_ids) for c in tree.continuations)
+            other = _cut(other, max(max_tokens - len(tree.prompt_ids), own_tokens))
         foreign = _with_constant(replace(other, columns={}), "desirable", 0.0)
         own = tuple(_with_constant(c, "mismatched", 0.0) for c in tree.continuations)
         result.append(
@@ -156,6 +162,13 @@ def count(trees: Sequence[PromptTree]) -> StepTotals:
     continuations = [c for tree in trees for c in tree.continuations]
     tokens = sum(int(c.trained.sum()) for c in continuations)
     return StepTotals(tokens, len(continuations), len(trees))
+
+
+def _cut(continuation: Continuation, num_tokens: int) -> Continuation:
+    """The first tokens of a continuation, at least up to its first trained one."""
+    end = max(num_tokens, int(np.argmax(continuation.trained)) + 1)
+    columns = {name: column[:end] for name, column in continuation.columns.items()}
+    return Continuation(continuation.token_ids[:end], continuation.trained[:end], columns)
 
 
 def _with_constant(continuation: Continuation, name: str, value: float) -> Continuation:

@@ -45,9 +45,33 @@ def test_an_epoch_takes_every_row_once_whatever_the_ranks(
         assert sorted(together) == sorted(n for part in _numbers(feed, step, 1) for n in part)
         assert feed.num_tokens(step) == sum(sizes[n] for n in together)
         taken += together
-    counts = Counter(taken)
-    assert len(taken) - 2 * len(sizes) < rows_per_step
-    assert all(counts[i] >= 2 for i in range(len(sizes)))
+    assert Counter(taken) == dict.fromkeys(range(len(sizes)), 2)
+    assert feed.epoch(feed.num_steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "batch", "sizes"),
+    [
+        (17, {"num_epochs": 1}, [8, 8, 1]),
+        (17, {"num_epochs": 2}, [8, 8, 8, 8, 2]),
+        (16, {"num_epochs": 1}, [8, 8]),
+        (17, {"num_epochs": 0.5}, [8, 1]),
+        (3, {"num_epochs": 1}, [3]),
+        (10, {"num_epochs": 0.3}, [3]),
+        (3, {"num_epochs": 0.01}, [1]),
+        (17, {"num_steps": 3}, [8, 8, 8]),
+    ],
+)
+def test_the_last_step_takes_what_is_left(
+    num_rows: int, batch: dict[str, float], sizes: list[int]
+) -> None:
+    feed = StepFeed(
+        _rows([3] * num_rows), BatchConfig.model_validate({"rows_per_step": 8, **batch}), 3
+    )
+    steps = range(1, feed.num_steps + 1)
+    assert [len(feed.step(step, 0, 1)) for step in steps] == sizes
+    assert [feed.num_tokens(step) for step in steps] == [3 * size for size in sizes]
+    assert feed.epoch(feed.num_steps) == sum(sizes) / num_rows
 
 
 def test_the_order_is_drawn_anew_and_needs_no_past() -> None:

@@ -112,6 +112,26 @@ def test_kto_meets_the_responses_of_its_step(tmp_path: Path) -> None:
     assert all(tree.continuations[1].columns["mismatched"][0] == 1.0 for tree in trees)
 
 
+@pytest.mark.parametrize("kto", [False, True])
+def test_the_last_step_takes_what_is_left(folder: Path, tmp_path: Path, kto: bool) -> None:
+    rows = feed(folder, rows_per_step=8, num_epochs=1)
+    if kto:
+        path = tmp_path / "a.jsonl"
+        lines = [f'{{"prompt": "Q{i}", "completion": "A{i}", "label": true}}\n' for i in range(60)]
+        path.write_text("".join(lines))
+        data = {"path": str(path), "held_out_fraction": 0.0}
+        prepare_here(prepare_job(tmp_path / "out", data, stage="kto"))
+        trees, batch = PreparedTrees(tmp_path / "out"), BatchConfig(rows_per_step=59)
+        rows = PreparedFeed(trees, batch, 3, finish=with_mismatched)
+    steps = [keys(rows.step(step, 0, 1)) for step in range(1, rows.num_steps + 1)]
+    assert [len(step) for step in steps] == ([59, 1] if kto else [8] * 7 + [4])
+    assert set(Counter(itertools.chain(*steps)).values()) == {1}
+    assert rows.epoch(rows.num_steps) == 1
+    assert [len(t.continuations) for t in rows.step(rows.num_steps, 0, 1)] == (
+        [2] if kto else [1] * 4
+    )
+
+
 def test_training_begins_before_preparation_ends(tmp_path: Path) -> None:
     data = {"path": str(chat_file(tmp_path / "a.jsonl", 100)), "held_out_fraction": 0.0}
     job = prepare_job(tmp_path / "out", data)

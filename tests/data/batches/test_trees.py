@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,22 @@ def test_mismatched_responses_come_from_the_next_other_prompt() -> None:
     assert flags == [[[0, 0], [1, 1]], [[0, 0], [0, 0], [1, 1]], [[0, 0], [1, 1]]]
     labels = [[float(c.columns["desirable"][0]) for c in tree.continuations] for tree in trees]
     assert labels == [[1, 0], [0, 1, 0], [0, 0]]
+
+
+def test_mismatched_responses_are_cut_to_the_longest_sequence() -> None:
+    long = Continuation(
+        _ids(*range(30, 42)), np.arange(12) >= 1, {"desirable": np.ones(12, np.float32)}
+    )
+    short = _labelled(1, (10, True))
+    trees = [replace(short, prompt_ids=_ids(*range(8))), PromptTree(_ids(2), (long,))]
+    whole, cut = with_mismatched(trees), with_mismatched(trees, max_tokens=14)
+    assert [c.token_ids.size for c in whole[0].continuations] == [2, 12]
+    assert [c.token_ids.tolist() for c in cut[0].continuations] == [[10, 9], [*range(30, 36)]]
+    assert cut[0].continuations[1].trained.tolist() == [False, *[True] * 5]
+    assert cut[0].continuations[1].columns["mismatched"].tolist() == [1.0] * 6
+    assert [c.token_ids.size for c in cut[1].continuations] == [12, 2]
+    nothing_left = with_mismatched(trees, max_tokens=8)[0].continuations[1]
+    assert nothing_left.trained.tolist() == [False, True]  # as long as the row's own response
 
 
 def test_one_prompt_alone_cannot_be_mismatched() -> None:
