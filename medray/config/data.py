@@ -81,7 +81,8 @@ class SourceConfig(FileConfig):
     """One of several datasets that are mixed."""
 
     weight: float = Field(default=1.0, gt=0, le=1000)
-    """Passes over this source in one epoch of the mixture: 2 takes each training row twice, 0.5 a fixed half."""
+    """Passes over this source in one epoch of the mixture: 2 takes each training row twice, 0.5 a fixed half; another
+    meaning with `data.mixing`."""
     max_rows: int | None = Field(default=None, ge=1)
     """Stop reading after so many usable rows, in the order of the file; None reads all."""
 
@@ -100,6 +101,12 @@ class DataConfig(FileConfig):
     path and no kind, auto: found from the first rows of each file."""
     sources: tuple[SourceConfig, ...] = ()
     """Several datasets to mix, each with its own path, kind, weight and cap, instead of `path`."""
+    mixing: Literal["passes", "temperature", "tokens"] = "passes"
+    """What the weights of `sources` mean. passes: how often an epoch takes a source. temperature: sources come in
+    proportion to weight x rows^(1 / mixing_temperature). tokens: each source's share of the tokens, estimated from the
+    UTF-8 bytes of its text. With the latter two, an epoch is as long as one pass over all sources."""
+    mixing_temperature: float = Field(default=1.0, ge=1, le=1000)
+    """1 mixes sources by their rows; the higher, the closer to equal parts (arXiv:1910.10683 uses 2)."""
     eval_path: str | None = None
     """Held-out rows in files of their own, read like `path`; None holds out a part of `path`."""
     num_train: int | None = Field(default=None, ge=1)

@@ -143,6 +143,11 @@ class PrepareJob(Section):
     def _streams_know_no_totals(self) -> Self:
         if self.data.is_generated:
             return self
+        if self.data.mixing != "passes":
+            raise ValueError(
+                f"data.mixing={self.data.mixing} counts rows beforehand, and preparation streams them: leave it out and"
+                " give each source its passes as weight"
+            )
         for key, instead in (
             ("num_train", "max_rows of a source caps it"),
             ("num_eval", "data.held_out_fraction or data.eval_path says what is held out"),

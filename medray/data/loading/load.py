@@ -10,6 +10,7 @@ from medray.config.data import DataConfig
 from medray.data.loading.mixture import copies, open_source
 from medray.data.loading.report import DropCounter, Dropped, LoadReport
 from medray.data.loading.rows import checked_rows
+from medray.data.loading.shares import Passes, passes_of
 from medray.data.loading.split import group_of, rank
 from medray.data.loading.stages import Stage, labelled
 from medray.data.source import BadRow, Row, Source
@@ -55,7 +56,8 @@ def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
         example = next((f", e.g. {drop.examples[0]}" for drop in dropped.values()), "")
         raise DataError(f"{source.name}: no usable row{example}: correct the file or data.kind")
     train_rows, held_out_rows = _split(rows, source, config)
-    train, num_repeated = _repeat(train_rows, config.seed)
+    passes, mixed = passes_of(train_rows, config)
+    train, num_repeated = _repeat(train_rows, passes, config.seed)
     _require_enough(source, config, num_train=len(train), num_held_out=len(held_out_rows))
     train = train[: config.num_train]
     held_out = [row.record for row in held_out_rows[: config.num_eval]]
@@ -68,7 +70,7 @@ def load_dataset(config: DataConfig, *, stage: Stage | None = None) -> Dataset:
         num_unused=len(rows) + num_repeated - len(train) - len(held_out),
         dropped=dropped,
         num_repeated=num_repeated,
-        notes=(*source.notes, *_label_notes(train, stage)),
+        notes=(*source.notes, *mixed, *_label_notes(train, stage)),
     )
     log.log(logging.WARNING if dropped or report.notes else logging.DEBUG, "%s", report.summary())
     places = {row.record.id: row.where for row in rows if row.record.id != row.where}
@@ -135,11 +137,11 @@ def _split(rows: Iterable[Row], source: Source, config: DataConfig) -> tuple[lis
     return [row for group in rest for row in groups[group]], held_out
 
 
-def _repeat(rows: list[Row], seed: int) -> tuple[list[Record], int]:
-    """Each record as often as its weight says, and how many are copies of another."""
-    if all(row.weight == 1.0 for row in rows):
+def _repeat(rows: list[Row], passes: Passes, seed: int) -> tuple[list[Record], int]:
+    """Each record as often as `passes` says, and how many are copies of another."""
+    if all(passes(row) == 1.0 for row in rows):
         return [row.record for row in rows], 0
-    taken = [list(copies(row.record, row.weight, seed)) for row in rows]
+    taken = [list(copies(row.record, passes(row), seed)) for row in rows]
     records = [record for group in taken for record in group]
     records.sort(key=lambda record: rank(record.id, seed))  # copies apart, so that a cap stays fair
     return records, sum(len(group) - 1 for group in taken if group)

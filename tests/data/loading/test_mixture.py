@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medray.config.data import DataConfig
+from medray.config.prepare import PrepareJob
 from medray.data.loading.load import load_dataset
 from medray.data.loading.mixture import copies
+from medray.data.loading.shares import shares
 from medray.errors import DataError
 from medray.types import Record
 
@@ -134,3 +136,45 @@ def test_copies_of_a_record(weight: float, seed: int, name: str) -> None:
 def test_fractions_take_their_share() -> None:
     taken = sum(len(list(copies(Record(str(i), ()), 0.3, 17))) for i in range(4000))
     assert 1100 < taken < 1300
+
+
+@pytest.mark.parametrize(
+    ("temperature", "shares"), [(1, (0.9, 0.1)), (2, (0.75, 0.25)), (1000, (0.5, 0.5))]
+)
+def test_mixing_by_temperature(
+    tmp_path: Path, temperature: float, shares: tuple[float, float]
+) -> None:
+    """900 and 100 rows: the square roots are 30 and 10."""
+    a, b = questions(tmp_path, "a", 900), questions(tmp_path, "b", 100)
+    dataset = load_dataset(
+        config({"path": a}, {"path": b}, mixing="temperature", mixing_temperature=temperature)
+    )
+    counts = first_letters(dataset.train)
+    assert len(dataset.train) == pytest.approx(1000, abs=50)
+    assert [counts[name] / 1000 for name in "ab"] == pytest.approx(shares, abs=0.03)
+    assert f"mixing=temperature: source 0 {shares[0] / 0.9:.3g} times" in dataset.report.summary()
+
+
+def test_mixing_by_tokens(tmp_path: Path) -> None:
+    long = [{"question": f"a{i} " + "word " * 200, "answer": "x"} for i in range(40)]
+    a = str(write_jsonl(tmp_path / "a.jsonl", *long))
+    b = questions(tmp_path, "b", 400)
+    sources = ({"path": a, "weight": 3}, {"path": b, "weight": 1})
+    dataset = load_dataset(config(*sources, mixing="tokens"))
+    sizes = dict.fromkeys("ab", 0)
+    for record in dataset.train:
+        text = record.messages[0]["content"]
+        sizes[text[0]] += len(text) + len(record.answer)
+    assert sizes["a"] / sum(sizes.values()) == pytest.approx(0.75, abs=0.03)
+    assert "75.0% of the tokens" in dataset.report.summary()
+
+
+def test_shares_by_hand() -> None:
+    assert shares({"a": 60, "b": 20}, {"a": 1, "b": 1}) == {"a": 40 / 60, "b": 2}
+    assert shares({"a": 60}, {"a": 0.2}) == {"a": 1}
+
+
+def test_a_preparation_streams_and_cannot_mix_by_size() -> None:
+    data = {"sources": [{"path": "a"}, {"path": "b"}], "mixing": "tokens"}
+    with pytest.raises(ValueError, match=r"data\.mixing=tokens counts rows beforehand"):
+        PrepareJob.model_validate({"data": data})
