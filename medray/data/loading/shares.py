@@ -58,7 +58,7 @@ def shares(sizes: Mapping[str, float], wanted: Mapping[str, float]) -> dict[str,
 
 
 def num_bytes(record: Record) -> int:
-    """The size of a record's text in UTF-8, in proportion to its tokens: about 4 bytes each in English, 3 in Chinese."""
+    """The size of a text in UTF-8, in proportion to its tokens: about 4 bytes each (English), 3 (Chinese)."""
     turns = (*record.messages, *record.chosen, *record.rejected)
     return max(1, sum(len(text.encode()) for text in (record.text, *(m["content"] for m in turns))))
 

@@ -156,7 +156,7 @@ def test_mixing_by_temperature(
 
 
 def test_mixing_by_tokens(tmp_path: Path) -> None:
-    long = [{"question": f"a{i} " + "word " * 200, "answer": "x"} for i in range(40)]
+    long = [{"question": f"a{i} " + "word " * 20, "answer": "x"} for i in range(400)]
     a = str(write_jsonl(tmp_path / "a.jsonl", *long))
     b = questions(tmp_path, "b", 400)
     sources = ({"path": a, "weight": 3}, {"path": b, "weight": 1})
