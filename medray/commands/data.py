@@ -6,17 +6,25 @@ import typer
 
 from medray.commands import (
     data_convert,
+    data_diff,
     data_list,
     data_render,
+    data_report,
+    data_sample,
     data_split,
     data_stats,
     data_validate,
 )
 
-app = typer.Typer(help="Look at, check, render, convert and split datasets.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at, check, render, compare, convert and split datasets.", no_args_is_help=True
+)
 app.command("list")(data_list.list_command)
 app.command("validate")(data_validate.validate_command)
 app.command("stats")(data_stats.stats_command)
+app.command("sample")(data_sample.sample_command)
+app.command("diff")(data_diff.diff_command)
+app.command("report")(data_report.report_command)
 app.command("render")(data_render.render_command)
 app.command("convert")(data_convert.convert_command)
 app.command("split")(data_split.split_command)

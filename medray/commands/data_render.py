@@ -51,15 +51,15 @@ def render_command(
 
     if paths and len(paths) == 1 and is_prepared(paths[0]):
         title, trees = _prepared(paths[0], row, record_id)
-        job = _job("sft", model, job_settings)
+        job = render_job("sft", model, job_settings)
         tokenizer = load_tokenizer(job.model)
     else:
         where, record = _record(paths, kind, settings, row, record_id)
-        chosen = stage_of(stage) or _first_stage(record)
-        job = _job(chosen, model, job_settings)
+        chosen = stage_of(stage) or first_stage(record)
+        job = render_job(chosen, model, job_settings)
         tokenizer = load_tokenizer(job.model)
         title = f"{where}: {record.id}, stage {chosen}"
-        trees = _trees(record, chosen, job, tokenizer, where)
+        trees = trees_of(record, chosen, job, tokenizer, where)
 
     def decode(ids: list[int]) -> str:
         return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -95,7 +95,12 @@ def _record(
     return found.where, found.record
 
 
-def _first_stage(record: Record) -> Stage:
+def first_stage(record: Record) -> Stage:
+    """The first stage of `_STAGES` that the record can train.
+
+    Raises:
+        DataError: there is none.
+    """
     from medray.data.loading.stages import fits
 
     for name in cast("tuple[Stage, ...]", _STAGES):
@@ -104,7 +109,12 @@ def _first_stage(record: Record) -> Stage:
     raise DataError(f"{record.id}: nothing in it can be trained on by {', '.join(_STAGES)}")
 
 
-def _job(stage: str, model: str, settings: list[str] | None) -> PrepareJob:
+def render_job(stage: str, model: str, settings: list[str] | None) -> PrepareJob:
+    """The settings under which rows of `stage` become tokens.
+
+    Raises:
+        ConfigError: the stage trains no tokens of the data, or a setting is wrong.
+    """
     from medray.config.loader import load_config
     from medray.config.prepare import PrepareJob
 
@@ -114,9 +124,14 @@ def _job(stage: str, model: str, settings: list[str] | None) -> PrepareJob:
     return load_config(PrepareJob, None, [*given, *(settings or ())])
 
 
-def _trees(
+def trees_of(
     record: Record, stage: Stage, job: PrepareJob, tokenizer: Any, where: str
 ) -> Iterator[PromptTree]:
+    """The record as `stage` trains it.
+
+    Raises:
+        DataError: it cannot be trained on; names `where`.
+    """
     from medray.data.batches.examples import build_examples
     from medray.data.loading.stages import for_stage
     from medray.data.source import BadRow, RowError

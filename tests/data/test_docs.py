@@ -90,7 +90,7 @@ def runnable(command: str, model: Path) -> list[str]:
     """The words after `medray`, on the files of `home` and the tiny model."""
     words = shlex.split(command.replace("PATH...", "chats.jsonl").replace("DIR", "split"))[1:]
     words = [str(model) if word == "smollm2-135m" else word for word in words]
-    if words[:2] == ["data", "render"] and "--model" not in words:
+    if words[1] in ("render", "report") and "--model" not in words:
         words += ["--model", str(model)]
     return words
 

@@ -14,7 +14,7 @@ from medray.config.data import DataConfig
 from medray.config.prepare import PrepareJob
 from medray.data.loading.load import load_dataset
 from medray.data.loading.mixture import copies
-from medray.data.loading.shares import shares
+from medray.data.loading.shares import num_bytes, shares
 from medray.errors import DataError
 from medray.types import Record
 
@@ -163,8 +163,7 @@ def test_mixing_by_tokens(tmp_path: Path) -> None:
     dataset = load_dataset(config(*sources, mixing="tokens"))
     sizes = dict.fromkeys("ab", 0)
     for record in dataset.train:
-        text = record.messages[0]["content"]
-        sizes[text[0]] += len(text) + len(record.answer)
+        sizes[record.messages[0]["content"][0]] += num_bytes(record)
     assert sizes["a"] / sum(sizes.values()) == pytest.approx(0.75, abs=0.03)
     assert "75.0% of the tokens" in dataset.report.summary()
 

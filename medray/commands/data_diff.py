@@ -1,0 +1,66 @@
+"""`medray data diff`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medray.commands.data_options import Kind, Settings, StageName, data_config, stage_of
+
+if TYPE_CHECKING:
+    from medray.data.loading.stages import Stage
+    from medray.types import Record
+
+_NUM_SHOWN = 5
+
+
+def diff_command(
+    first: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    kind: Kind = "auto",
+    stage: StageName = None,
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare what the rows of two datasets say, whatever their files, layouts and order; texts are not printed.
+
+    A changed row has the same words of the user and another answer, system prompt or tool. Bad rows are left out.
+    """
+    from medray.data.inspecting.comparing import compare
+
+    wanted = stage_of(stage)
+    found = compare(*(_rows(path, kind, settings, wanted) for path in (first, second)))
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+        return
+    typer.echo(f"A {first}: {found.num_rows[0]} rows")
+    typer.echo(f"B {second}: {found.num_rows[1]} rows")
+    typer.echo(f"same: {found.same}")
+    _list("changed", [f"{a} -> {b}" for a, b in found.changed])
+    _list("only in A", found.only[0])
+    _list("only in B", found.only[1])
+    typer.echo(f"answers to the same words in both: {found.shared_turns}")
+
+
+def _list(title: str, places: list[str] | tuple[str, ...]) -> None:
+    more = ", ..." if len(places) > _NUM_SHOWN else ""
+    shown = f" ({', '.join(places[:_NUM_SHOWN])}{more})" if places else ""
+    typer.echo(f"{title}: {len(places)}{shown}")
+
+
+def _rows(
+    path: str, kind: str, settings: list[str] | None, stage: Stage | None
+) -> Iterator[tuple[str, Record]]:
+    from medray.data.loading.mixture import open_source
+    from medray.data.loading.report import DropCounter
+    from medray.data.loading.rows import checked_rows
+
+    config = data_config([path], kind, [*(settings or ()), "on_bad_row=skip"])
+    dropped = DropCounter()
+    for row in checked_rows(open_source(config).rows, config, dropped, stage):
+        yield row.where, row.record
+    for reason, drop in dropped.by_reason().items():
+        typer.echo(f"{path}: left out {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True)

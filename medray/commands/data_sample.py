@@ -1,0 +1,52 @@
+"""`medray data sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+
+
+def sample_command(
+    paths: Paths = None,
+    num_rows: Annotated[int, typer.Option("--num-rows", "-n", min=1, help="How many rows.")] = 10,
+    seed: Annotated[int, typer.Option(help="Draws other rows.")] = 17,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write: .jsonl, .jsonl.gz or .parquet.")
+    ] = None,
+    kind: Kind = "auto",
+    stage: StageName = None,
+    settings: Settings = None,
+) -> None:
+    """Draw rows at random and show them as medray's own rows, or write them; bad rows are counted and left out."""
+    import json
+
+    from medray.data.inspecting.sampling import Reservoir
+    from medray.data.loading.mixture import open_source
+    from medray.data.loading.report import DropCounter
+    from medray.data.loading.rows import checked_rows
+    from medray.data.schemas.canonical import record_to_row
+    from medray.data.writing import open_writer, require_suffix
+    from medray.types import Record
+
+    if out is not None:
+        require_suffix(out)
+    config = data_config(paths, kind, [*(settings or ()), "on_bad_row=skip"])
+    source = open_source(config)
+    dropped = DropCounter()
+    drawn = Reservoir[Record](num_rows, seed)
+    for row in checked_rows(source.rows, config, dropped, stage_of(stage)):
+        drawn.add(row.record)
+    if out is None:
+        for record in drawn.items():
+            typer.echo(json.dumps(record_to_row(record), ensure_ascii=False))
+    else:
+        with open_writer(out) as writer:
+            for record in drawn.items():
+                writer.write(record)
+        typer.echo(f"{out}: {len(drawn.items())} rows of {source.name}")
+    for reason, drop in dropped.by_reason().items():
+        typer.echo(f"left out {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True)
