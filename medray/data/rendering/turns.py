@@ -135,36 +135,42 @@ class TurnFinder:
 
     def _after_prompt(self, text: str, span: Span) -> tuple[str, Span]:
         """The last message as an engine writes it: its thought, or an empty one, right after the engine's prompt."""
-        form = self.template.thoughts
+        form, prompts = self.template.thoughts, self.template.generation_prompts
         thought = self._thought(self.messages[span.message])
-        forced = any(opens(prompt, form) for prompt in self.template.generation_prompts)
-        if not (thought or forced) or len(self.messages) == 1:
+        thinks = any(opens(prompt, form) or closes(prompt, form) for prompt in prompts)
+        if not (thought or thinks) or len(self.messages) == 1:
             return text, span
         prompt = self.template.render(self.messages[:-1], self.tools, True)
-        begins = text.startswith(prompt) and len(prompt) <= span.end
-        if begins and not span.lost_thought:
+        if text.startswith(prompt) and len(prompt) <= span.end and not span.lost_thought:
             return text, span._replace(start=len(prompt)) if thought else span
-        ending = next((p for p in self.template.generation_prompts if prompt.endswith(p)), "")
-        if thought and closes(ending, form):
+        ending = next((p for p in prompts if prompt.endswith(p)), "")
+        is_open, is_closed = opens(ending, form), closes(ending, form)
+        if thought and is_closed:
             raise ModelError(
                 f"{self.template.title} ends its prompt after a thought, and this answer has one: set chat.variables to"
                 " the template's switch for thinking ({enable_thinking: true}, {thinking: true}), or leave thoughts out"
             )
-        if not (span.lost_thought or opens(ending, form)):
+        if not span.lost_thought and (
+            not (is_open or is_closed) or not self._changes_only(text, span, prompt, thought)
+        ):
             return text, span
-        header = text[span.begin : span.start]
-        if not span.lost_thought and header in self.template.generation_prompts:
-            return text, span  # earlier messages differ: the last one changes how they are written
         if not prompt.startswith(text[: span.begin]):
             raise self._error("changes earlier messages and leaves out the thought of the last one")
         body = text[span.start : span.end]
         if thought and not span.lost_thought:
             body = split_thought(body)[1]
-        written = prompt + continuation(ending, thought, form) + body.lstrip("\n")
-        rest = text[span.end :]
-        return written + rest, span._replace(
-            start=len(prompt), end=len(written), refused="", lost_thought=False
+        own = "" if is_closed else continuation(ending, thought, form)
+        written = prompt + own + body.lstrip("\n")
+        moved = span._replace(start=len(prompt), end=len(written), refused="", lost_thought=False)
+        return written + text[span.end :], moved
+
+    def _changes_only(self, text: str, span: Span, prompt: str, thought: str) -> bool:
+        """True where the last message alone is not as after `prompt`, and not as after one without thinking either."""
+        header = text[span.begin : span.start]
+        without = header in self.template.generation_prompts and closes(
+            header, self.template.thoughts
         )
+        return prompt.startswith(text[: span.begin]) and (bool(thought) or not without)
 
     def _runs(self, messages: Messages, text: str, add: bool) -> list[MessageSpan]:
         context = self.template.context(self.tools, add)

@@ -183,6 +183,40 @@ def test_a_prompt_that_closes_the_thought_refuses_one() -> None:
         rendered(FAMILIES["qwen3"], messages, variables={"enable_thinking": False})
 
 
+def test_a_prompt_with_an_empty_thought_that_answers_are_written_without() -> None:
+    """As larger Gemma 4 models: thinking off is an empty channel in the prompt, and none in the text of an answer."""
+    family = FAMILIES["gemma 4, by index"]
+    empty = "{% if not enable_thinking | default(false) %}{{ '<|channel>thought\n<channel|>' }}{% endif %}"
+    family = Family(
+        family.source.removesuffix("{% endif %}") + empty + "{% endif %}", family.special
+    )
+    chat, tokenizer = rendered(family, MULTI)
+    assert decoded(tokenizer, chat.token_ids[chat.trained]) == "A1<turn|>A2<turn|>A3<turn|>"
+    assert chat.text.endswith("<|turn>assistant\n<|channel>thought\n<channel|>A3<turn|>\n")
+    thought = DIALOGUES["thought"][0]
+    with pytest.raises(ModelError, match="ends its prompt after a thought"):
+        rendered(family, thought)
+    chat, tokenizer = rendered(family, thought, variables={"enable_thinking": True})
+    span = decoded(tokenizer, chat.token_ids[chat.trained])
+    assert span == "<|channel>thought\nT1\n<channel|>A1<turn|>"
+
+
+def test_a_thought_on_one_line_after_a_prompt_that_opens_one() -> None:
+    prompt = "{{ '<think>\n' if enable_thinking | default(true) else '' }}"
+    source = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}" + prompt + "{% endif %}"
+    )
+    family = Family(source, ("<|im_start|>", "<|im_end|>"))
+    for messages in (DIALOGUES["thought on one line"][0], DIALOGUES["thought"][0]):
+        chat, tokenizer = rendered(family, messages)
+        assert decoded(tokenizer, chat.token_ids[chat.trained]) == "T1\n</think>\n\nA1<|im_end|>"
+        off, _ = rendered(family, messages, variables={"enable_thinking": False})
+        assert (
+            decoded(tokenizer, off.token_ids[off.trained]) == messages[1]["content"] + "<|im_end|>"
+        )
+
+
 @pytest.mark.parametrize("name", ["llama 3.1", "gpt-oss"])
 def test_a_call_that_a_template_leaves_out_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match=r"refuses this dialogue|leaves out a call of find"):
