@@ -148,7 +148,8 @@ class TurnFinder:
         if thought and is_closed:
             raise ModelError(
                 f"{self.template.title} ends its prompt after a thought, and this answer has one: set chat.variables to"
-                " the template's switch for thinking ({enable_thinking: true}, {thinking: true}), or leave thoughts out"
+                " the template's switch for thinking ({enable_thinking: true}, {thinking: true}), take a model.template"
+                " that thinks, or leave thoughts out"
             )
         if not span.lost_thought and (
             not (is_open or is_closed) or not self._changes_only(text, span, prompt, thought)
