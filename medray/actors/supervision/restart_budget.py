@@ -27,6 +27,6 @@ class RestartBudget:
         if self.left <= 0:
             self._incidents.add("death", who, doing, "the run")
             raise RestartBudgetExhausted(
-                f"{loss}; this kind of actor was already restarted {self.most} times (workers.max_restarts)"
+                f"{loss}; no restart is left (workers.max_restarts={self.most})"
             )
         self.left -= 1
