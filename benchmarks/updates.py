@@ -49,7 +49,7 @@ class Updates:
     """
 
     def __init__(self, sharing: Literal["auto", "plain"] = "auto") -> None:
-        from medray.config.algorithm import AlgorithmConfig
+        from medray.config.algorithms.grpo import Grpo
         from medray.config.model import ModelConfig
         from medray.config.optim import OptimConfig
         from medray.learners.learner import Learner
@@ -60,7 +60,7 @@ class Updates:
         use_cpu(os.cpu_count() or 1)
         self.policy = load_policy(ModelConfig(path="smollm2-135m", attention=sharing))
         self.learner = Learner(self.policy, OptimConfig(), num_optim_steps=1)
-        self.objective = PolicyGradient(AlgorithmConfig(), 128)
+        self.objective = PolicyGradient(Grpo(), 128)
 
     @property
     def vocabulary(self) -> int:

@@ -1,50 +1,22 @@
-"""Names to objects: registered short names, and your own as `package.module:name`.
+"""Objects from names: registered ones, and your own as `package.module:name`.
 
-Rewards, datasets, environments, losses and every other door for extensions go through `resolve_name` and `make_named`.
+Rewards, datasets and environments are made by `make_named`; token losses, advantages, corrections, KL estimators and
+schedules by `make_part`. How each is written: docs/EXTENDING.md.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-from collections.abc import Mapping
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from medray.config.loader import validated
+from medray.config.names import resolve_name
+from medray.config.parts import Door, Part, kind_of
 from medray.errors import ConfigError
 
-
-def resolve_name(
-    name: str, registered: Mapping[str, str], *, key: str, known: str | None = None
-) -> Any:
-    """Import what `name` stands for: an entry of `registered`, or itself a `package.module:name`.
-
-    Args:
-        name: what the user wrote.
-        registered: short name -> `package.module:name`, imported only when asked for.
-        key: the configuration key that held it, for the error text.
-        known: what to say of the registered names in place of all of them.
-
-    Raises:
-        ConfigError: the name is unknown or its module or attribute cannot be imported.
-    """
-    path = registered.get(name, name)
-    module_name, colon, attribute = path.partition(":")
-    if not colon:
-        raise ConfigError(f"{key}={name} is unknown{_nearest(name, registered, known)}")
-    if not module_name or not attribute or module_name.startswith("."):
-        raise ConfigError(f"{key}={name} is not of the form package.module:name")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything while it is imported
-        raise ConfigError(
-            f"{key}={name}: importing {module_name} failed with {type(error).__name__}: {error}"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"{key}={name}: {module_name} has no {attribute}")
-        found = getattr(found, part)
-    return found
+F = TypeVar("F")
 
 
 def make_named(
@@ -72,8 +44,49 @@ def make_named(
         raise ConfigError(f"{key}: {kind} could not be made: {error}") from error
 
 
-def _nearest(name: str, registered: Mapping[str, str], known: str | None) -> str:
-    guess = difflib.get_close_matches(name, registered, n=1, cutoff=0.5)
-    shown = known or f"one of {', '.join(registered)}"
-    names = f"{shown}, or your own as package.module:name"
-    return f": did you mean {guess[0]}? ({names})" if guess else f": use {names}"
+def make_part(part: str | Part, door: Door, key: str, registered: Mapping[str, F]) -> F:
+    """The function that a part of a configuration stands for.
+
+    Your own is a function, whose keyword arguments are the part's options, or a class, whose objects are called.
+
+    Args:
+        part: as the configuration holds it.
+        door: what kind of part it is.
+        key: the configuration key that holds it, for error texts.
+        registered: medray's own, by name.
+
+    Raises:
+        ConfigError: it cannot be imported or made, or cannot be called with the arguments of its kind.
+    """
+    kind = kind_of(part)
+    if kind in registered:
+        return registered[kind]
+    options = part.options if isinstance(part, Part) else {}
+    found: Any = resolve_name(kind, {}, key=key)
+    if isinstance(found, type):
+        made = make_named(kind, options, {}, key=key)
+        options = {}
+    else:
+        made = found
+    if not callable(made):
+        raise ConfigError(
+            f"{key}={kind} cannot be called: write a function, or a class with __call__"
+        )
+    _require_signature(made, door, options, f"{key}={kind}")
+    return cast(F, functools.partial(made, **options) if options else made)
+
+
+def _require_signature(
+    made: Callable[..., Any], door: Door, options: Mapping[str, Any], name: str
+) -> None:
+    try:
+        signature = inspect.signature(made)
+    except (TypeError, ValueError):  # built in C, without a signature
+        return
+    try:
+        signature.bind(*door.parameters, **options)
+    except TypeError as error:
+        expected = ", ".join([*door.parameters, *(f"{option}=..." for option in options)])
+        raise ConfigError(
+            f"{name} does not fit ({error}): {door.what} is called as ({expected})"
+        ) from None

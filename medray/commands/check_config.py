@@ -47,6 +47,7 @@ def check_config_command(
 ) -> None:
     """Check a configuration without starting anything, and print it in full as JSON."""
     from medray.config.loader import dump_config, load_config
+    from medray.runs.plugins import build_plugins
 
     section = job_schema(job)
     if schema:
@@ -56,7 +57,9 @@ def check_config_command(
         raise ConfigError(
             f"name a YAML file: medray check-config {job} jobs/configs/{job}_....yaml"
         )
-    typer.echo(dump_config(load_config(section, config, overrides or [])), nl=False)
+    loaded = load_config(section, config, overrides or [])
+    build_plugins(loaded)
+    typer.echo(dump_config(loaded), nl=False)
 
 
 def job_schema(job: str) -> type[Section]:

@@ -42,6 +42,9 @@ def run_job(
     ) -> None:
         job = in_runs_folder(load_config(schema, config, overrides or ()))
         if dry_run:
+            from medray.runs.plugins import build_plugins
+
+            build_plugins(job)
             print(dump_config(job), end="")
             print(describe(job))
             return

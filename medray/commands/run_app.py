@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
+from medray.config.names import make_importable
 from medray.errors import MedrayError
 from medray.observability.logging import setup_from_environment
 
@@ -21,6 +23,7 @@ def run_app(app: typer.Typer, log_level: str = "warning") -> None:
     """
     try:
         setup_from_environment(log_level)
+        make_importable(Path.cwd())
         app()
     except MedrayError as error:
         for line in str(error).splitlines():

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from pydantic import model_validator
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.registry import TaughtAlgorithm
 from medray.config.grpo import GrpoJob
-from medray.config.policy import DistillConfig
-
-
-class TaughtAlgorithm(AlgorithmConfig):
-    """An algorithm with a teacher, who is all of the loss unless a preset or an advantage is named."""
-
-    distill: DistillConfig  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _teacher_alone(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        keys = dict(cast("Mapping[str, Any]", given))
-        alone = not {"preset", "advantage"} & keys.keys()
-        return {"advantage": "none", "advantage_scale": "none", **keys} if alone else keys
 
 
 class DistillJob(GrpoJob):
@@ -33,6 +17,7 @@ class DistillJob(GrpoJob):
     out: str = "runs/distill"
     """Run folder: config, metrics, rollouts, checkpoints."""
     algorithm: TaughtAlgorithm  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+    """The teacher alone, or an algorithm (`kind`) that trains on rewards as well."""
 
     @model_validator(mode="before")
     @classmethod
@@ -40,3 +25,9 @@ class DistillJob(GrpoJob):
         if not isinstance(given, Mapping):
             return given
         return {"algorithm": {}, **cast("Mapping[str, Any]", given)}
+
+    @model_validator(mode="after")
+    def _there_is_a_teacher(self) -> Self:
+        if self.algorithm.distill is None:
+            raise ValueError("algorithm.distill is missing: set algorithm.distill.teacher.path")
+        return self

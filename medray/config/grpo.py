@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.grpo import Grpo
+from medray.config.algorithms.registry import Algorithm
 from medray.config.rl import RlJob
 
 
@@ -17,7 +18,8 @@ class GrpoJob(RlJob):
     """Run folder: config, metrics, rollouts, checkpoints."""
     no_signal_patience: int = Field(default=5, ge=1)
     """Say that there is no learning signal, and what to change, after so many steps of nothing but ties."""
-    algorithm: AlgorithmConfig = AlgorithmConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """`kind` names the algorithm; each has keys of its own."""
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> Self:

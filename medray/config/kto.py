@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from medray.config.base import Section
 from medray.config.data import DataConfig
 from medray.config.dpo import Reference
-from medray.config.optim import OptimConfig, Schedule
+from medray.config.optim import OptimConfig
+from medray.config.parts import ScheduleName
 from medray.config.supervised import ChatConfig, SupervisedJob, require_reference
 
 
@@ -41,7 +42,7 @@ class KtoOptim(OptimConfig):
 
     lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate."""
-    schedule: Schedule = "cosine"
+    schedule: ScheduleName = "cosine"
     """As in every job: constant, linear, cosine or wsd."""
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     """Warm-up as a share of all steps, rounded up."""

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from medray.config.keys import known_keys
+from medray.config.parts import ByKind
 from medray.config.renamed import with_present_names
 from medray.errors import ConfigError
 
@@ -52,7 +53,7 @@ def validated(schema: type[S], settings: Mapping[str, Any], *, within: str = "")
     try:
         config = schema.model_validate(renaming.settings)
     except ValidationError as error:
-        problems += [_explain(schema, dict(e), within) for e in error.errors()]
+        problems += [_explain(schema, renaming.settings, dict(e), within) for e in error.errors()]
     else:
         if not problems:
             return config
@@ -123,12 +124,17 @@ def _item(node: list[Any], name: str, override: str) -> Any:
     return node[int(name)]
 
 
-def _explain(schema: type[BaseModel], error: dict[str, Any], within: str) -> str:
+def _explain(
+    schema: type[BaseModel], settings: Mapping[str, Any], error: dict[str, Any], within: str
+) -> str:
     location = tuple(error["loc"])
     inner = ".".join(str(part) for part in location)
     key = ".".join(part for part in (within, inner) if part)
     if error["type"] == "extra_forbidden":
-        known = known_keys(schema)
+        known = [*known_keys(schema), *_keys_of_own_kinds(schema, settings)]
+        if inner in known:  # of another kind of the same section
+            section = key.rpartition(".")[0]
+            return f"unknown key {key}: the {section}.kind that is chosen has no such key"
         guess = difflib.get_close_matches(inner, known, n=1, cutoff=0.5) or _by_leaf(
             str(location[-1]), known
         )
@@ -148,3 +154,15 @@ def _explain(schema: type[BaseModel], error: dict[str, Any], within: str) -> str
 def _by_leaf(leaf: str, known: list[str]) -> list[str]:
     leaves: Mapping[str, str] = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
     return [leaves[m] for m in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
+
+
+def _keys_of_own_kinds(schema: type[BaseModel], settings: Mapping[str, Any]) -> list[str]:
+    """Keys of sections whose class is the user's own, which no annotation knows."""
+    keys: list[str] = []
+    for name, info in schema.model_fields.items():
+        given = settings.get(name)
+        for mark in info.metadata:
+            if isinstance(mark, ByKind) and isinstance(given, Mapping):
+                chosen = mark.class_of(cast(Mapping[str, Any], given))
+                keys += known_keys(chosen, f"{name}.")
+    return keys

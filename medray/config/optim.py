@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from medray.config.base import Section
-
-Schedule = Literal["constant", "linear", "cosine", "wsd"]
+from medray.config.parts import ScheduleName
 
 
 class OptimConfig(Section):
@@ -24,9 +21,10 @@ class OptimConfig(Section):
     """Decoupled decay; not applied to biases and norms."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this L2 norm over all parameters."""
-    schedule: Schedule = "constant"
-    """Shape of the learning rate after warm-up. linear and cosine fall until the last step; wsd (warm-up, stable,
-    decay) stays at the peak and falls at the end as 1 - sqrt(progress) (arXiv:2405.18392)."""
+    schedule: ScheduleName = "constant"
+    """Shape of the learning rate after warm-up: constant, linear, cosine, wsd, or your own as `package.module:name`.
+    linear and cosine fall until the last step; wsd (warm-up, stable, decay) stays at the peak and falls at the end as
+    1 - sqrt(progress) (arXiv:2405.18392)."""
     warmup_steps: int | None = Field(default=None, ge=0)
     """Optimizer steps of linear warm-up; None takes `warmup_ratio`."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)

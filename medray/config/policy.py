@@ -7,7 +7,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
+from medray.config.correction import CorrectionConfig, IcePop, Tis
 from medray.config.model import ModelConfig
+from medray.config.parts import KlEstimatorName, LossName
+
+Aggregation = Literal["token", "sequence", "fixed"]
 
 
 class KlConfig(Section):
@@ -15,47 +19,11 @@ class KlConfig(Section):
 
     coef: float = Field(default=0.0, ge=0)
     """Factor of the penalty; 0 starts no reference model and computes nothing."""
-    estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Schulman's estimators of KL(policy || reference): k1 = log ratio, k2 = half its square, k3 = r - 1 - log r."""
+    estimator: KlEstimatorName = "k3"
+    """Schulman's estimators of KL(policy || reference): k1 = log ratio, k2 = half its square, k3 = r - 1 - log r; or
+    your own as `package.module:name`."""
     place: Literal["loss", "reward"] = "loss"
     """Differentiate the penalty in the loss, or subtract it from the reward of each response."""
-
-
-DEFAULT_BOUNDS: dict[str, tuple[float, float]] = {
-    "tis": (0.0, 2.0),
-    "icepop": (0.5, 5.0),
-    "sequence_mask": (0.99, 1.01),
-}
-
-
-class CorrectionConfig(Section):
-    """Weight tokens by w = p_learner / p_engine under the same weights.
-
-    tis: min(w, high) (F. Yao et al., 2025). icepop: w where it lies in the bounds, else 0 (arXiv:2510.18855).
-    sequence_mask: 1 where the geometric mean of w over the response lies in the bounds, else 0 (J. Liu et al., 2025).
-    """
-
-    kind: Literal["tis", "icepop", "sequence_mask"]
-    """Which one."""
-    low: float | None = Field(default=None, ge=0)
-    """Lower bound; None takes 0.5 for icepop, 0.99 for sequence_mask; tis has none."""
-    high: float | None = Field(default=None, gt=0)
-    """Upper bound; None takes 2 for tis, 5 for icepop, 1.01 for sequence_mask."""
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The bounds in force."""
-        low, high = DEFAULT_BOUNDS[self.kind]
-        return low if self.low is None else self.low, high if self.high is None else self.high
-
-    @model_validator(mode="after")
-    def _bounds_agree(self) -> Self:
-        if self.kind == "tis" and self.low is not None:
-            raise ValueError(f"low={self.low} does nothing for kind=tis: leave it out")
-        low, high = self.bounds
-        if low >= high:
-            raise ValueError(f"low={low} is not below high={high}: nothing would be trained on")
-        return self
 
 
 class DistillConfig(Section):
@@ -79,12 +47,13 @@ class DistillConfig(Section):
 class PolicyConfig(Section):
     """Token loss, ratio, penalties and optimizer steps."""
 
-    loss: Literal["clipped", "gspo", "cispo"] = "clipped"
-    """Loss of a token: PPO's clipped ratio, GSPO's clipped ratio of the response, or CISPO's clipped weight."""
+    loss: LossName = "clipped"
+    """Loss of a token: clipped (PPO's clipped ratio), gspo (clipped ratio of the response), cispo (clipped weight), or
+    your own as `package.module:name`."""
     ratio: Literal["auto", "behaviour", "old"] = "auto"
     """What the policy is compared with: the engine's log-probabilities, or the learner's own from the start of the
     batch; auto is old where `correction` carries the difference between the two, else behaviour."""
-    aggregation: Literal["token", "sequence", "fixed"] = "token"
+    aggregation: Aggregation = "token"
     """token: mean over the step's trained tokens; sequence: mean over responses of their token mean;
     fixed: sum over tokens / (responses * max_new_tokens)."""
     clip_low: float = Field(default=0.2, ge=0, le=1)
@@ -95,8 +64,9 @@ class PolicyConfig(Section):
     """Factor of the entropy of each trained token's distribution, which is subtracted from its loss."""
     kl: KlConfig = KlConfig()
     """Penalty towards the reference model."""
-    correction: CorrectionConfig | None = None
-    """Weight tokens by how far engine and learner differ under the same weights: kind tis, icepop or sequence_mask."""
+    correction: CorrectionConfig = None
+    """Weight tokens by how far engine and learner differ under the same weights: kind tis, icepop, sequence_mask, or
+    your own as `package.module:name`."""
     distill: DistillConfig | None = None
     """Add the divergence from a teacher to the loss."""
     minibatches: int = Field(default=1, ge=1)
@@ -131,10 +101,9 @@ class PolicyConfig(Section):
 
     @model_validator(mode="after")
     def _mismatch_counts_once(self) -> Self:
-        kind = self.correction.kind if self.correction else None
-        if self.ratio == "behaviour" and kind in ("tis", "icepop"):
+        if self.ratio == "behaviour" and isinstance(self.correction, Tis | IcePop):
             raise ValueError(
-                f"ratio=behaviour holds the mismatch already that correction.kind={kind} weighs by, so it would count "
-                "twice: set algorithm.ratio=old, or algorithm.correction=null"
+                f"ratio=behaviour already includes the mismatch that correction={self.correction.kind} corrects for, "
+                "so it would count twice: set algorithm.ratio=old, or algorithm.correction=null"
             )
         return self

@@ -10,6 +10,7 @@ from medray.config.base import Section
 from medray.config.critic import CriticConfig
 from medray.config.learner import check_strategy
 from medray.config.model import ModelConfig
+from medray.config.parts import KlEstimatorName
 from medray.config.policy import KlConfig, PolicyConfig
 from medray.config.rl import RlJob
 from medray.config.rollout import RolloutConfig
@@ -21,7 +22,7 @@ class PpoKlConfig(KlConfig):
 
     coef: float = Field(default=0.05, ge=0)
     """Reward units a nat; with a target, what the controller begins with."""
-    estimator: Literal["k1", "k2", "k3"] = "k1"
+    estimator: KlEstimatorName = "k1"
     """As in every job; k1 is the one that is right inside a reward."""
     place: Literal["loss", "reward"] = "reward"
     """Subtract the penalty from each token's reward, or differentiate it in the loss."""

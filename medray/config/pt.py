@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from medray.config.data import DataConfig
-from medray.config.optim import OptimConfig, Schedule
+from medray.config.optim import OptimConfig
+from medray.config.parts import ScheduleName
 from medray.config.sft import CrossEntropyConfig
 from medray.config.supervised import SupervisedJob
 
@@ -15,7 +16,7 @@ class PtOptim(OptimConfig):
 
     lr: float = Field(default=1e-4, ge=0)
     """Peak learning rate."""
-    schedule: Schedule = "wsd"
+    schedule: ScheduleName = "wsd"
     """As in every job: constant, linear, cosine or wsd."""
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     """Warm-up as a share of all steps, rounded up."""

@@ -15,6 +15,7 @@ from medray.config.keys import known_keys
 
 KEYS: Mapping[str, str] = {
     # RL jobs
+    "algorithm.preset": "algorithm.kind",
     "scale.learner_ranks": "workers.learner.count",
     "scale.rollout_workers": "workers.rollout.count",
     "scale.critic_ranks": "workers.critic.count",

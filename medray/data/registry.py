@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from medray.config.names import resolve_name
 from medray.data.source import Schema
 from medray.errors import ConfigError
-from medray.plugins import resolve_name
 
 _HERE = "medray.data.schemas"
 SCHEMAS: dict[str, str] = {

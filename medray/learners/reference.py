@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
 
+from medray.config.parts import KlEstimatorName
 from medray.data.batches.trees import rollout_tree
 from medray.learners.scorer import Scorer
-from medray.losses.kl import kl_penalty
+from medray.losses.kl import kl_estimator
 from medray.types import Continuation, Floats, PromptTree, RolloutGroup
 
 Reference = Callable[[Sequence[PromptTree]], Sequence[PromptTree]]
@@ -21,7 +21,7 @@ Reference = Callable[[Sequence[PromptTree]], Sequence[PromptTree]]
 def score_reference(
     scorer: Scorer,
     group: RolloutGroup,
-    estimator: Literal["k1", "k2", "k3"],
+    estimator: KlEstimatorName,
     *,
     adapter: bool = True,
 ) -> tuple[tuple[float, ...], list[Floats]]:
@@ -32,12 +32,9 @@ def score_reference(
         and the reference's log-probabilities [N] of them.
     """
     [scored] = scorer.logprobs([rollout_tree(group)], adapter=adapter)
+    kl = kl_estimator(estimator)
     sums = tuple(
-        float(
-            kl_penalty(
-                torch.from_numpy(np.array(r.sampled_logp)), torch.from_numpy(ref), estimator
-            ).sum()
-        )
+        float(kl(torch.from_numpy(np.array(r.sampled_logp)), torch.from_numpy(ref)).sum())
         for r, ref in zip(group.responses, scored, strict=True)
     )
     return sums, list(scored)

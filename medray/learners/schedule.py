@@ -1,10 +1,20 @@
-"""Learning rate as a pure function of the step, so that a resumed run needs no scheduler state."""
+"""Learning rate as a pure function of the step, so that a resumed run needs no scheduler state.
+
+A schedule of your own is a function of the step after warm-up and the number of such steps; it returns the share of
+the peak, in [0, 1], that is above the least rate.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from medray.config.optim import OptimConfig
+from medray.config.parts import SCHEDULE, kind_of
+from medray.errors import ConfigError
+from medray.plugins import make_part
+
+_NONE: dict[str, Callable[[int, int], float]] = {}
 
 
 def warmup_note(config: OptimConfig, num_steps: int) -> str:
@@ -39,4 +49,12 @@ def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
     elif config.schedule == "wsd":
         decay = max(1, round(config.decay_ratio * num_steps))
         share = 1.0 - math.sqrt(max(0.0, 1.0 - max(0, num_steps - step) / decay))
+    elif kind_of(config.schedule) not in SCHEDULE.names:
+        own = make_part(config.schedule, SCHEDULE, "optim.schedule", _NONE)
+        share = float(own(step - warmup, max(1, num_steps - warmup)))
+        if not 0 <= share <= 1:
+            raise ConfigError(
+                f"optim.schedule={kind_of(config.schedule)} returned {share} at step {step}: "
+                "it must return a share in [0, 1]"
+            )
     return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * share)

@@ -17,11 +17,17 @@ Source: J. Schulman, "Approximating KL divergence" (joschu.net/blog/kl-approx.ht
 arXiv:2510.01555 for the gradients.
 """
 
-from typing import Literal
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from medray.config.parts import KL_ESTIMATOR, KlEstimatorName
+from medray.plugins import make_part
+
+KlEstimator = Callable[[Tensor, Tensor], Tensor]
+"""(logp [N], ref_logp [N]) -> nats per token [N]"""
 
 LOG_RATIO_BOUND = 20.0
 """k3 is constant beyond this log ratio, so that one token cannot overflow the step."""
@@ -47,14 +53,13 @@ def k3(logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"]) -> Float[Tensor
     return torch.expm1(gap) - gap
 
 
-def kl_penalty(
-    logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"], estimator: Literal["k1", "k2", "k3"]
-) -> Float[Tensor, " N"]:
-    """The estimator of that name, per token. The module's text says which one to differentiate.
+KL_ESTIMATORS: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
 
-    Args:
-        logp: nats, under the policy being trained; carries grad.
-        ref_logp: nats, under the reference; constant.
-        estimator: "k1", "k2" or "k3".
+
+def kl_estimator(name: KlEstimatorName) -> KlEstimator:
+    """The estimator of that name, or your own; the module's text says which one to differentiate.
+
+    Raises:
+        ConfigError: your own cannot be imported or called.
     """
-    return {"k1": k1, "k2": k2, "k3": k3}[estimator](logp, ref_logp)
+    return make_part(name, KL_ESTIMATOR, "algorithm.kl.estimator", KL_ESTIMATORS)

@@ -1,12 +1,11 @@
 """What each sampled token earns in PPO: the KL to the reference at every token, the score at the last one."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from medray.losses.kl import kl_penalty
+from medray.config.parts import KlEstimatorName
+from medray.losses.kl import kl_estimator
 
 
 @torch.no_grad()
@@ -17,7 +16,7 @@ def token_rewards(
     sequence_lengths: Int[Tensor, " S"],
     *,
     kl_coef: float,
-    estimator: Literal["k1", "k2", "k3"],
+    estimator: KlEstimatorName,
 ) -> Float[Tensor, " N"]:
     """r_t = -kl_coef * kl_t, and the score of the response added at its last token.
 
@@ -44,7 +43,7 @@ def token_rewards(
         )
     rewards = torch.zeros_like(behaviour_logp)
     if ref_logp is not None:
-        rewards = -kl_coef * kl_penalty(behaviour_logp, ref_logp, estimator)
+        rewards = -kl_coef * kl_estimator(estimator)(behaviour_logp, ref_logp)
     return rewards.index_add(0, lengths.cumsum(0) - 1, scores.to(rewards.dtype))
 
 

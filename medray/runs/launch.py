@@ -17,7 +17,6 @@ from medray.config.ppo import PpoJob
 from medray.config.rl import RlJob
 from medray.data.loading.load import Dataset, load_dataset
 from medray.data.rendering.prompts import render_prompts
-from medray.environments.registry import build_environment
 from medray.errors import DataError, RestartBudgetExhausted, WorkerLost
 from medray.learners.schedule import warmup_note
 from medray.models.adapters.chain import fingerprints
@@ -34,6 +33,7 @@ from medray.planning.record import record_memory
 from medray.planning.tuned import settled
 from medray.rewards.mixture import build_rewards
 from medray.runs.header import rl_header
+from medray.runs.plugins import build_plugins
 from medray.runs.resume import Resume, find_resume, require_same_inputs
 from medray.storage.manifest import write_manifest
 from medray.storage.metrics_file import read_metrics
@@ -70,9 +70,8 @@ def _run_owned(job: J, train: Loop[J], startup: Startup, tuning: str | None) -> 
         mirror.fetch_run()
     # A folder that holds another run must fail before anything starts.
     is_fresh = find_resume(job) is None
+    build_plugins(job)
     build_rewards(job.rewards)
-    if job.rollout.environment is not None:
-        build_environment(job.rollout.environment)
     for path in model_paths(job):
         resolve_model(path)
     console = open_console(job.logging.console, job.num_steps)

@@ -25,6 +25,7 @@ from medray.observability.sinks import CompositeSink, open_sinks
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
+from medray.runs.plugins import build_plugins
 from medray.runs.resume import require_same_inputs, require_unfinished
 from medray.runs.tokenise import TrainingData, tokenise_dataset
 from medray.storage.manifest import write_manifest
@@ -58,6 +59,7 @@ def run_supervised(method: str, job: SupervisedJob) -> None:
 def _run_owned(method: str, job: SupervisedJob, began: float) -> None:
     from medray.learners.supervised import open_feed
 
+    build_plugins(job)
     require_unfinished(job)  # a folder that holds another run must fail before anything starts
     resolve_model(job.model.path)
     with ThreadPoolExecutor(2) as beside:

@@ -5,13 +5,17 @@ All of it is arithmetic on one float a response, so it happens in the driver, ov
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from medray.actors.groups import GroupHandle
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.base import AlgorithmConfig, GroupScaled
+from medray.config.parts import ADVANTAGE, kind_of
+from medray.errors import DataError, NumericsError
 from medray.losses.advantages import (
     group_advantages,
     reinforce_pp_advantages,
@@ -20,6 +24,7 @@ from medray.losses.advantages import (
     rloo_advantages,
     soft_overlong_penalty,
 )
+from medray.plugins import make_part
 from medray.types import Floats
 
 Rewards = Sequence[Sequence[float]]  # [P][G]
@@ -36,13 +41,52 @@ class Estimator:
 
 
 ESTIMATORS: dict[str, Estimator] = {
-    "group": Estimator(lambda r, _, config: group_advantages(r, scale=config.advantage_scale)),
+    "group": Estimator(lambda r, _, config: group_advantages(r, scale=_scale(config))),
     "rloo": Estimator(lambda r, _, config: rloo_advantages(r)),
     "reinforce_pp": Estimator(lambda r, _, config: reinforce_pp_advantages(r)),
     "reinforce_pp_baseline": Estimator(lambda r, _, config: reinforce_pp_baseline_advantages(r)),
     "none": Estimator(lambda r, _, config: [np.zeros(len(g), dtype=np.float32) for g in r]),
     "remax": Estimator(lambda r, greedy, config: remax_advantages(r, greedy), needs_greedy=True),
 }
+
+
+GREEDY = "greedy_rewards"
+"""An estimator of your own that has a parameter of this name is given the rewards of the greedy responses."""
+
+
+def estimator_of(config: AlgorithmConfig) -> Estimator:
+    """The algorithm's own estimator, or the one that `advantage` names.
+
+    Raises:
+        ConfigError: the latter cannot be imported or called.
+    """
+    own = config.advantage
+    if own is None:
+        return ESTIMATORS[config.estimator]
+    found = make_part(own, ADVANTAGE, "algorithm.advantage", {})
+    needs_greedy = GREEDY in inspect.signature(found).parameters
+
+    def compute(rewards: Rewards, greedy: Sequence[float], config: AlgorithmConfig) -> list[Floats]:
+        extra = {GREEDY: greedy} if needs_greedy else {}
+        return _checked(found(rewards, config, **extra), rewards, kind_of(own))
+
+    return Estimator(compute, needs_greedy)
+
+
+def _scale(config: AlgorithmConfig) -> Literal["none", "std"]:
+    return config.advantage_scale if isinstance(config, GroupScaled) else "none"
+
+
+def _checked(found: Sequence[Any], rewards: Rewards, name: str) -> list[Floats]:
+    advantages = [np.asarray(group, dtype=np.float32) for group in found]
+    if [a.shape for a in advantages] != [(len(group),) for group in rewards]:
+        raise DataError(
+            f"algorithm.advantage={name} returned shapes {[a.shape for a in advantages]}: "
+            "it must return one advantage per reward, in the same groups"
+        )
+    if not all(np.isfinite(a).all() for a in advantages):
+        raise NumericsError(f"algorithm.advantage={name} returned a value that is not finite")
+    return advantages
 
 
 def shaped_rewards(
@@ -86,5 +130,5 @@ def advantages_of(
         greedy_rewards: [P], for estimators that need them.
     """
     rewards = shaped_rewards(batch, config, max_new_tokens)
-    advantages = ESTIMATORS[config.advantage].compute(rewards, greedy_rewards, config)
+    advantages = estimator_of(config).compute(rewards, greedy_rewards, config)
     return [np.zeros_like(a) for a in advantages] if config.zero_advantages else advantages

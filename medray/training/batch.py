@@ -10,7 +10,7 @@ import numpy as np
 
 from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.wait import Ref
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.base import AlgorithmConfig
 from medray.types import Floats, GroupMeta
 
 ScoreOld = Callable[[Sequence[Ref]], Sequence[Ref]]

@@ -1,4 +1,4 @@
-"""GRPO and its family: algorithms without a critic. config/algorithm.py says which."""
+"""GRPO and its family: sample, grade, update, sync. Which of them, `algorithm.kind` says."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class NoSignalMonitor:
 
     def __init__(self, job: GrpoJob, console: Console) -> None:
         self.patience = job.no_signal_patience
-        self.silenced = job.algorithm.zero_advantages or job.algorithm.advantage == "none"
+        self.silenced = job.algorithm.zero_advantages or not job.algorithm.uses_advantages
         self.console = console
         self.in_a_row = 0
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from medray.actors.collector import Collector
 from medray.actors.groups import GroupHandle
-from medray.config.algorithm import DynamicSamplingConfig
+from medray.config.algorithms.base import DynamicSamplingConfig
 from medray.config.grpo import GrpoJob
 from medray.config.rl import RlJob
 from medray.data.batches.stream import PromptStream
 from medray.engines.base import prompt_seed
 from medray.losses.advantages import tied
-from medray.training.advantages import ESTIMATORS, advantages_of, overlong_penalty
+from medray.training.advantages import advantages_of, estimator_of, overlong_penalty
 from medray.training.batch import Batch
 from medray.types import GenerateSpec, SamplingContract
 
@@ -103,7 +103,7 @@ def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> 
     config, limit = job.algorithm, job.rollout.max_new_tokens
     groups, counts = sampled.groups, dict(sampled.counts)
     greedy: list[float] = []
-    if ESTIMATORS[config.advantage].needs_greedy:
+    if estimator_of(config).needs_greedy:
         groups, greedy, spent = _greedy_rewards(job, groups, collector)
         counts |= spent
     if config.overlong is not None:

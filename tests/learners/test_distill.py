@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.grpo import Grpo
+from medray.config.algorithms.registry import checked_algorithm
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
@@ -48,8 +49,9 @@ def _learner(model: Path, *, row_tokens: int = 4096, temperature: float = TEMPER
 def _objective(
     learner: Learner, teacher: Path, *, advantage: str = "none", **distill: Any
 ) -> Distill:
-    config = AlgorithmConfig.model_validate(
-        {"advantage": advantage, "distill": {"teacher": {"path": str(teacher)}, **distill}}
+    kind = "distill" if advantage == "none" else "grpo"
+    config = checked_algorithm(
+        {"kind": kind, "distill": {"teacher": {"path": str(teacher)}, **distill}}
     )
     assert config.distill is not None
     frozen = load_policy(config.distill.teacher, trainable=False)
@@ -135,7 +137,7 @@ def test_a_step_does_not_depend_on_how_the_batch_is_cut(
 
 def test_beside_a_policy_loss_the_gradients_add_up(tiny_model: Path, teacher_path: Path) -> None:
     learner, trees = _learner(tiny_model), _trees("group")
-    _, policy = _step(learner, trees, PolicyGradient(AlgorithmConfig(), 12))
+    _, policy = _step(learner, trees, PolicyGradient(Grpo(), 12))
     _, both = _step(learner, trees, _objective(learner, teacher_path, advantage="group", coef=0.5))
     _, alone = _step(learner, _trees(), _objective(learner, teacher_path, coef=0.5))
     assert float(policy.abs().max()) > 1e-4
@@ -172,7 +174,7 @@ def _taught(teacher: Path, trees: list[PromptTree], top: int) -> list[PromptTree
 
 def _top_objective(learner: Learner, teacher: Path, top: int) -> Distill:
     distill = {"teacher": {"path": str(teacher)}, "engine": "vllm", "top": top}
-    config = AlgorithmConfig.model_validate({"advantage": "none", "distill": distill})
+    config = checked_algorithm({"kind": "distill", "distill": distill})
     assert config.distill is not None
     tokenizer = learner.policy.tokenizer
     told = TopTeacher(config.distill, learner.scorer, tokenizer)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.grpo import Grpo
 from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
 from medray.config.optim import OptimConfig
@@ -70,7 +70,7 @@ def test_a_row_of_a_model_that_shares_nothing_keeps_to_the_budget(
         return compute(row, *noise)
 
     monkeypatch.setattr(policy, "hidden_states", spied)
-    _loss_and_grads(learner, _batch(), PolicyGradient(AlgorithmConfig(), MAX_NEW))
+    _loss_and_grads(learner, _batch(), PolicyGradient(Grpo(), MAX_NEW))
     assert sum(sizes) > 48
     assert max(sizes) <= 48
 
@@ -80,7 +80,7 @@ def test_a_row_of_a_model_that_shares_nothing_keeps_to_the_budget(
 def test_step_does_not_depend_on_rows_or_sharing(
     tiny_model: Path, aggregation: str, estimator: str
 ) -> None:
-    config = AlgorithmConfig(aggregation=aggregation, kl=KlConfig(coef=0.1, estimator=estimator))  # type: ignore[arg-type]
+    config = Grpo(aggregation=aggregation, kl=KlConfig(coef=0.1, estimator=estimator))  # type: ignore[arg-type]
     objective = PolicyGradient(config, MAX_NEW)
     trees = _batch()
     loss, grads = _loss_and_grads(_learner(tiny_model), trees, objective)
@@ -99,7 +99,7 @@ def test_step_does_not_depend_on_rows_or_sharing(
 
 def test_calls_add_up(tiny_model: Path) -> None:
     """Two calls of half the batch give the gradient of one call: denominators belong to the step."""
-    objective = PolicyGradient(AlgorithmConfig(), MAX_NEW)
+    objective = PolicyGradient(Grpo(), MAX_NEW)
     trees = _batch()
     loss, grads = _loss_and_grads(_learner(tiny_model), trees, objective)
     learner = _learner(tiny_model)
@@ -118,7 +118,7 @@ def test_state_brings_back_the_next_step_bit_for_bit(
 ) -> None:
     from medray.models.checkpoints.checkpoint import load_state, save_checkpoint
 
-    objective = PolicyGradient(AlgorithmConfig(), MAX_NEW)
+    objective = PolicyGradient(Grpo(), MAX_NEW)
 
     def steps(learner: Learner, seeds: range) -> None:
         for seed in seeds:
@@ -147,9 +147,7 @@ def test_state_brings_back_the_next_step_bit_for_bit(
 def test_non_finite_gradient_stops_before_the_weights_change(tiny_model: Path) -> None:
     learner = _learner(tiny_model)
     before = [p.detach().clone() for p in learner.parameters]
-    learner.forward_backward(
-        _batch(), PolicyGradient(AlgorithmConfig(), MAX_NEW), _totals(_batch())
-    )
+    learner.forward_backward(_batch(), PolicyGradient(Grpo(), MAX_NEW), _totals(_batch()))
     learner.parameters[0].grad[0] = float("nan")  # type: ignore[index]
     with pytest.raises(DivergedError, match="gradient norm"):
         learner.optim_step()
@@ -165,6 +163,6 @@ def test_zero_advantages_leave_the_weights_alone(tiny_model: Path) -> None:
     before = [p.detach().clone() for p in learner.parameters]
     learner.optim = OptimConfig(lr=1e-2)
     learner.optimizer.param_groups[0]["weight_decay"] = 0.0
-    learner.forward_backward(trees, PolicyGradient(AlgorithmConfig(), MAX_NEW), _totals(trees))
+    learner.forward_backward(trees, PolicyGradient(Grpo(), MAX_NEW), _totals(trees))
     learner.optim_step()
     assert all(torch.equal(a, b) for a, b in zip(before, learner.parameters, strict=True))

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from medray.config.algorithm import AlgorithmConfig
-from medray.config.algorithms.registry import PRESETS
+from medray.config.algorithms.base import AlgorithmConfig
+from medray.config.algorithms.registry import ALGORITHMS, checked_algorithm
 
 WIDE: dict[str, dict[str, Any]] = {
     "gspo": {"clip_low": 0.1, "clip_high": 0.1},
     "cispo": {"clip_high": 0.2},
 }
 
+REWARDED = [name for name in ALGORITHMS if name != "distill"]
+"""Algorithms with advantages."""
 SETTINGS: dict[str, dict[str, Any]] = {
-    **{name: {"preset": name} | WIDE.get(name, {}) for name in PRESETS},
-    "grpo_kl": {"preset": "grpo", "kl": {"coef": 0.1, "estimator": "k2"}},
+    **{name: {"kind": name} | WIDE.get(name, {}) for name in REWARDED},
+    "grpo_kl": {"kind": "grpo", "kl": {"coef": 0.1, "estimator": "k2"}},
     "tis": {"correction": {"kind": "tis", "high": 1.1}},
     "icepop": {"correction": {"kind": "icepop", "low": 0.8, "high": 1.2}},
     "sequence_mask": {"correction": {"kind": "sequence_mask", "low": 0.9, "high": 1.1}},
     "tis_of_two_steps": {"correction": {"kind": "tis", "high": 1.1}, "minibatches": 2},
     "gspo_of_two_steps": {
-        "preset": "gspo",
+        "kind": "gspo",
         "ratio": "old",
         "minibatches": 2,
         "clip_low": 0.1,
@@ -31,4 +33,4 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def algorithm(name: str) -> AlgorithmConfig:
     """The settings as checked configuration."""
-    return AlgorithmConfig.model_validate(SETTINGS[name])
+    return checked_algorithm(SETTINGS[name])

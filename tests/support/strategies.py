@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.grpo import Grpo
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
@@ -82,13 +82,13 @@ class Scenario:
 
 def policy_gradient(_: Learner) -> Objective:
     """GRPO's with a KL penalty."""
-    return PolicyGradient(AlgorithmConfig(kl=KlConfig(coef=0.1)), 12)
+    return PolicyGradient(Grpo(kl=KlConfig(coef=0.1)), 12)
 
 
 def distillation(learner: Learner) -> Objective:
     """From the untied model, beside a policy loss: it uses the student's head twice a row."""
     teacher_path = Path(learner.policy.config.path).parent / "untied"
-    config = AlgorithmConfig.model_validate({"distill": {"teacher": {"path": str(teacher_path)}}})
+    config = Grpo.model_validate({"distill": {"teacher": {"path": str(teacher_path)}}})
     assert config.distill is not None
     teacher = Scorer(load_policy(config.distill.teacher, trainable=False), config=learner.config)
     held = HeldTeacher(config.distill, learner.scorer, teacher)

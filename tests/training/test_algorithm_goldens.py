@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from medray.actors.groups import GroupHandle
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.registry import checked_algorithm
 from medray.learners.objectives.base import RowTensors
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.training.advantages import advantages_of
@@ -55,7 +55,7 @@ def _run(
     old: Sequence[float] | None = None,
 ) -> Result:
     """Loss, gradient at the six logps, and metrics."""
-    config = AlgorithmConfig.model_validate(settings)
+    config = checked_algorithm(settings)
     batch = [
         _group("a", (1.0, 0.0), (1, 2), tuple(kl[:2])),
         _group("b", (3.0, 1.0), (2, 1), tuple(kl[2:])),
@@ -96,7 +96,7 @@ def test_grpo() -> None:
 
     The losses add up to 1/10; over six tokens 1/60. Three of six tokens are clipped; the ratios' mean is 7.25/6.
     """
-    got = _run({"preset": "grpo"})
+    got = _run({"kind": "grpo"})
     _check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6)
     assert got[2]["policy/clip_share"] == 0.5
     assert got[2]["policy/ratio"] == pytest.approx(7.25 / 6)
@@ -109,18 +109,18 @@ def test_grpo_as_published() -> None:
     Losses -6/5 c; c, 4/5 c; -c, -6/5 c; 2 c. Mean over each response: -6/5, 9/10, -11/10, 2 (times c), together
     3/5 c over four responses. Gradients of the tokens of a two-token response are halved.
     """
-    got = _run({"preset": "grpo", "advantage_scale": "std", "aggregation": "sequence"})
+    got = _run({"kind": "grpo", "advantage_scale": "std", "aggregation": "sequence"})
     _check(got, 0.6 * C, [0, C / 2, 0, -C / 2, 0, 2 * C], over=4)
 
 
 def test_dr_grpo() -> None:
     """The tokens of GRPO over 4 responses * 4 tokens."""
-    _check(_run({"preset": "dr_grpo"}), 0.1, [0, 0.5, 0, -1, 0, 2], over=16)
+    _check(_run({"kind": "dr_grpo"}), 0.1, [0, 0.5, 0, -1, 0, 2], over=16)
 
 
 def test_rloo() -> None:
     """With two responses the other's reward is the baseline: A = +-1 and +-2, twice GRPO's."""
-    _check(_run({"preset": "rloo"}), 0.2, [0, 1, 0, -2, 0, 4], over=16)
+    _check(_run({"kind": "rloo"}), 0.2, [0, 1, 0, -2, 0, 4], over=16)
 
 
 def test_reinforce_pp() -> None:
@@ -136,7 +136,7 @@ def test_reinforce_pp() -> None:
 
     Together -0.725 / s.
     """
-    got = _run({"preset": "reinforce_pp"})
+    got = _run({"kind": "reinforce_pp"})
     _check(got, -0.725, [0.375, 1.25, 0, -1.75, 0, 0.5], over=6 * math.sqrt(4.75 / 3))
 
 
@@ -145,20 +145,20 @@ def test_reinforce_pp_takes_the_kl_from_the_reward() -> None:
 
     Losses times s: 3/4; 1/2, 2/5; -1/2, -3/5; then b1 with A = +1/2: -min(1, 3/5) = -3/5, clipped. Together -0.05.
     """
-    got = _run({"preset": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
+    got = _run({"kind": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
     _check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(1 / 3))
 
 
 def test_reinforce_pp_baseline() -> None:
     """Centred as in GRPO; squares 1/4 + 1/4 + 1 + 1 over 3, so s = sqrt(5/6) divides GRPO's tokens."""
-    got = _run({"preset": "reinforce_pp_baseline"})
+    got = _run({"kind": "reinforce_pp_baseline"})
     _check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6 * math.sqrt(5 / 6))
 
 
 def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:
     """The reference is one nat below everywhere: k2 = 1/2 and its gradient 1 a token, times 1/5 over six tokens."""
-    plain = _run({"preset": "reinforce_pp_baseline"})
-    got = _run({"preset": "reinforce_pp_baseline", "kl": {"coef": 0.2}}, ref=-2.0)
+    plain = _run({"kind": "reinforce_pp_baseline"})
+    got = _run({"kind": "reinforce_pp_baseline", "kl": {"coef": 0.2}}, ref=-2.0)
     assert got[0] - plain[0] == pytest.approx(0.1)
     assert [g - p for g, p in zip(got[1], plain[1], strict=True)] == pytest.approx([0.2 / 6] * 6)
     assert got[2]["policy/kl_ref"] == pytest.approx(0.5)
@@ -166,7 +166,7 @@ def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:
 
 def test_remax() -> None:
     """Greedy rewards 0 and 1: A = 1, 0, 2, 0. Losses -6/5; 0, 0; -2, -12/5; 0, together -5.6 over 16."""
-    got = _run({"preset": "remax"}, greedy=(0.0, 1.0))
+    got = _run({"kind": "remax"}, greedy=(0.0, 1.0))
     _check(got, -5.6, [0, 0, 0, -2, 0, 0], over=16)
 
 
@@ -175,7 +175,7 @@ def test_dapo() -> None:
 
     Losses over c: -1.28; 1, 4/5; -1, -5/4; 2, together 0.27 over six tokens.
     """
-    got = _run({"preset": "dapo", "overlong": None})
+    got = _run({"kind": "dapo", "overlong": None})
     _check(got, 0.27 * C, [0, C, 0, -C, -1.25 * C, 2 * C], over=6)
 
 
@@ -185,7 +185,7 @@ def test_dapo_takes_length_off_the_reward() -> None:
     Rewards 1, -1/3 and 8/3, 1; means 1/3 and 11/6; A = +-2/3 and +-5/6 without the division by the deviation.
     Losses -1.28 * 2/3; 2/3, 8/15; -5/6, -25/24; 5/3, together 0.14.
     """
-    got = _run({"preset": "dapo", "advantage_scale": "none", "overlong": {"share": 0.75}})
+    got = _run({"kind": "dapo", "advantage_scale": "none", "overlong": {"share": 0.75}})
     loss = -1.28 * 2 / 3 + 2 / 3 + 8 / 15 - 5 / 6 - 25 / 24 + 5 / 3
     assert loss == pytest.approx(0.138333, abs=1e-6)
     _check(got, loss, [0, 2 / 3, 0, -5 / 6, -25 / 24, 5 / 3], over=6)
@@ -198,14 +198,14 @@ def test_gspo() -> None:
     two tokens moves s by s / 2, so its gradient is -sqrt(5/4) / 2.
     """
     s = math.sqrt(1.25)
-    got = _run({"preset": "gspo", "clip_low": 0.2, "clip_high": 0.2})
+    got = _run({"kind": "gspo", "clip_low": 0.2, "clip_high": 0.2})
     _check(got, (-1.2 + 0.8 - s + 2) * C, [0, 0, 0, -s * C / 2, -s * C / 2, 2 * C], over=4)
     assert got[2]["policy/clip_share"] == 0.5
 
 
 def test_gspo_with_the_papers_bounds() -> None:
     """Bounds 0.9997 and 1.0004 hold every response but b1, whose A < 0 and s = 2 push it back."""
-    got = _run({"preset": "gspo"})
+    got = _run({"kind": "gspo"})
     _check(got, (-1.0004 + 0.9997 - 1.0004 + 2) * C, [0, 0, 0, 0, 0, 2 * C], over=4)
 
 
@@ -214,14 +214,14 @@ def test_cispo() -> None:
 
     Loss -w A logp = w A: 6/5; -1, -1/2; 1, 6/5; -6/5 over c, together 0.7. Gradient -w A, none of it zero.
     """
-    got = _run({"preset": "cispo", "clip_high": 0.2})
+    got = _run({"kind": "cispo", "clip_high": 0.2})
     _check(got, 0.7 * C, [-1.2 * C, C, 0.5 * C, -C, -1.2 * C, 1.2 * C], over=6)
     assert got[2]["policy/clip_share"] == 0.5
 
 
 def test_cispo_with_its_own_bound() -> None:
     """Nothing reaches 5: weights are the ratios. 3/2 - 1 - 1/2 + 1 + 5/4 - 2 = 1/4."""
-    got = _run({"preset": "cispo"})
+    got = _run({"kind": "cispo"})
     _check(got, 0.25 * C, [-1.5 * C, C, 0.5 * C, -C, -1.25 * C, 2 * C], over=6)
 
 
@@ -241,7 +241,7 @@ def test_corrections(correction: dict[str, Any], weights: list[float], dropped: 
     """
     advantage = [0.5, -0.5, -0.5, 1, 1, -1]
     terms = [-w * a for w, a in zip(weights, advantage, strict=True)]
-    got = _run({"preset": "grpo", "correction": correction})
+    got = _run({"kind": "grpo", "correction": correction})
     _check(got, sum(terms), terms, over=6)
     assert got[2]["policy/ratio"] == 1
     assert got[2]["policy/correction_weight"] == pytest.approx(sum(weights) / 6)

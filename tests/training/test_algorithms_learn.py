@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from medray.actors.workers import Workers
-from medray.config.algorithms.registry import PRESETS
 from medray.config.grpo import GrpoJob
 from medray.observability.console.plain import PlainConsole
 from medray.training.grpo import train_grpo
 from medray.training.steps import PromptSets, Run
 from medray.types import Prompt, Record
+from tests.support.algorithms import REWARDED
 from tests.support.fake_workers import ListSink
 from tests.support.tiny import save_tiny_model
 from tests.support.toy_workers import ToyWorkers
@@ -75,9 +75,9 @@ def _rise(sink: ListSink) -> float:
     return float(np.mean(rewards[-5:]) - np.mean(rewards[:3]))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_reward_rises(tiny_model: Path, preset: str) -> None:
-    workers, sink = _train(tiny_model, {"preset": preset}, num_steps=STEPS.get(preset, 25))
+@pytest.mark.parametrize("kind", REWARDED)
+def test_reward_rises(tiny_model: Path, kind: str) -> None:
+    workers, sink = _train(tiny_model, {"kind": kind}, num_steps=STEPS.get(kind, 25))
     assert _rise(sink) > 0.08
     assert workers.num_old_passes == 0
     assert all(m["policy/max_logprob_gap"] < 1e-4 for m in sink.steps.values()), "on-policy"
@@ -125,7 +125,7 @@ def test_reward_does_not_rise_without_advantages(tiny_model: Path) -> None:
     assert abs(_rise(sink)) < 0.08
 
 
-@pytest.mark.parametrize("preset", ["remax", "reinforce_pp"])
-def test_one_sample_a_prompt_gives_a_gradient(tiny_model: Path, preset: str) -> None:
-    _, sink = _train(tiny_model, {"preset": preset}, num_steps=3, num_samples=1)
+@pytest.mark.parametrize("kind", ["remax", "reinforce_pp"])
+def test_one_sample_a_prompt_gives_a_gradient(tiny_model: Path, kind: str) -> None:
+    _, sink = _train(tiny_model, {"kind": kind}, num_steps=3, num_samples=1)
     assert all(m["optim/grad_norm"] > 0 for m in sink.steps.values())

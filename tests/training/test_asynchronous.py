@@ -78,7 +78,7 @@ def test_every_prompt_is_trained_on_once_and_none_is_too_old(max_lag: int) -> No
     "algorithm",
     [
         {},
-        {"preset": "remax"},
+        {"kind": "remax"},
         {"dynamic_sampling": {"max_rounds": 8}},
         {"dynamic_sampling": {"max_rounds": 2}},
     ],

@@ -71,7 +71,7 @@ def test_run_folder_of_two_ranks_two_engines_and_a_reference(
 def test_everything_an_algorithm_may_ask_for_at_once(tiny_model: Path, tmp_path: Path) -> None:
     """Greedy baselines, refills, the overlong penalty, and a correction over two steps a batch, on real workers."""
     algorithm = {
-        "preset": "remax",
+        "kind": "remax",
         "dynamic_sampling": True,
         "overlong": {"share": 0.5},
         "correction": {"kind": "tis"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medray.actors.workers import Workers
-from medray.config.algorithm import AlgorithmConfig
+from medray.config.algorithms.registry import ALGORITHMS
 from medray.config.grpo import GrpoJob
 from medray.data.batches.stream import PromptStream
 from medray.observability.console.plain import PlainConsole
@@ -109,13 +109,13 @@ def test_refill_neither_loses_nor_repeats_a_prompt(tying: set[int], max_rounds: 
 
 def test_a_resumed_run_refills_with_the_prompts_of_an_undisturbed_one() -> None:
     whole = FakeWorkers(_even_prompts_tie)
-    _train(_job(preset="dapo"), whole)
+    _train(_job(kind="dapo"), whole)
     saved = [line for line in whole.log if line.startswith("save 2")]
     position = int(saved[0].split("@")[1])
     assert position > 8, "dropped prompts are part of the position"
     assert len(set(whole.seeds)) == len(whole.seeds), "no two rollouts share a seed"
     rest = FakeWorkers(_even_prompts_tie)
-    _train(_job(preset="dapo"), rest, first_step=2, prompt_position=position)
+    _train(_job(kind="dapo"), rest, first_step=2, prompt_position=position)
     assert rest.seen == whole.seen[position:]
     assert rest.seeds == whole.seeds[position:]
 
@@ -148,7 +148,7 @@ def test_remax_compares_with_one_greedy_response_a_prompt() -> None:
             return super().collect(prompts, seeds, spec, **options)
 
     workers = Noting(lambda call, prompt: (1.0, 0.0))
-    batch = _source(_job(preset="remax"), workers).next_batch()
+    batch = _source(_job(kind="remax"), workers).next_batch()
     assert orders == [(2, 1.0, True), (1, 0.0, False)]
     assert [a.tolist() for a in batch.advantages] == [[0.0, -1.0]] * 4
     metrics = batch_metrics(batch)
@@ -167,7 +167,7 @@ def test_remax_asks_for_greedy_responses_to_the_groups_it_keeps() -> None:
             return super().collect(prompts, seeds, spec, **options)
 
     workers = Noting(_even_prompts_tie)
-    batch = _source(_job(preset="remax", dynamic_sampling=True), workers).next_batch()
+    batch = _source(_job(kind="remax", dynamic_sampling=True), workers).next_batch()
     assert greedy == [s.meta.prompt_id for s in batch.groups]
 
 
@@ -215,7 +215,7 @@ def test_a_group_whose_greedy_response_has_no_verdict_is_left_out() -> None:
         return (number, number + 1)  # greedy is the first: advantages 0 and 1 if the pairs match
 
     workers = GreedyUngraded(script)
-    batch = _source(_job(preset="remax"), workers).next_batch()
+    batch = _source(_job(kind="remax"), workers).next_batch()
     assert [s.meta.prompt_id for s in batch.groups] == workers.seen[1:]
     assert [a.tolist() for a in batch.advantages] == [[0.0, 1.0]] * 3
 
@@ -229,10 +229,10 @@ def test_a_batch_is_cut_into_as_many_steps_as_configured(groups: int, sizes: lis
     assert cut == sizes
 
 
-@pytest.mark.parametrize("preset", ["grpo", "rloo", "dapo", "gspo"])
-def test_others_ask_for_samples_alone(preset: str) -> None:
+@pytest.mark.parametrize("kind", ["grpo", "rloo", "dapo", "gspo"])
+def test_others_ask_for_samples_alone(kind: str) -> None:
     workers = FakeWorkers(lambda call, prompt: (1.0, 0.0))
-    _train(_job(preset=preset), workers)
+    _train(_job(kind=kind), workers)
     assert [line for line in workers.log if line.startswith(("rollout", "evaluate", "old"))] == [
         "rollout v0",
         "rollout v1",
@@ -246,7 +246,7 @@ def test_overlong_penalty_moves_advantages_and_is_reported() -> None:
     The graded reward is reported without it.
     """
     workers = FakeWorkers(lambda call, prompt: (1.0, 0.0))
-    job = _job(advantage="reinforce_pp", overlong={"share": 0.5, "factor": 2.0})
+    job = _job(kind="reinforce_pp", overlong={"share": 0.5, "factor": 2.0})
     metrics = batch_metrics(_source(job, workers).next_batch())
     assert metrics["reward/overlong_penalty"] == -1.0
     assert metrics["reward/mean"] == 0.5
@@ -285,21 +285,21 @@ def test_old_logprobs_are_scored_once_a_group_before_the_first_step_and_only_if_
 
 def test_distillation_trains_on_every_group_whatever_its_reward() -> None:
     workers = FakeWorkers(lambda call, prompt: (0.0, 0.0))
-    _train(_job(advantage="none", distill={"teacher": {}}), workers)
+    _train(_job(kind="distill", distill={"teacher": {}}), workers)
     assert [len(update) for update in workers.updates] == [4, 4, 4]
     assert not any(item.advantages.any() for update in workers.updates for item in update)
 
 
 @pytest.mark.parametrize("script", [_split, _even_prompts_tie])
 def test_every_estimator_gives_one_float_a_response(script: Script) -> None:
-    for name in ESTIMATORS:
-        settings: dict[str, Any] = {"advantage": name}
-        if name == "none":
+    for name in ALGORITHMS:
+        settings: dict[str, Any] = {"kind": name}
+        if name == "distill":
             settings["distill"] = {"teacher": {}}
         batch = _source(_job(**settings), FakeWorkers(script)).next_batch()
         assert [a.shape for a in batch.advantages] == [(2,)] * 4
         assert all(a.dtype == np.float32 for a in batch.advantages)
 
 
-def test_the_table_holds_what_the_configuration_offers() -> None:
-    assert set(ESTIMATORS) == set(get_args(AlgorithmConfig.model_fields["advantage"].annotation))
+def test_the_table_holds_what_the_algorithms_name() -> None:
+    assert set(ESTIMATORS) == {algorithm.estimator for algorithm in ALGORITHMS.values()}

@@ -1,0 +1,1 @@
+"""Algorithms without a critic: one class per file, each with its own keys and defaults."""

@@ -6,18 +6,28 @@
 Groups whose rewards tie are replaced by further prompts until the batch is full. A fixed KL penalty is left out.
 """
 
-from medray.config.algorithms.preset import Preset
+from __future__ import annotations
 
-DAPO = Preset(
-    title="DAPO",
-    paper="2503.14476",
-    keys={
-        "advantage": "group",
-        "advantage_scale": "std",
-        "aggregation": "token",
-        "clip_low": 0.2,
-        "clip_high": 0.28,
-        "dynamic_sampling": {},
-        "overlong": {},
-    },
-)
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from medray.config.algorithms.base import DynamicSamplingConfig, GroupScaled, OverlongConfig
+
+
+class Dapo(GroupScaled):
+    """GRPO with clip-higher, dynamic sampling and the overlong penalty."""
+
+    title: ClassVar[str] = "DAPO"
+    paper: ClassVar[str] = "2503.14476"
+
+    kind: str = "dapo"
+    """This algorithm."""
+    advantage_scale: Literal["none", "std"] = "std"
+    """Divide the group's centered rewards by their sample standard deviation, or leave them."""
+    clip_high: float = Field(default=0.28, ge=0)
+    """The ratio is clipped above at 1 + clip_high."""
+    dynamic_sampling: DynamicSamplingConfig | None = DynamicSamplingConfig()
+    """Refill the batch with groups that have a signal; null trains on what the first prompts gave."""
+    overlong: OverlongConfig | None = OverlongConfig()
+    """Penalize length near the limit; null leaves the reward alone."""

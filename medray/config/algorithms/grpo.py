@@ -7,6 +7,18 @@ The published form also divides by the group's standard deviation and averages r
 not know, the group's spread and the response's length, so here they are a choice.
 """
 
-from medray.config.algorithms.preset import Preset
+from __future__ import annotations
 
-GRPO = Preset(title="GRPO", paper="2402.03300", keys={})
+from typing import ClassVar
+
+from medray.config.algorithms.base import GroupScaled
+
+
+class Grpo(GroupScaled):
+    """GRPO, with means over the step's tokens and no division by the group's spread."""
+
+    title: ClassVar[str] = "GRPO"
+    paper: ClassVar[str] = "2402.03300"
+
+    kind: str = "grpo"
+    """This algorithm."""

@@ -7,14 +7,22 @@ is set, is part of the reward, as k1; it is summed over the response, where the 
 penalties that follow it.
 """
 
-from medray.config.algorithms.preset import Preset
+from __future__ import annotations
 
-REINFORCE_PP = Preset(
-    title="REINFORCE++",
-    paper="2501.03262",
-    keys={
-        "advantage": "reinforce_pp",
-        "aggregation": "token",
-        "kl": {"place": "reward", "estimator": "k1"},
-    },
-)
+from typing import ClassVar
+
+from medray.config.algorithms.base import AlgorithmConfig, RewardKl
+
+
+class ReinforcePp(AlgorithmConfig):
+    """REINFORCE with rewards whitened over the batch."""
+
+    title: ClassVar[str] = "REINFORCE++"
+    paper: ClassVar[str] = "2501.03262"
+    estimator: ClassVar[str] = "reinforce_pp"
+    compares_within_group: ClassVar[bool] = False
+
+    kind: str = "reinforce_pp"
+    """This algorithm."""
+    kl: RewardKl = RewardKl()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Penalty towards the reference model."""

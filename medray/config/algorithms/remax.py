@@ -2,19 +2,30 @@
 
     A = r - r(greedy response);  loss = sum over tokens / constant
 
-One greedy response a prompt is decoded and graded besides the samples, and never trained on. A prompt may have
+One greedy response per prompt is decoded and graded besides the samples, and never trained on. A prompt may have
 a single sample (`rollout.samples_per_prompt=1`). A KL penalty, when `algorithm.kl.coef` is set, is part of the
 reward of the samples; the baseline is the greedy response's plain reward.
 """
 
-from medray.config.algorithms.preset import Preset
+from __future__ import annotations
 
-REMAX = Preset(
-    title="ReMax",
-    paper="2310.10505",
-    keys={
-        "advantage": "remax",
-        "aggregation": "fixed",
-        "kl": {"place": "reward", "estimator": "k1"},
-    },
-)
+from typing import ClassVar
+
+from medray.config.algorithms.base import AlgorithmConfig, RewardKl
+from medray.config.policy import Aggregation
+
+
+class Remax(AlgorithmConfig):
+    """REINFORCE with the greedy response as baseline."""
+
+    title: ClassVar[str] = "ReMax"
+    paper: ClassVar[str] = "2310.10505"
+    estimator: ClassVar[str] = "remax"
+    compares_within_group: ClassVar[bool] = False
+
+    kind: str = "remax"
+    """This algorithm."""
+    aggregation: Aggregation = "fixed"
+    """Sum over tokens / (responses * max_new_tokens), unless set to token or sequence."""
+    kl: RewardKl = RewardKl()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Penalty towards the reference model."""

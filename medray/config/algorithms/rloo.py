@@ -6,14 +6,24 @@ A whole response is one action, so its tokens' terms are summed; the constant is
 A KL penalty, when `algorithm.kl.coef` is set, is part of the reward.
 """
 
-from medray.config.algorithms.preset import Preset
+from __future__ import annotations
 
-RLOO = Preset(
-    title="RLOO",
-    paper="2402.14740",
-    keys={
-        "advantage": "rloo",
-        "aggregation": "fixed",
-        "kl": {"place": "reward", "estimator": "k1"},
-    },
-)
+from typing import ClassVar
+
+from medray.config.algorithms.base import AlgorithmConfig, RewardKl
+from medray.config.policy import Aggregation
+
+
+class Rloo(AlgorithmConfig):
+    """REINFORCE with a leave-one-out baseline."""
+
+    title: ClassVar[str] = "RLOO"
+    paper: ClassVar[str] = "2402.14740"
+    estimator: ClassVar[str] = "rloo"
+
+    kind: str = "rloo"
+    """This algorithm."""
+    aggregation: Aggregation = "fixed"
+    """Sum over tokens / (responses * max_new_tokens), unless set to token or sequence."""
+    kl: RewardKl = RewardKl()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Penalty towards the reference model."""

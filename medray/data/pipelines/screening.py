@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from medray.config.names import resolve_name
 from medray.config.prepare import FilterConfig
 from medray.data.parsing.language import guess_language
 from medray.data.parsing.text import all_text
 from medray.data.source import RowError
 from medray.errors import ConfigError, DataError
-from medray.plugins import resolve_name
 from medray.types import Record
 
 Screen = Callable[[Record], None]

@@ -10,15 +10,16 @@ more steps it comes as a column, computed once a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from torch import Tensor
 
 from medray.config.policy import PolicyConfig
 from medray.learners.objectives.base import Output, RowTensors
-from medray.learners.objectives.corrections import CORRECTIONS
-from medray.learners.objectives.token_losses import TOKEN_LOSSES
-from medray.losses.kl import k3, kl_penalty
+from medray.learners.objectives.corrections import Weigh, correction_weight
+from medray.learners.objectives.token_losses import TokenLoss, token_loss
+from medray.losses.kl import KlEstimator, k3, kl_estimator
 from medray.losses.reduce import aggregate
 from medray.observability.meters import Meters
 from medray.types import StepTotals
@@ -39,16 +40,16 @@ class PolicyGradient:
         behaviour = row.columns["behaviour_logp"]
         old = row.columns["old_logp"] if config.needs_old_pass else logp.detach()
         anchor = old if config.ratio_is_to_old else behaviour
-        per_token, stats = TOKEN_LOSSES[config.loss](logp, anchor, row, config)
-        meters.mean("policy/ratio", float(stats.ratio), len(logp))
-        meters.mean("policy/clip_share", float(stats.num_clipped), len(logp))
-        if config.correction is not None:
-            weight = CORRECTIONS[config.correction.kind](old, behaviour, row, config.correction)
+        per_token, figures = self._token_loss(logp, anchor, row, config)
+        for name, values in figures.items():
+            meters.mean(f"policy/{name}", float(values.detach().sum()), len(logp))
+        if self._correction is not None:
+            weight = self._correction(old, behaviour, row)
             per_token = weight * per_token
             meters.mean("policy/correction_weight", float(weight.sum()), len(logp))
             meters.mean("policy/correction_dropped", float((weight == 0).sum()), len(logp))
         if "ref_logp" in row.columns:
-            kl = kl_penalty(logp, row.columns["ref_logp"], config.kl.estimator)
+            kl = self._kl(logp, row.columns["ref_logp"])
             meters.mean("policy/kl_ref", float(kl.detach().sum()), len(logp))
             if config.kl.place == "loss":
                 per_token = per_token + config.kl.coef * kl
@@ -62,6 +63,19 @@ class PolicyGradient:
             max_new_tokens=self.max_new_tokens,
         )
         return loss, meters
+
+    @cached_property
+    def _token_loss(self) -> TokenLoss:
+        return token_loss(self.config.loss)
+
+    @cached_property
+    def _correction(self) -> Weigh | None:
+        config = self.config.correction
+        return None if config is None else correction_weight(config)
+
+    @cached_property
+    def _kl(self) -> KlEstimator:
+        return kl_estimator(self.config.kl.estimator)
 
 
 def _compare(logp: Tensor, behaviour: Tensor, meters: Meters) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from medray.config.parts import LOSS, LossName, kind_of
 from medray.config.policy import PolicyConfig
+from medray.errors import ConfigError
 from medray.learners.objectives.base import RowTensors
 from medray.losses.policy import PolicyStats, cispo_loss, clipped_policy_loss, gspo_loss
+from medray.losses.ratio import log_ratio
+from medray.plugins import make_part
+
+Figures = Mapping[str, Tensor]
+"""Metric -> its values [N], or their sum; the mean over tokens is logged as `policy/metric`."""
 
 
 class TokenLoss(Protocol):
     """A row always holds whole responses, so a loss may look at all the trained tokens of one."""
 
     def __call__(
-        self, logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
-    ) -> tuple[Tensor, PolicyStats]:
-        """Loss [N] and statistics of a row.
+        self, logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig, /
+    ) -> tuple[Tensor, Figures]:
+        """Loss [N] and figures of a row.
 
         Args:
             logp: [N] nats, under the policy being trained; carries grad.
@@ -28,17 +37,48 @@ class TokenLoss(Protocol):
         ...
 
 
+def token_loss(name: LossName) -> TokenLoss:
+    """The loss of that name, or your own.
+
+    Your own returns the loss [N], or the loss and figures; it is checked each time that it is called.
+
+    Raises:
+        ConfigError: your own cannot be imported or called.
+    """
+    kind = kind_of(name)
+    if kind in TOKEN_LOSSES:
+        return TOKEN_LOSSES[kind]
+    return _checked(make_part(name, LOSS, "algorithm.loss", {}), kind)
+
+
+def _checked(own: Callable[..., Any], kind: str) -> TokenLoss:
+    def call(
+        logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
+    ) -> tuple[Tensor, Figures]:
+        found = own(logp, anchor, row, config)
+        loss, figures = found if isinstance(found, tuple) else (found, {})
+        if not isinstance(loss, Tensor) or loss.shape != logp.shape:
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise ConfigError(
+                f"algorithm.loss={kind} returned {got}: it must return one loss per token, {tuple(logp.shape)}"
+            )
+        with torch.no_grad():
+            return loss, {"ratio": log_ratio(logp, anchor).exp(), **figures}
+
+    return call
+
+
 def _clipped(
     logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
-) -> tuple[Tensor, PolicyStats]:
+) -> tuple[Tensor, Figures]:
     advantage = row.columns["advantage"]
-    return clipped_policy_loss(logp, anchor, advantage, config.clip_low, config.clip_high)
+    return _named(clipped_policy_loss(logp, anchor, advantage, config.clip_low, config.clip_high))
 
 
 def _gspo(
     logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
-) -> tuple[Tensor, PolicyStats]:
-    return gspo_loss(
+) -> tuple[Tensor, Figures]:
+    found = gspo_loss(
         logp,
         anchor,
         row.columns["advantage"],
@@ -47,12 +87,19 @@ def _gspo(
         config.clip_low,
         config.clip_high,
     )
+    return _named(found)
 
 
 def _cispo(
     logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
-) -> tuple[Tensor, PolicyStats]:
-    return cispo_loss(logp, anchor, row.columns["advantage"], config.clip_low, config.clip_high)
+) -> tuple[Tensor, Figures]:
+    advantage = row.columns["advantage"]
+    return _named(cispo_loss(logp, anchor, advantage, config.clip_low, config.clip_high))
+
+
+def _named(found: tuple[Tensor, PolicyStats]) -> tuple[Tensor, Figures]:
+    loss, stats = found
+    return loss, {"ratio": stats.ratio, "clip_share": stats.num_clipped}
 
 
 TOKEN_LOSSES: dict[str, TokenLoss] = {"clipped": _clipped, "gspo": _gspo, "cispo": _cispo}

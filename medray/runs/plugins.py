@@ -1,0 +1,35 @@
+"""Building every exchangeable part of a job before anything starts, so that a mistake costs a second and not a run."""
+
+from __future__ import annotations
+
+from medray.config.base import Section
+from medray.config.data import DataConfig
+from medray.config.parts import plugins_in
+from medray.config.reward import MODEL
+from medray.config.rl import RlJob
+from medray.data.registry import find_schema
+from medray.environments.registry import build_environment
+from medray.plugins import make_part
+from medray.rewards.registry import build_reward
+
+
+def build_plugins(job: Section) -> None:
+    """Import and build the job's own parts, its rewards, environment and schemas, and throw them away.
+
+    Reward models are left out: their folder may be the result of a job that has not run yet.
+
+    Raises:
+        ConfigError: one cannot be imported, built or called; the text names its key.
+    """
+    for plugin in plugins_in(job):
+        make_part(plugin.part, plugin.door, plugin.key, {})
+    data = getattr(job, "data", None)
+    if isinstance(data, DataConfig):
+        for source in (data, *data.sources):
+            find_schema(source.kind)
+    if isinstance(job, RlJob):
+        for number, reward in enumerate(job.rewards):
+            if reward.kind != MODEL:
+                build_reward(reward, f"rewards.{number}")
+        if job.rollout.environment is not None:
+            build_environment(job.rollout.environment)
