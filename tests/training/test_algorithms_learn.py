@@ -103,7 +103,7 @@ def test_the_student_comes_near_its_teacher(
 ) -> None:
     teacher = save_tiny_model(tmp_path / "teacher", seed=1)
     distill = {"teacher": {"path": str(teacher)}, "divergence": divergence}
-    _, sink = _train(tiny_model, {"advantage": "none", "distill": distill})
+    _, sink = _train(tiny_model, {"kind": "distill", "distill": distill})
     gaps = [metrics["distill/divergence"] for metrics in sink.steps.values()]
     assert np.mean(gaps[-3:]) < 0.8 * np.mean(gaps[:3])
 
