@@ -6,8 +6,6 @@ transformers at module level, so that `medray --help` stays under a second.
 
 from __future__ import annotations
 
-import typer
-
 from medray.commands import (
     chat,
     check_config,
@@ -25,15 +23,9 @@ from medray.commands import (
     tune,
     version,
 )
-from medray.commands.run_app import run_app
+from medray.commands.run_app import new_app, run_app
 
-app = typer.Typer(
-    name="medray",
-    help="Train, align and serve medical language models on Ray.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app("Train, align and serve medical language models on Ray.", name="medray")
 app.command("fetch-model")(fetch_model.fetch_model_command)
 app.command("check-config")(check_config.check_config_command)
 app.add_typer(data.app, name="data")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from medray.commands import (
     data_convert,
     data_diff,
@@ -15,10 +13,9 @@ from medray.commands import (
     data_stats,
     data_validate,
 )
+from medray.commands.run_app import new_app
 
-app = typer.Typer(
-    help="Look at, check, render, compare, convert and split datasets.", no_args_is_help=True
-)
+app = new_app("Look at, check, render, compare, convert and split datasets.")
 app.command("list")(data_list.list_command)
 app.command("validate")(data_validate.validate_command)
 app.command("stats")(data_stats.stats_command)

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from medray.commands.run_app import INTERRUPTED, run_app
+from medray.commands.run_app import INTERRUPTED, new_app, run_app
 from medray.config.base import Section
 from medray.config.loader import dump_config, load_config
 
@@ -23,7 +23,7 @@ def run_job(
     schema: type[S], run: Callable[[S], None], describe: Callable[[S], str], help: str
 ) -> None:
     """Parse the command line into `schema` and run the job; ends the process with the right exit code."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = new_app()
 
     @app.command(help=help, context_settings={"help_option_names": ["-h", "--help"]})
     def command(

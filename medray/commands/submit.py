@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medray.commands.run_app import INTERRUPTED
+from medray.commands.run_app import INTERRUPTED, new_app
 from medray.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def list_command(address: Address = None) -> None:
         )
 
 
-job_app = typer.Typer(help="Jobs on a cluster: list, logs, stop.", no_args_is_help=True)
+job_app = new_app("Jobs on a cluster: list, logs, stop.")
 job_app.command("list")(list_command)
 job_app.command("logs")(logs_command)
 job_app.command("stop")(stop_command)

@@ -47,8 +47,12 @@ def job_here(settings: dict[str, Any], *overrides: str, job: str = "grpo") -> Ou
     """Run jobs/JOB.py in this process with `settings` as its YAML."""
     path = Path(settings["out"]).parent / "job.yaml"
     path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-    script = str(ROOT / "jobs" / f"{job}.py")
-    with _as_command(script, "--config", str(path), *overrides) as (stdout, stderr):
+    return script_here(str(ROOT / "jobs" / f"{job}.py"), "--config", str(path), *overrides)
+
+
+def script_here(script: str, *arguments: str) -> Outcome:
+    """Run a Python file in this process as `python SCRIPT ARGUMENTS` would."""
+    with _as_command(script, *arguments) as (stdout, stderr):
         try:
             runpy.run_path(script, run_name="__main__")
             code: Any = 0
