@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medray.commands.data_options import Kind, Settings, StageName, data_config, stage_of
+from medray.commands.data_options import Kind, Settings, StageName, sound_rows
 
 if TYPE_CHECKING:
-    from medray.data.loading.stages import Stage
     from medray.types import Record
 
 _NUM_SHOWN = 5
@@ -31,8 +30,7 @@ def diff_command(
     """
     from medray.data.inspecting.comparing import compare
 
-    wanted = stage_of(stage)
-    found = compare(*(_rows(path, kind, settings, wanted) for path in (first, second)))
+    found = compare(*(_rows(path, kind, settings, stage) for path in (first, second)))
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
         return
@@ -52,15 +50,9 @@ def _list(title: str, places: list[str] | tuple[str, ...]) -> None:
 
 
 def _rows(
-    path: str, kind: str, settings: list[str] | None, stage: Stage | None
+    path: str, kind: str, settings: list[str] | None, stage: str | None
 ) -> Iterator[tuple[str, Record]]:
-    from medray.data.loading.mixture import open_source
-    from medray.data.loading.report import DropCounter
-    from medray.data.loading.rows import checked_rows
-
-    config = data_config([path], kind, [*(settings or ()), "on_bad_row=skip"])
-    dropped = DropCounter()
-    for row in checked_rows(open_source(config).rows, config, dropped, stage):
+    sound = sound_rows([path], kind, settings, stage)
+    for row in sound.rows:
         yield row.where, row.record
-    for reason, drop in dropped.by_reason().items():
-        typer.echo(f"{path}: left out {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True)
+    sound.tell_left_out(f"{path}: ")

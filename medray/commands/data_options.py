@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
@@ -10,7 +11,9 @@ from medray.errors import ConfigError
 
 if TYPE_CHECKING:
     from medray.config.data import DataConfig
+    from medray.data.loading.report import DropCounter
     from medray.data.loading.stages import Stage
+    from medray.data.source import Row, Source
 
 Paths = Annotated[
     list[str] | None,
@@ -68,6 +71,40 @@ def data_config(paths: list[str] | None, kind: str, settings: list[str] | None) 
     else:
         given = [f"kind={kind}"]
     return load_config(DataConfig, None, [*given, *overrides])
+
+
+class SoundRows(NamedTuple):
+    """The rows of a dataset that can be read, for commands that look at data and never stop at a bad row."""
+
+    source: Source
+    rows: Iterator[Row]
+    dropped: DropCounter
+    """Filled while `rows` are read."""
+
+    def tell_left_out(self, prefix: str = "") -> None:
+        """Print to stderr how many rows were left out, and why, with the place of one."""
+        for reason, drop in self.dropped.by_reason().items():
+            typer.echo(
+                f"{prefix}left out {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True
+            )
+
+
+def sound_rows(
+    paths: list[str] | None, kind: str, settings: list[str] | None, stage: str | None
+) -> SoundRows:
+    """Open what the arguments name.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        DataError: the dataset cannot be opened.
+    """
+    from medray.data.loading.mixture import open_source
+    from medray.data.loading.report import DropCounter
+    from medray.data.loading.rows import checked_rows
+
+    config = data_config(paths, kind, [*(settings or ()), "on_bad_row=skip"])
+    source, dropped = open_source(config), DropCounter()
+    return SoundRows(source, checked_rows(source.rows, config, dropped, stage_of(stage)), dropped)
 
 
 def _quoted(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+from medray.commands.data_options import Kind, Paths, Settings, StageName, sound_rows, stage_of
 from medray.commands.data_render import first_stage, render_job, trees_of
 
 if TYPE_CHECKING:
@@ -37,22 +37,14 @@ def report_command(
     from medray.data.inspecting.page import dataset_page
     from medray.data.inspecting.sampling import Reservoir
     from medray.data.inspecting.statistics import DatasetStatistics
-    from medray.data.loading.mixture import open_source
-    from medray.data.loading.report import DropCounter
-    from medray.data.loading.rows import checked_rows
     from medray.data.source import Row
     from medray.models.tokenizer import load_tokenizer
     from medray.storage.atomic import write_text
 
-    config = data_config(paths, kind, [*(settings or ()), "on_bad_row=skip"])
     wanted = stage_of(stage)
-    source = open_source(config)
-    dropped, statistics, drawn = (
-        DropCounter(),
-        DatasetStatistics(),
-        Reservoir[Row](num_examples, seed),
-    )
-    for row in checked_rows(source.rows, config, dropped, wanted):
+    source, rows, dropped = sound_rows(paths, kind, settings, stage)
+    statistics, drawn = DatasetStatistics(), Reservoir[Row](num_examples, seed)
+    for row in rows:
         statistics.add(row.record)
         drawn.add(row)
     tokenizer = load_tokenizer(render_job("sft", model, job_settings).model)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+from medray.commands.data_options import Kind, Paths, Settings, StageName, sound_rows
 
 
 def sample_command(
@@ -25,20 +25,15 @@ def sample_command(
     import json
 
     from medray.data.inspecting.sampling import Reservoir
-    from medray.data.loading.mixture import open_source
-    from medray.data.loading.report import DropCounter
-    from medray.data.loading.rows import checked_rows
     from medray.data.schemas.canonical import record_to_row
     from medray.data.writing import open_writer, require_suffix
     from medray.types import Record
 
     if out is not None:
         require_suffix(out)
-    config = data_config(paths, kind, [*(settings or ()), "on_bad_row=skip"])
-    source = open_source(config)
-    dropped = DropCounter()
+    sound = sound_rows(paths, kind, settings, stage)
     drawn = Reservoir[Record](num_rows, seed)
-    for row in checked_rows(source.rows, config, dropped, stage_of(stage)):
+    for row in sound.rows:
         drawn.add(row.record)
     if out is None:
         for record in drawn.items():
@@ -47,6 +42,5 @@ def sample_command(
         with open_writer(out) as writer:
             for record in drawn.items():
                 writer.write(record)
-        typer.echo(f"{out}: {len(drawn.items())} rows of {source.name}")
-    for reason, drop in dropped.by_reason().items():
-        typer.echo(f"left out {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True)
+        typer.echo(f"{out}: {len(drawn.items())} rows of {sound.source.name}")
+    sound.tell_left_out()

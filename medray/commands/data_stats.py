@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medray.commands.data_options import Kind, Paths, Settings, StageName, data_config, stage_of
+from medray.commands.data_options import Kind, Paths, Settings, StageName, sound_rows
 
 _INDENT = 2
 _WIDTH = 34
@@ -23,15 +23,10 @@ def stats_command(
 ) -> None:
     """Count rows, turns, roles, lengths, languages, duplicates and sources; bad rows are counted and left out."""
     from medray.data.inspecting.statistics import DatasetStatistics
-    from medray.data.loading.mixture import open_source
-    from medray.data.loading.report import DropCounter
-    from medray.data.loading.rows import checked_rows
 
-    config = data_config(paths, kind, [*(settings or ()), "on_bad_row=skip"])
-    source = open_source(config)
-    dropped = DropCounter()
+    source, rows, dropped = sound_rows(paths, kind, settings, stage)
     statistics = DatasetStatistics()
-    for row in checked_rows(source.rows, config, dropped, stage_of(stage)):
+    for row in rows:
         statistics.add(row.record)
     numbers = {
         "source": source.name,
