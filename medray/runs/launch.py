@@ -31,7 +31,6 @@ from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
 from medray.planning.tuned import settled
-from medray.rewards.mixture import build_rewards
 from medray.runs.header import rl_header
 from medray.runs.plugins import build_plugins
 from medray.runs.resume import Resume, find_resume, require_same_inputs
@@ -70,8 +69,7 @@ def _run_owned(job: J, train: Loop[J], startup: Startup, tuning: str | None) -> 
         mirror.fetch_run()
     # A folder that holds another run must fail before anything starts.
     is_fresh = find_resume(job) is None
-    build_plugins(job)
-    build_rewards(job.rewards)
+    build_plugins(job, reward_models=True)
     for path in model_paths(job):
         resolve_model(path)
     console = open_console(job.logging.console, job.num_steps)

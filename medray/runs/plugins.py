@@ -10,13 +10,17 @@ from medray.config.rl import RlJob
 from medray.data.registry import find_schema
 from medray.environments.registry import build_environment
 from medray.plugins import make_part
+from medray.rewards.mixture import build_rewards
 from medray.rewards.registry import build_reward
 
 
-def build_plugins(job: Section) -> None:
+def build_plugins(job: Section, *, reward_models: bool = False) -> None:
     """Import and build the job's own parts, its rewards, environment and schemas, and throw them away.
 
-    Reward models are left out: their folder may be the result of a job that has not run yet.
+    Args:
+        job: any job.
+        reward_models: build these, too. Without a run to start they are left out: their folder may be the result of a
+            job that has not run yet.
 
     Raises:
         ConfigError: one cannot be imported, built or called; the text names its key.
@@ -28,8 +32,11 @@ def build_plugins(job: Section) -> None:
         for source in (data, *data.sources):
             find_schema(source.kind)
     if isinstance(job, RlJob):
-        for number, reward in enumerate(job.rewards):
-            if reward.kind != MODEL:
-                build_reward(reward, f"rewards.{number}")
+        if reward_models:
+            build_rewards(job.rewards)
+        else:
+            for number, reward in enumerate(job.rewards):
+                if reward.kind != MODEL:
+                    build_reward(reward, f"rewards.{number}")
         if job.rollout.environment is not None:
             build_environment(job.rollout.environment)
