@@ -1,7 +1,7 @@
 """Objects from names: registered ones, and your own as `package.module:name`.
 
 Rewards, datasets and environments are made by `make_named`; token losses, advantages, corrections, KL estimators and
-schedules by `make_part`. How each is written: docs/EXTENDING.md.
+schedules by `make_part`. What each is called with: `medray/config/parts.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from medray.config.parts import Door, Part, kind_of
 from medray.errors import ConfigError
 
 F = TypeVar("F")
+
+_MADE: dict[tuple[str, str, Door, str], Any] = {}
+"""Own parts by kind, options, door and key: losses are asked for in every row, schedules in every step."""
 
 
 def make_named(
@@ -47,7 +50,8 @@ def make_named(
 def make_part(part: str | Part, door: Door, key: str, registered: Mapping[str, F]) -> F:
     """The function that a part of a configuration stands for.
 
-    Your own is a function, whose keyword arguments are the part's options, or a class, whose objects are called.
+    Your own is a function, whose keyword arguments are the part's options, or a class, whose objects are called. It is
+    made once per process, so that asking again costs nothing.
 
     Args:
         part: as the configuration holds it.
@@ -62,6 +66,13 @@ def make_part(part: str | Part, door: Door, key: str, registered: Mapping[str, F
     if kind in registered:
         return registered[kind]
     options = part.options if isinstance(part, Part) else {}
+    wanted = (kind, repr(options), door, key)
+    if wanted not in _MADE:
+        _MADE[wanted] = _make_own(kind, options, door, key)
+    return cast(F, _MADE[wanted])
+
+
+def _make_own(kind: str, options: Mapping[str, Any], door: Door, key: str) -> Callable[..., Any]:
     found: Any = resolve_name(kind, {}, key=key)
     if isinstance(found, type):
         made = make_named(kind, options, {}, key=key)
@@ -73,7 +84,7 @@ def make_part(part: str | Part, door: Door, key: str, registered: Mapping[str, F
             f"{key}={kind} cannot be called: write a function, or a class with __call__"
         )
     _require_signature(made, door, options, f"{key}={kind}")
-    return cast(F, functools.partial(made, **options) if options else made)
+    return functools.partial(made, **options) if options else made
 
 
 def _require_signature(
