@@ -20,6 +20,7 @@ from medray.data.pipelines.screening import Screen
 from medray.data.prepared.tables import tree_columns
 from medray.data.schemas.canonical import canonical_record
 from medray.data.source import RowError, Unrendered
+from medray.errors import MedrayError
 from medray.types import PromptTree, Record
 
 
@@ -102,6 +103,8 @@ def _outcome(row: dict[str, Any], steps: Steps) -> _Outcome:
     except RowError as error:
         is_bad = isinstance(error, Unrendered)
         return _Outcome(record.id, reason=error.reason, detail=error.detail, is_bad=is_bad)
+    except MedrayError as error:  # a screen's; raised, it would reach the driver without its type
+        return _Outcome(record.id, reason="cannot be prepared", detail=str(error), is_bad=True)
     times = 1 if row["held_out"] else sum(1 for _ in copies(record, row["weight"], steps.data.seed))
     return _Outcome(
         record.id,
