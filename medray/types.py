@@ -249,7 +249,7 @@ class TensorInfo:
 
     @classmethod
     def of(cls, tensor: Any) -> TensorInfo:
-        """Of a torch tensor."""
+        """Describe a torch tensor by shape and dtype."""
         return cls(tuple(tensor.shape), dtype_name(tensor.dtype))
 
 

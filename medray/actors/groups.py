@@ -27,7 +27,7 @@ from medray.types import Floats, GenerateSpec, GroupMeta, GroupScore, Prompt
 
 @dataclass(frozen=True)
 class Request:
-    """One group to sample."""
+    """Prompt, seed and sampling settings of one group; immutable, sent to a rollout worker."""
 
     ticket: int  # by which the driver knows it
     prompt: Prompt
@@ -56,7 +56,7 @@ class GroupHandle:
 
     @property
     def prompt(self) -> Prompt:
-        """What was asked."""
+        """The prompt that the group answers."""
         return self.request.prompt
 
     @property

@@ -30,7 +30,7 @@ class FileReport:
     is_damaged: bool = False
 
     def line(self) -> str:
-        """One line for people."""
+        """Format the report on one line for the terminal."""
         reasons = [f"{count} {reason}" for reason, count in self.num_bad.items()]
         if self.is_damaged:
             reasons.append("not readable to the end")

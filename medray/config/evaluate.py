@@ -16,7 +16,7 @@ from medray.config.workers import EvaluateWorkers
 
 
 class EvaluatedModel(Section):
-    """One line of the table."""
+    """One model to evaluate: a row of the comparison table."""
 
     name: str
     """What the line is called."""
@@ -34,7 +34,7 @@ class HeldOut(DataConfig):
 
 
 class HeldOutTexts(HeldOut):
-    """Texts for the perplexity."""
+    """Held-out texts on which perplexity is measured."""
 
     kind: str = "icd10-text"
     """Registered schema that pretraining reads (`medray data list`); with a path and no kind, auto."""

@@ -31,7 +31,7 @@ class PromptConfig(Section):
 
 
 class SamplingConfig(Section):
-    """How answers are drawn."""
+    """Sampling parameters of the generated answers."""
 
     samples: int = Field(default=1, ge=1)
     """Answers a prompt."""

@@ -15,7 +15,7 @@ from medray.config.supervised import ChatConfig, SupervisedJob, require_referenc
 
 
 class KtoConfig(Section):
-    """KTO (arXiv:2402.01306)."""
+    """Kahneman-Tversky optimization: KTO, arXiv:2402.01306."""
 
     beta: float = Field(default=0.1, gt=0)
     """Scale of the log ratio to the reference."""

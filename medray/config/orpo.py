@@ -12,7 +12,7 @@ from medray.config.supervised import ChatConfig, SupervisedJob
 
 
 class OddsRatioConfig(Section):
-    """ORPO (arXiv:2403.07691)."""
+    """Odds-ratio preference term of ORPO, arXiv:2403.07691."""
 
     weight: float = Field(default=0.1, ge=0)
     """Factor (lambda in the paper) of the odds-ratio term beside the chosen response's negative log-likelihood."""

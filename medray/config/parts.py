@@ -18,7 +18,7 @@ from medray.config.names import nearest
 
 
 class Part(Section):
-    """A part with options."""
+    """A user-defined component, with its options."""
 
     kind: str
     """Your own function or class as `package.module:name`."""
@@ -28,7 +28,7 @@ class Part(Section):
 
 @dataclass(frozen=True)
 class Door:
-    """One kind of part."""
+    """Extension point: which names and `package.module:name` references a config key takes."""
 
     what: str
     """For error texts, with its article."""

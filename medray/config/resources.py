@@ -43,7 +43,7 @@ def supervised_roles(job: SupervisedJob) -> list[Role]:
 
 
 def total(roles: list[Role]) -> dict[str, float]:
-    """Sum of all reservations."""
+    """Sum the resources that all roles reserve, by resource name."""
     amounts: Counter[str] = Counter()
     for role in roles:
         for name, amount in role.workers.bundle.items():

@@ -101,7 +101,7 @@ class ServedModel(Section):
 
 
 class AuthConfig(Section):
-    """Who may ask."""
+    """Bearer-token authentication of the HTTP API."""
 
     enabled: bool = True
     """Require `Authorization: Bearer TOKEN` on every /v1 request."""

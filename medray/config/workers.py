@@ -51,7 +51,7 @@ class GraderWorkers(WorkerGroup):
 
 
 class RlWorkers(Section):
-    """Processes of an RL job."""
+    """Number of processes per role of an RL job, and the resources of each."""
 
     learner: WorkerGroup = WorkerGroup()
     """Ranks of the policy; each computes a share of the batch, and `learner.strategy` says what it holds."""
@@ -74,7 +74,7 @@ class RlWorkers(Section):
 
 
 class PpoWorkers(RlWorkers):
-    """Processes of a PPO job."""
+    """Processes per role of a PPO job: those of an RL job and the critic."""
 
     critic: WorkerGroup = WorkerGroup()
     """Ranks of the critic; each computes a share of the batch."""

@@ -23,7 +23,7 @@ class RecordWriter(Protocol):
     """Takes records one at a time."""
 
     def write(self, record: Record) -> None:
-        """Add one record."""
+        """Write one record in the writer's format."""
         ...
 
 

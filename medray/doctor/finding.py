@@ -28,12 +28,12 @@ class Finding:
     fix: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Builtins only."""
+        """Convert to JSON types, the severity as a lower-case name."""
         return asdict(self) | {"severity": self.severity.name.lower()}
 
 
 def ok(check: str, what: str) -> Finding:
-    """All is well."""
+    """Build the finding of a check that passed."""
     return Finding(check, Severity.OK, what)
 
 
@@ -48,7 +48,14 @@ def warning(check: str, what: str, why: str, fix: str) -> Finding:
 
 
 def error(check: str, what: str, why: str, fix: str) -> Finding:
-    """A job will fail."""
+    """Build a finding that makes a job fail; `medray doctor` then exits with code 2.
+
+    Args:
+        check: name of the check.
+        what: what was found.
+        why: what fails because of it.
+        fix: command or setting that fixes it.
+    """
     return Finding(check, Severity.ERROR, what, why, fix)
 
 

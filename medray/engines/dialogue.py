@@ -75,7 +75,7 @@ class Dialogues(Generic[K]):
         return [(self._pending.pop(future), future.result()) for future in done]
 
     def forget(self) -> None:
-        """Drop what is under way."""
+        """Cancel all pending environment turns, after their samples were aborted."""
         for future in self._pending:
             future.cancel()
         self._pending.clear()

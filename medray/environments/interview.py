@@ -17,7 +17,7 @@ class Interview:
     """Ends when the policy gives its conclusion."""
 
     class Options(Section):
-        """Settings."""
+        """Options of the `interview` environment."""
 
         conclusion: str = "diagnosis:"
         """A turn with this text (upper or lower case) ends the interview."""

@@ -17,7 +17,7 @@ class SelfCheck:
     """Asks for the final answer after each answer, until the turns are used up."""
 
     class Options(Section):
-        """Settings."""
+        """Options of the `self_check` environment."""
 
         text: str | None = None
         """What is asked; None asks in the record's language."""

@@ -65,7 +65,7 @@ class Learner:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The strategy's optimizer."""
+        """The optimizer of the sharding strategy."""
         return self.strategy.optimizer
 
     def train_step(self, trees: Sequence[PromptTree], objective: Objective) -> Meters:

@@ -92,11 +92,10 @@ class ReferencedRows:
 
     @property
     def num_tokens(self) -> Offsets:
-        """Tokens of each tree [R]."""
+        """Number of tokens of each tree, int64 [R]."""
         return self._rows.num_tokens
 
     def __len__(self) -> int:
-        """R."""
         return len(self._rows)
 
     def __getitem__(self, index: int, /) -> PromptTree:

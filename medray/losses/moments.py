@@ -21,7 +21,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Moments:
-        """Moments of some numbers."""
+        """Compute count, mean and sum of squared deviations of some values, in float64."""
         numbers = [float(v) for v in values]
         if not numbers:
             return cls()

@@ -201,7 +201,7 @@ class OutputHead:
 
 
 class PolicyModel(PackedModel):
-    """A causal language model."""
+    """Causal language model that computes packed rows of prompt trees."""
 
     @property
     def trunk(self) -> Any:

@@ -46,15 +46,15 @@ class Unsharded:
     sharded = False
 
     def align_passes(self, passes: Sequence[int]) -> list[int]:
-        """The rows' own passes."""
+        """Return `passes` unchanged: no other rank has to take part in them."""
         return list(passes)
 
     def run(self, compute: Callable[[], T]) -> T:
-        """Just call it."""
+        """Run `compute` as it is: every weight is on this rank."""
         return compute()
 
     def gathered(self, module: nn.Module) -> Iterator[list[str]]:
-        """All weights at once."""
+        """Yield the names of all weights, in one round."""
         yield [name for name, _ in module.named_parameters()]
 
 

@@ -34,7 +34,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """`45%` for 0.45."""
+    """Format a share as a whole percentage: `45%` for 0.45; nan and inf as they are."""
     return f"{share:.0%}" if math.isfinite(share) else str(share)
 
 

@@ -24,7 +24,7 @@ class RewardChange:
 
     @property
     def difference(self) -> float:
-        """last - first."""
+        """Change of the mean reward from the first to the last steps."""
         return self.last - self.first
 
     @property

@@ -64,7 +64,7 @@ class Startup:
 
     @property
     def total_s(self) -> float:
-        """All phases together."""
+        """Total start-up time, in seconds."""
         return sum(self.seconds.values())
 
     @property

@@ -73,7 +73,7 @@ class WandbSink:
     evaluation = record
 
     def close(self) -> None:
-        """Finish the run."""
+        """Finish the wandb run; waits for the upload."""
         self._run.finish()
 
 
@@ -106,7 +106,7 @@ class MlflowSink:
     evaluation = record
 
     def close(self) -> None:
-        """End the run."""
+        """End the MLflow run and mark it as finished."""
         self._mlflow.end_run()
 
 

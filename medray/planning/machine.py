@@ -21,7 +21,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine this runs on."""
+    """Measure this machine: host memory, GPU memory in bytes, GPUs and CPU cores."""
     seen = describe_machine()
     gpus = seen["gpus"]
     gpu_bytes = _memory_of(gpus[0]) if gpus else None

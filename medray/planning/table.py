@@ -39,7 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class TableRow:
-    """One size of model."""
+    """Memory estimates for one model size."""
 
     size: str
     num_params: int

@@ -25,7 +25,7 @@ class RowSize:
 
     @property
     def num_tokens(self) -> int:
-        """All tokens of the row."""
+        """Number of tokens of the packed row, shared prompts counted once."""
         return self.num_groups * (self.prompt + self.branches * self.branch)
 
     @property

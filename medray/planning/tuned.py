@@ -124,7 +124,7 @@ def keep(situation: Situation, values: Values, measured: Mapping[str, float]) ->
 
 
 def tuned_file() -> Path:
-    """Where findings are kept."""
+    """Path of the tuning results: `$MEDRAY_TUNED`, else `medray/tuned.json` in the user's cache folder."""
     if named := os.environ.get("MEDRAY_TUNED"):
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

@@ -32,7 +32,7 @@ class TokenReport:
     dropped: dict[str, Dropped] = field(default_factory=dict[str, Dropped])  # rows, by reason
 
     def provenance(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """Convert to JSON types, for the run's provenance record."""
         return {
             "skipped": {reason: drop.count for reason, drop in self.dropped.items()},
             "truncated": self.num_truncated,

@@ -31,7 +31,7 @@ class AccessLog:
         )
 
     def write(self, facts: Mapping[str, object]) -> None:
-        """One line."""
+        """Append one JSON line with the request's facts and the time (UTC)."""
         row = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
         line = json.dumps(row, ensure_ascii=False, default=str)
         self._handler.emit(

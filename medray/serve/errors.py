@@ -42,7 +42,7 @@ class ApiError(Exception):
         )
 
     def body(self) -> dict[str, Any]:
-        """The error as JSON values."""
+        """Build the response body in OpenAI's error format."""
         error = {
             "message": self.message,
             "type": self.kind,
@@ -69,7 +69,7 @@ def overloaded(message: str) -> ApiError:
 
 
 def timed_out(what: str, seconds: float) -> ApiError:
-    """An answer took too long."""
+    """Build the 504 error for an answer that took longer than `seconds`."""
     return ApiError(
         504, f"no {what} within {seconds:g} seconds", code="timeout", kind="server_error"
     )

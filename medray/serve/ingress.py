@@ -68,7 +68,7 @@ class ChatIngress(OpenAiIngress):
             )
 
     async def health(self) -> dict[str, str]:
-        """This process runs."""
+        """Answer `GET /health`: this replica's process is alive."""
         return {"status": "ok"}
 
     async def ready(self) -> Response:
@@ -87,7 +87,11 @@ class ChatIngress(OpenAiIngress):
         return self._model_cards.get(model_id)
 
     async def model_data(self, model: str) -> Any:
-        """One model by name."""
+        """Answer `GET /v1/models/{model}`; `--` in the name stands for a slash.
+
+        Raises:
+            ApiError: 404, no such model is served.
+        """
         card = self._model_cards.get(model) or self._model_cards.get(model.replace("--", "/"))
         if card is None:
             raise self._unknown(model)

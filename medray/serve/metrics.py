@@ -28,12 +28,12 @@ class RequestMetrics:
         self._open = 0
 
     def began(self) -> None:
-        """A request has come in."""
+        """Count a request as in flight."""
         self._open += 1
         self._in_flight.set(self._open)
 
     def ended(self, facts: Mapping[str, Any]) -> None:
-        """A request is over."""
+        """Record a finished request: its outcome, latency and time to first byte, in seconds."""
         self._open -= 1
         self._in_flight.set(self._open)
         tags = {"path": facts["path"], "model": str(facts.get("model", ""))}
@@ -53,6 +53,6 @@ class SafetyMetrics:
         )
 
     def count(self, rules: Iterable[str], *, stage: str, mode: str) -> None:
-        """Count `rules` once each."""
+        """Add one to the counter of each rule that fired."""
         for rule in rules:
             self._count.inc(1, {"rule": rule, "stage": stage, "mode": mode})

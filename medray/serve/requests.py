@@ -60,7 +60,7 @@ def bounded(body: Body, limits: LimitsConfig) -> None:
 
 
 def num_choices(body: Body) -> int:
-    """Answers asked for."""
+    """Number of answers a request asks for (`n`, default 1)."""
     return int(body.n or 1)
 
 

@@ -113,7 +113,7 @@ class GuardedAnswer:
         return answer
 
     def alone_events(self, answer: dict[str, Any]) -> list[str]:
-        """`alone` as a stream."""
+        """Format the complete answer of `alone` as server-sent events."""
         chunk = {key: value for key, value in answer.items() if key != "usage"}
         if self._chat:
             chunk["object"] = "chat.completion.chunk"
@@ -228,7 +228,7 @@ class _Sent:
         self.faults = sorted({*self.faults, *faults})
 
     def and_(self, other: _Sent) -> _Sent:
-        """Both together."""
+        """Combine the safety marks of two parts of a response."""
         both = _Sent()
         both.red_flags, both.advice = self.red_flags, self.advice
         both.faults = sorted({*self.faults, *other.faults})

@@ -26,7 +26,12 @@ class NoSignalMonitor:
         self.in_a_row = 0
 
     def watch(self, step: int, advantages: Sequence[Floats]) -> None:
-        """Take note of one step."""
+        """Record one step, and print advice when many in a row had only tied groups.
+
+        Args:
+            step: number of the step, for the message.
+            advantages: [P][G], per group.
+        """
         if self.silenced or not all(is_tied(a) for a in advantages):
             self.in_a_row = 0
             return

@@ -26,7 +26,14 @@ class RewardShaper:
         self.moments = Moments(**state) if state else Moments()
 
     def __call__(self, rewards_PG: Sequence[Sequence[float]]) -> list[Floats]:
-        """Scores [P][G]."""
+        """Normalize and clip the rewards of a step, after adding them to the running moments.
+
+        Args:
+            rewards_PG: [P][G] raw rewards.
+
+        Returns:
+            [P] arrays of float32 [G].
+        """
         self.moments = self.moments.merge(Moments.of(r for group in rewards_PG for r in group))
         scores = [np.asarray(group, dtype=np.float64) for group in rewards_PG]
         if self.config.normalise == "standardise":

@@ -58,7 +58,7 @@ def answer_chunks(job: GenerateJob, model: Model, chunks: Sequence[Chunk]) -> It
 
 
 class AnswerRows:
-    """One engine of the pool."""
+    """Stateful Ray Data operator: one vLLM engine that answers chunks of rows."""
 
     def __init__(self, job: GenerateJob, model: Model) -> None:
         from medray.engines.vllm.batch import BatchEngine
@@ -72,7 +72,7 @@ class AnswerRows:
         )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Answer one chunk."""
+        """Answer the rows of one chunk; rows go in and come out as JSON strings."""
         answered = [json.dumps(self._answer(json.loads(rows))) for rows in batch["rows"]]
         return {"number": batch["number"], "rows": answered}
 

@@ -20,7 +20,7 @@ class _Call:
 
 
 class Pending:
-    """Calls of one kind."""
+    """Outstanding Ray calls of one kind, each within a deadline. Thread-safe."""
 
     def __init__(self, doing: str, deadline_s: float) -> None:
         self.doing = doing

@@ -54,7 +54,10 @@ class RolloutActor(MonitoredActor):
         self.kept: tuple[Ref, ...] = ()  # what the engine holds of weights that no version changes
 
     def start(self) -> Started:
-        """Load the engine."""
+        """Load the vLLM engine and report when it is ready.
+
+        Runs once, after construction: the driver creates all actors first, then waits for their starts in parallel.
+        """
         from medray.engines.vllm.engine import VllmEngine, prepare_environment
 
         job, threads = self.job, self.job.workers.rollout.num_threads

@@ -31,7 +31,11 @@ class RolloutWorker:
     stream: Any = None  # ray.ObjectRefGenerator of what it serves
 
     def to(self, state: State) -> None:
-        """Move to another state."""
+        """Move to another state.
+
+        Raises:
+            AssertionError: the state machine has no such transition.
+        """
         self.state = advance(self.state, state)
 
     def start(self) -> Ref:
@@ -56,7 +60,7 @@ class RolloutWorker:
         return group
 
     def lose(self) -> list[GroupHandle]:
-        """Take away all it holds."""
+        """Empty the worker and return the groups it held, to be sampled again elsewhere."""
         lost = list(self.held.values())
         self.held.clear()
         self.num_samples = 0

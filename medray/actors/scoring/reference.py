@@ -20,7 +20,7 @@ class ReferenceActor(MonitoredActor):
         self.index = index
 
     def start(self) -> Started:
-        """Load the model, frozen."""
+        """Load the frozen reference model and report when it is ready."""
         use_cpu(self.job.workers.reference.num_threads)
         from medray.learners.scorer import Scorer
         from medray.models.load import load_policy

@@ -19,7 +19,7 @@ class TeacherActor(MonitoredActor):
         self.index = index
 
     def start(self) -> Started:
-        """Load the engine."""
+        """Load the teacher's vLLM engine and report when it is ready."""
         from medray.engines.vllm.teacher import TeacherEngine
 
         job = self.job

@@ -18,7 +18,7 @@ from medray.system.processes import STATES, STOPPED, ProcessId, kill, stack_of, 
 
 @dataclass(frozen=True)
 class ProcessLocation:
-    """Where an actor runs."""
+    """Node, host and process of an actor."""
 
     node: str  # Ray's id of the node
     host: str  # its address
@@ -29,7 +29,7 @@ class ProcessLocation:
 
 
 def here() -> ProcessLocation:
-    """Of the calling process."""
+    """Locate the calling process."""
     node = ray.get_runtime_context().get_node_id()
     return ProcessLocation(node, ray.util.get_node_ip_address(), ProcessId.of(os.getpid()))
 
@@ -56,7 +56,7 @@ class NodeProbe(MonitoredActor):
         return {name: state_of(process) for name, process in processes.items()}
 
     def stack(self, process: ProcessId) -> str:
-        """Where the process stands."""
+        """Dump the Python stack of a process on this node."""
         return stack_of(process)
 
     def kill(self, process: ProcessId) -> bool:

@@ -66,7 +66,7 @@ class Watchdog:
             self._asked[name] = actor.location.remote()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread, and a probe that watches the driver itself from another process."""
         self._probe_on(self.home).guard.remote(
             self.home.process, str(self.incidents.folder), self.patience_s
         )

@@ -44,29 +44,24 @@ class ConsoleRelay:
 
 
 class RemoteConsole:
-    """A console whose output appears where the driver runs."""
+    """Console that forwards every call to the driver's console, through the relay actor; never waits for it."""
 
     def __init__(self, relay: Any) -> None:
         self._relay = relay
 
     def header(self, facts: Mapping[str, str]) -> None:
-        """Pass it on."""
         self._relay.say.remote("header", dict(facts))
 
     def note(self, text: str) -> None:
-        """Pass it on."""
         self._relay.say.remote("note", text)
 
     def phase(self, name: str) -> None:
-        """Pass it on."""
         self._relay.say.remote("phase", name)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Pass it on."""
         self._relay.say.remote("record", step, dict(metrics))
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Pass it on."""
         self._relay.say.remote("evaluation", step, dict(metrics))
 
     def close(self) -> None:

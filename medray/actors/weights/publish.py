@@ -43,7 +43,7 @@ class PublishedWeights:
 
     @property
     def version(self) -> int:
-        """Version of the weights."""
+        """Policy version of these weights, counted in optimizer updates."""
         return self.manifest.version
 
 
@@ -62,7 +62,14 @@ class Publisher:
         aliases: Mapping[str, str],
         probe: Probe,
     ) -> PublishedWeights:
-        """All weights of a version."""
+        """Publish all weights of a version.
+
+        Args:
+            version: policy version.
+            weights: named tensors, consumed one at a time so that at most a bucket is copied at once.
+            aliases: names that share another name's tensor, such as a tied output head.
+            probe: tokens and log-probabilities that engines check themselves against after loading.
+        """
         infos: dict[str, TensorInfo] = {}
         buckets = self._put(weights, infos)
         infos |= {alias: infos[name] for alias, name in aliases.items()}

@@ -39,5 +39,5 @@ class Distillation(AlgorithmConfig):
 
     @property
     def uses_advantages(self) -> bool:
-        """Rewards do not train."""
+        """False: the loss compares with a teacher, so rewards are logged but do not train."""
         return False

@@ -190,7 +190,7 @@ def _text_lengths(trees: Sequence[PromptTree]) -> Indices:
 
 
 class _Layout:
-    """The row's tokens so far."""
+    """Builder of a packed row: token ids and positions appended so far."""
 
     def __init__(self, merge: bool) -> None:
         self.merge = merge

@@ -39,7 +39,7 @@ class PromptStream:
 
     @property
     def position(self) -> int:
-        """Prompts taken so far."""
+        """Number of prompts taken so far, over all epochs; saved in checkpoints for exact resume."""
         return self._position
 
     @property
@@ -48,7 +48,11 @@ class PromptStream:
         return self._position / len(self._prompts)
 
     def take(self, n: int) -> tuple[Prompt, ...]:
-        """The next `n` prompts."""
+        """Take the next `n` prompts, continuing into the next epoch where one ends.
+
+        Raises:
+            ValueError: n is negative.
+        """
         if n < 0:
             raise ValueError(f"cannot take {n} prompts")
         taken = tuple(self._at(self._position + i) for i in range(n))

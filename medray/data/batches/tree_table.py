@@ -19,16 +19,14 @@ class TreeSequence(Protocol):
 
     @property
     def num_tokens(self) -> Offsets:
-        """Tokens of each tree [R]."""
+        """Number of tokens of each tree, int64 [R]."""
         ...
 
     def __len__(self) -> int:
-        """R, the number of trees."""
+        """Number of trees, R in the shapes below."""
         ...
 
-    def __getitem__(self, index: int, /) -> PromptTree:
-        """Tree number `index`."""
-        ...
+    def __getitem__(self, index: int, /) -> PromptTree: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class TreeTable:
 
     @property
     def num_tokens(self) -> Offsets:
-        """Tokens of each tree [R]."""
+        """Number of tokens of each tree, int64 [R]."""
         return np.diff(self.tree_starts)
 
     @property
@@ -87,7 +85,6 @@ class TreeTable:
         return int(self.trained.sum())
 
     def __len__(self) -> int:
-        """R."""
         return len(self.tree_starts) - 1
 
     @overload

@@ -47,7 +47,7 @@ class DataFile:
 
     @property
     def place(self) -> str:
-        """Where it is, for people."""
+        """Path of the file for messages, `archive/member` inside an archive."""
         return f"{self.path}/{self.member}" if self.member else str(self.path)
 
 

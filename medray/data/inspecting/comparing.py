@@ -28,7 +28,6 @@ class _Side:
     num_rows: int = 0
 
     def add(self, where: str, record: Record) -> None:
-        """Take one row."""
         self.num_rows += 1
         content = content_key(record)
         self.places.setdefault(content, []).append(where)

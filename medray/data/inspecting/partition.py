@@ -32,7 +32,7 @@ SIDES = ("train", "held_out")
 
 @dataclass(slots=True)
 class WrittenSide:
-    """One file of the split."""
+    """Path, rows and groups of one output file of a split."""
 
     file: str
     rows: int = 0
@@ -59,7 +59,7 @@ class WrittenSplit:
     left_out: dict[str, int]
 
     def lines(self) -> Iterator[str]:
-        """The split for people."""
+        """Format the result for the terminal, a line per fact."""
         for side in (self.train, self.held_out):
             yield f"{side.file}: {side.rows} rows in {side.groups} groups"
         if self.shared_prompts:

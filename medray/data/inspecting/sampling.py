@@ -21,7 +21,7 @@ class Reservoir(Generic[T]):
         self._num_seen = 0
 
     def add(self, item: T) -> None:
-        """Show it one more item."""
+        """Offer one item; each item offered so far is kept with equal probability (Vitter's algorithm R)."""
         number, self._num_seen = self._num_seen, self._num_seen + 1
         if number < self._size:
             self._kept.append((number, item))
@@ -29,5 +29,5 @@ class Reservoir(Generic[T]):
             self._kept[place] = (number, item)
 
     def items(self) -> list[T]:
-        """What it kept."""
+        """Sampled items, in the order they were offered."""
         return [item for _, item in sorted(self._kept, key=lambda pair: pair[0])]

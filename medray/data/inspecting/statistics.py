@@ -45,7 +45,7 @@ class DatasetStatistics:
         self._group_of_turn: dict[bytes, bytes] = {}
 
     def add(self, record: Record) -> None:
-        """Count one record."""
+        """Add one record to every statistic."""
         self.num_records += 1
         turns = (*record.messages, *record.chosen, *record.rejected)
         self.roles.update(message["role"] for message in turns)

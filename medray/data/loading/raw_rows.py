@@ -38,7 +38,7 @@ class RawRows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """The rows of one file."""
+    """Lazily read rows of one data file, with its columns renamed."""
 
     file: DataFile
     columns: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
@@ -46,11 +46,15 @@ class FileRows:
 
     @property
     def name(self) -> str:
-        """Its path."""
+        """Path of the file, as it appears in messages."""
         return str(self.file.path)
 
     def read(self, digests: Digests | None = None) -> Iterator[RawRow]:
-        """The rows of the file."""
+        """Read the rows from the start of the file.
+
+        Args:
+            digests: gets the SHA-256 of the file once all rows are read.
+        """
         rows = read_raw(self.file, digests)
         if self.entry is not None:
             rows = self.entry.rows(rows)

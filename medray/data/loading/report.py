@@ -50,7 +50,7 @@ class DropCounter:
         self._examples: dict[str, list[str]] = {}
 
     def add(self, row: BadRow) -> None:
-        """Count one row."""
+        """Count a dropped row under its reason; keeps the first few as examples."""
         self._counts[row.reason] = self._counts.get(row.reason, 0) + 1
         examples = self._examples.setdefault(row.reason, [])
         if len(examples) < MAX_EXAMPLES:
@@ -58,11 +58,11 @@ class DropCounter:
 
     @property
     def num_rows(self) -> int:
-        """Rows counted so far."""
+        """Number of rows dropped so far, over all reasons."""
         return sum(self._counts.values())
 
     def by_reason(self) -> dict[str, Dropped]:
-        """The counts so far."""
+        """Counts and examples so far, by reason."""
         return {
             reason: Dropped(count, tuple(self._examples[reason]))
             for reason, count in self._counts.items()
@@ -120,7 +120,7 @@ class LoadReport:
         }
 
     def summary(self) -> str:
-        """One line for people."""
+        """Format the counts on one line for the terminal."""
         drops = "".join(f"; {text}" for text in drops_text(self.dropped))
         notes = "".join(f"; {note}" for note in self.notes)
         repeated = f", {self.num_repeated} repeated" if self.num_repeated else ""

@@ -61,7 +61,10 @@ class Sides:
         self._held_out_groups = set[str]()
 
     def of(self, row: Row) -> Side:
-        """The side of the next row."""
+        """Decide whether the next row trains or is held out.
+
+        Rows of one group (same prompt, dialogue or patient) always go to the same side.
+        """
         group = group_of(row.record)
         official = self._official
         if row.is_held_out or (official is not None and row.record.id in official):

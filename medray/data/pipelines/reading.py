@@ -92,7 +92,7 @@ def _mark(window: int, mark: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Cut:
-    """Where windows end."""
+    """Splits the line stream into windows of bounded size and hashes what it passes."""
 
     def __init__(self, job: PrepareJob) -> None:
         self._limits = job.shards

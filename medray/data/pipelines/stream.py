@@ -99,11 +99,10 @@ class RowsDatasource(Datasource):
         self._read = read
 
     def get_name(self) -> str:
-        """What Ray calls the stage."""
         return "Rows"
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Not known before reading."""
+        """None: the size is unknown before the files are read."""
         return None
 
     def get_read_tasks(

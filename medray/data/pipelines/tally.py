@@ -28,7 +28,7 @@ class Tally:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Tally:
-        """The counts of a manifest."""
+        """Restore the counts from the manifest of an interrupted preparation."""
         return cls(
             Counter(manifest.counts.model_dump()),
             Counter({name: part.read for name, part in manifest.parts.items()}),

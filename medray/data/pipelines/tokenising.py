@@ -39,7 +39,7 @@ class Example(Protocol):
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to a record."""
+    """What is done to every record: screens, rendering, tokenization, sketches for deduplication."""
 
     data: DataConfig
     screens: Sequence[Screen]

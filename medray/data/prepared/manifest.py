@@ -18,7 +18,7 @@ Side = Literal["train", "held_out"]
 
 
 class ShardEntry(Section):
-    """One file of trees."""
+    """Manifest entry of one shard: counts, size and checksum."""
 
     file: str
     """Path inside the folder."""
@@ -89,7 +89,7 @@ class Manifest(Section):
         return tuple(shard for shard in self.shards if shard.side == side)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Format rows, tokens and dropped rows on one line for the terminal."""
         parts = [
             f"{sum(s.num_trees for s in shards):,} {name} rows of {sum(s.num_tokens for s in shards):,} tokens,"
             f" {sum(s.num_trained for s in shards):,} trained"

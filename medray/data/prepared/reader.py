@@ -105,17 +105,15 @@ class PreparedTrees(Sequence[PromptTree]):
         self.__init__(**state)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
-        """Trees that are there."""
         return int(self._first_trees[-1])
 
     def __getitem__(self, index: int) -> PromptTree:  # type: ignore[override]
-        """Tree number `index`."""
         shard, offset = self._find(index)
         return shard[offset]
 
     @property
     def num_tokens(self) -> Counts:
-        """Tokens of each tree [R]."""
+        """Number of tokens of each tree, int64 [R]; reads every shard's offsets once."""
         if len(self._sizes) < len(self):
             sizes = [self._shard(number).num_tokens for number in range(len(self._entries))]
             self._sizes = np.concatenate(sizes)

@@ -100,7 +100,7 @@ class TreeShard:
 
     @property
     def num_tokens(self) -> Counts:
-        """Tokens of each tree [R]."""
+        """Number of tokens of each tree, int64 [R]."""
         return np.diff(self._starts).astype(np.int64)
 
     def id(self, index: int) -> str:
@@ -108,7 +108,6 @@ class TreeShard:
         return self._ids[index].as_py()
 
     def __getitem__(self, index: int) -> PromptTree:
-        """Tree number `index`."""
         start, end = int(self._starts[index]), int(self._starts[index + 1])
         trained = self._trained.slice(start, end - start).to_numpy(zero_copy_only=False)
         cursor = start + int(self._prompts[index])

@@ -90,7 +90,11 @@ class ChatRenderer:
         self._templates: dict[Any, Template] = {}
 
     def render(self, messages: Messages, options: ChatOptions) -> RenderedChat:
-        """See `render_chat`."""
+        """Render and tokenize a chat with this renderer's tokenizer; see `render_chat`.
+
+        Raises:
+            ModelError: the chat template refuses the dialogue.
+        """
         prepared, template = self._prepare(messages, options)
         add = options.add_generation_prompt
         try:

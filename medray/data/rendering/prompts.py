@@ -27,7 +27,7 @@ class RenderedPrompts:
 
     @property
     def reason(self) -> str:
-        """Why prompts were skipped."""
+        """Reason for the skipped prompts, naming the key that sets the limit."""
         return f"longer than data.max_prompt_tokens={self.max_prompt_tokens}"
 
     def skipped(self) -> str:

@@ -22,7 +22,7 @@ from medray.types import Record
 
 
 def parse_chat(row: dict[str, Any], where: str, config: DataConfig) -> Record:
-    """One chat."""
+    """Parse a chat in any common layout into a prompt with an optional reference answer."""
     view = View(row)
     messages = view.prompt(config)
     return replace(chat_record(row, where, messages), answer=right_answer(row))

@@ -43,7 +43,7 @@ def parse_medqa_hub(row: dict[str, Any], where: str, config: DataConfig) -> Reco
 
 
 def parse_mmlu(row: dict[str, Any], where: str, config: DataConfig) -> Record:
-    """An item of MMLU."""
+    """Parse an MMLU item (`question`, `choices`, `answer`, `subject`)."""
     source = f"MMLU/{optional_text(row, 'subject') or 'unknown'}"
     return _item(row, where, config, options_key="choices", answer_key="answer", source=source)
 

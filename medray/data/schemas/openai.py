@@ -25,7 +25,7 @@ from medray.types import Record
 
 
 def parse_openai(row: dict[str, Any], where: str, config: DataConfig) -> Record:
-    """One chat."""
+    """Parse a chat in OpenAI's `messages` layout, tool calls included."""
     turns = parsed_text(require(row, "messages"))
     messages = parse_turns(turns, "messages", system=system_of(row), thinking=config.thinking)
     return replace(chat_record(row, where, messages), answer=right_answer(row))

@@ -35,7 +35,7 @@ class Glm4Format:
         return "\n".join(f"{call['name']}\n{to_json(call['arguments'])}" for call in calls)
 
     def write_result(self, content: str) -> str:
-        """The result as it is."""
+        """Return the result unchanged; the chat template marks it as a tool's."""
         return content
 
     def parse(self, text: str) -> ParsedTurn:

@@ -38,13 +38,13 @@ class Llama3Format:
         return _DESCRIPTION + "\n\n".join(to_json(wrapped(tool), indent=4) for tool in tools)
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
-        """One JSON object a line."""
+        """Write each call as a JSON object with `name` and `parameters`, one per line."""
         return "\n".join(
             to_json({"name": call["name"], "parameters": call["arguments"]}) for call in calls
         )
 
     def write_result(self, content: str) -> str:
-        """The result as it is."""
+        """Return the result unchanged; the chat template marks it as a tool's."""
         return content
 
     def parse(self, text: str) -> ParsedTurn:

@@ -23,7 +23,7 @@ class Prepared:
     tools: list[dict[str, Any]] | None = None
 
     def add(self, origin: int, role: str, content: str, **extra: Any) -> None:
-        """Append one message."""
+        """Append a message that was made from the original message number `origin`."""
         self.messages.append({"role": role, "content": content, **extra})
         self.origins.append(origin)
 

@@ -45,7 +45,7 @@ class QwenFormat:
         return _DESCRIPTION.format(tools="\n".join(to_json(wrapped(tool)) for tool in tools))
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
-        """One tagged block a call."""
+        """Write each call as JSON between <tool_call> tags."""
         return "\n".join(
             "<tool_call>\n"
             + to_json({"name": call["name"], "arguments": call["arguments"]})

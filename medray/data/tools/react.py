@@ -32,7 +32,7 @@ class ReactFormat:
         )
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
-        """Two lines a call."""
+        """Write each call as an `Action:` line and an `Action Input:` line."""
         return "\n".join(
             f"Action: {call['name']}\nAction Input: {to_json(call['arguments'])}" for call in calls
         )

@@ -27,7 +27,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as text."""
+    """Text of one generated answer, why it ended, and its length in tokens."""
 
     text: str
     finish_reason: str

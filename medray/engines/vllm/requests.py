@@ -18,7 +18,7 @@ from medray.types import FinishReason, GenerateSpec, Message, Prompt, Response
 
 @dataclass
 class Sample:
-    """One response under way."""
+    """One response being generated: tokens, log-probabilities and policy versions so far."""
 
     group: Group
     number: int  # of the response in its group

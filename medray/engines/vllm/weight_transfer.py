@@ -43,7 +43,7 @@ class ArraysTransferEngine(WeightTransferEngine[ArraysInitInfo, ArraysUpdateInfo
     update_info_cls = ArraysUpdateInfo
 
     def init_transfer_engine(self, init_info: ArraysInitInfo) -> None:
-        """Nothing to set up."""
+        """No-op: arrays arrive through Ray's object store, so there is no process group to set up."""
 
     def start_weight_update(self) -> None:
         """Put the model back into checkpoint layout.
@@ -78,7 +78,7 @@ class ArraysTransferEngine(WeightTransferEngine[ArraysInitInfo, ArraysUpdateInfo
         finalize_layerwise_reload(self.model, self.model_config)
 
     def shutdown(self) -> None:
-        """Nothing to release."""
+        """No-op: the object store frees the arrays."""
 
 
 def as_tensor(array: Any, dtype: str) -> torch.Tensor:

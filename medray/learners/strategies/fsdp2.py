@@ -75,7 +75,7 @@ class FullyShardedDataParallel(DataParallel):
                 part.reshard()
 
     def sum_gradients(self) -> None:
-        """They are summed already."""
+        """No-op: FSDP2 reduces gradients during the backward pass."""
 
     def _clip(self) -> Tensor:
         return _whole(super()._clip())

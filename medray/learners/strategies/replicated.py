@@ -29,7 +29,7 @@ class SingleProcess(Unsharded):
     parameters: list[nn.Parameter]
 
     def take(self, policy: PackedModel, optim: OptimConfig) -> None:
-        """Make the optimizer."""
+        """Take over the model: place it, and create the AdamW optimizer of its trainable parameters."""
         self.policy = policy
         self.max_grad_norm = optim.max_grad_norm
         self._spread()
@@ -70,11 +70,11 @@ class SingleProcess(Unsharded):
         return torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
 
     def sum_values(self, values: Tensor) -> Tensor:
-        """The values themselves."""
+        """Return `values` unchanged: there is one rank."""
         return values
 
     def gather(self, value: T) -> list[T]:
-        """The value itself."""
+        """Return the only rank's value, as a list of one."""
         return [value]
 
     def optimizer_state(self) -> Iterator[tuple[str, Tensor]]:
@@ -82,7 +82,7 @@ class SingleProcess(Unsharded):
         yield from named_state(self.optimizer, self.policy.trainable())
 
     def load_optimizer_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the state back."""
+        """Restore the optimizer state saved by `optimizer_state`; parameters without one start afresh."""
         for name, parameter in self.policy.trainable():
             state = saved_state(tensors, name)
             if state is not None:
@@ -123,7 +123,7 @@ class DataParallel(SingleProcess):
         return reduced(values)
 
     def gather(self, value: T) -> list[T]:
-        """What every rank gave."""
+        """Gather a picklable value from every rank, in rank order."""
         return from_all(value, self.world_size)
 
 

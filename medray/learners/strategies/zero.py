@@ -49,7 +49,7 @@ class Zero:
         self.world_size = dist.get_world_size()
 
     def take(self, policy: PackedModel, optim: OptimConfig) -> None:
-        """Start the engine."""
+        """Take over the model: initialize DeepSpeed with a client AdamW, sharded from the start at stage 3."""
         deepspeed = _deepspeed()
         self.policy = policy
         self.layers = layer_stacks(policy.module)
@@ -130,7 +130,7 @@ class Zero:
         return reduced(values)
 
     def gather(self, value: T) -> list[T]:
-        """What every rank gave."""
+        """Gather a picklable value from every rank, in rank order."""
         return from_all(value, self.world_size)
 
     def gathered(self, module: nn.Module) -> Iterator[list[str]]:

@@ -96,7 +96,7 @@ _BLANKS = re.compile(r"[ \t\r\f\v]+")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text in its one form."""
+    """A normalized text, and where its soft breaks were."""
 
     flat: str
     breaks: tuple[int, ...]

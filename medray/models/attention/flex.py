@@ -55,7 +55,7 @@ def row_walk(row: PackedRow, device: torch.device) -> Walk:
 
 
 def plain_walk(num_tokens: int, device: torch.device) -> Walk:
-    """One sequence by itself."""
+    """Build the walk of a row that holds a single sequence."""
     at = torch.arange(num_tokens, device=device)
     return Walk(at, torch.full_like(at, num_tokens), at)
 

@@ -155,7 +155,7 @@ def row_layout(row: PackedRow, device: torch.device) -> RowLayout:
 
 
 def plain_layout(num_tokens: int, device: torch.device) -> RowLayout:
-    """One sequence by itself."""
+    """Build the layout of a row that holds a single sequence: plain causal attention."""
     at = torch.arange(num_tokens, device=device)
     return RowLayout((Stem((0,), num_tokens, None),), (num_tokens,), at)
 

@@ -35,7 +35,7 @@ class RegistryWheel:
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for."""
+        """pip requirement of the exact wheel, `package==version`."""
         return f"{self.package}=={self.version}"
 
 

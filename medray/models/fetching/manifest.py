@@ -14,7 +14,7 @@ MANIFEST_NAME = "medray_model.json"
 
 
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
+    """Compute the SHA-256 of a file, in hex; reads it in blocks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

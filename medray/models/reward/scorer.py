@@ -60,7 +60,11 @@ class PackedRewardScorer:
     def scores(
         self, messages: Sequence[Message], answers: Sequence[Answer], options: ChatOptions
     ) -> list[float]:
-        """One score an answer."""
+        """Score several answers to one dialogue in one packed row, sharing the prompt's tokens.
+
+        Returns:
+            One score per answer, in reward units of the model.
+        """
         renderer = renderer_of(self.model.tokenizer)
         chats = [renderer.render([*messages, *answer], options).token_ids for answer in answers]
         return self.model.scores(build_row([_text(chat) for chat in chats], whole=True)).tolist()

@@ -25,7 +25,7 @@ class Merge:
 
     @property
     def token(self) -> str:
-        """What they become."""
+        """Token that the merged pair becomes."""
         return "".join(self.pair)
 
 

@@ -37,7 +37,7 @@ class BatchProgress:
             self._task = self._bar.add_task("loading", total=self._num_rows, completed=num_done)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A chunk is done."""
+        """Add the finished rows of a chunk to the counts, and update the display."""
         self._rows += len({row["id"] for row in rows})
         self._tokens += sum(row["num_new_tokens"] for row in rows)
         self._errors += sum(row["error"] is not None for row in rows)

@@ -10,25 +10,19 @@ from medray.observability.console.columns import COLUMNS, Eta, Metrics
 
 
 class QuietConsole:
-    """Shows nothing."""
+    """Console that discards everything, as ranks other than 0 do."""
 
-    def header(self, facts: Mapping[str, str]) -> None:
-        """Nothing."""
+    def header(self, facts: Mapping[str, str]) -> None: ...
 
-    def note(self, text: str) -> None:
-        """Nothing."""
+    def note(self, text: str) -> None: ...
 
-    def phase(self, name: str) -> None:
-        """Nothing."""
+    def phase(self, name: str) -> None: ...
 
-    def record(self, step: int, metrics: Metrics) -> None:
-        """Nothing."""
+    def record(self, step: int, metrics: Metrics) -> None: ...
 
-    def evaluation(self, step: int, metrics: Metrics) -> None:
-        """Nothing."""
+    def evaluation(self, step: int, metrics: Metrics) -> None: ...
 
-    def close(self) -> None:
-        """Nothing."""
+    def close(self) -> None: ...
 
 
 class PlainConsole:
@@ -46,7 +40,7 @@ class PlainConsole:
             self._print(line)
 
     def note(self, text: str) -> None:
-        """The text on its own line."""
+        """Print the text on a line of its own."""
         self._print(text)
 
     def phase(self, name: str) -> None:
@@ -64,8 +58,7 @@ class PlainConsole:
         """The line of an evaluation, with 95% intervals."""
         self._print(f"eval {count(step, self._num_steps)}  {evaluation_text(metrics)}")
 
-    def close(self) -> None:
-        """Nothing is buffered."""
+    def close(self) -> None: ...
 
     def _print(self, line: str) -> None:
         text = line.rstrip()

@@ -14,10 +14,10 @@ _EVERY_S = 10.0
 
 
 class Summary(Protocol):
-    """What is said at the end."""
+    """Result that can describe itself, for the last line of a command."""
 
     def summary(self) -> str:
-        """One line for people."""
+        """Format the result on one line for the terminal."""
         ...
 
 

@@ -45,7 +45,7 @@ class RichConsole:
             self._terminal.print(Text.assemble((line[:width], "dim"), line[width:]))
 
     def note(self, text: str) -> None:
-        """The text above the bar."""
+        """Print the text above the progress bar."""
         self._terminal.print(Text(text, style="dim"))
 
     def phase(self, name: str) -> None:

@@ -26,7 +26,7 @@ class Conversation:
 
     @property
     def messages(self) -> list[Message]:
-        """What a request carries."""
+        """Messages of the next request: the system prompt, if any, and all turns."""
         head: list[Message] = (
             [{"role": "system", "content": self.system}] if self.system.strip() else []
         )

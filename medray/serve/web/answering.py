@@ -14,7 +14,7 @@ History = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What the controls say."""
+    """Values of the page's sampling controls."""
 
     model: str
     system: str | None

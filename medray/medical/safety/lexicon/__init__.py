@@ -17,7 +17,7 @@ _WORD = re.compile(r"[a-z]+")
 
 @cache
 def phrases() -> dict[str, tuple[str, ...]]:
-    """Phrases by concept."""
+    """Load all lexicon tables: phrases by concept, with their spelling variants expanded."""
     found: dict[str, list[str]] = {}
     for table in TABLES:
         text = (resources.files(__name__) / f"{table}.toml").read_text(encoding="utf-8")
