@@ -6,6 +6,7 @@ schedules by `make_part`. What each is called with: `medray/config/parts.py`.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -41,10 +42,28 @@ def make_named(
         raise ConfigError(f"{key}.kind={kind} is not a class")
     if (model := getattr(make, "Options", None)) is not None:
         return make(validated(model, options, within=f"{key}.options"))
+    _require_options(make, options, f"{key}.options", kind)
     try:
         return make(**options)
     except Exception as error:  # a user's class may raise anything
         raise ConfigError(f"{key}: {kind} could not be made: {error}") from error
+
+
+def _require_options(make: Any, options: Mapping[str, Any], key: str, kind: str) -> None:
+    """Refuse an option that is no keyword argument of `make`, naming those that are."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # built in C, without a signature
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for name in options:
+        if name not in known:
+            guess = difflib.get_close_matches(name, known, n=1)
+            near = f"did you mean {guess[0]}? " if guess else ""
+            said = f"one of {', '.join(known)}" if known else "it takes none"
+            raise ConfigError(f"{key}.{name} is not an option of {kind}: {near}({said})")
 
 
 def make_part(part: str | Part, door: Door, key: str, registered: Mapping[str, F]) -> F:

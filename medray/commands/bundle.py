@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from medray.errors import ConfigError
 
@@ -36,27 +38,45 @@ class Bundle:
 
 
 def make_bundle(
-    project: Path, target: Path, script: str, arguments: Sequence[str], include: Sequence[Path] = ()
+    project: Path,
+    target: Path,
+    script: str,
+    arguments: Sequence[str],
+    include: Sequence[Path] = (),
+    *,
+    folder: Path | None = None,
 ) -> Bundle:
     """Copy the code into `target`, with the job's configuration and whatever else is asked for.
 
     A configuration outside the code is copied too, and the command line is changed to name the copy.
 
+    Args:
+        project: the checkout of medray.
+        target: the folder that is uploaded; the job starts in it.
+        script: relative to `folder` or `project`.
+        arguments: of the script.
+        include: files and folders, relative to `folder`. What lies in it keeps its place, so that modules can be
+            imported there as here.
+        folder: where the user works; None means in the project.
+
     Raises:
         ConfigError: the script or a file does not exist, or the whole is too large.
     """
-    root = project.resolve()
+    root = (folder or project).resolve()
     wanted = Path(script)
-    if not (root / wanted).is_file() or wanted.is_absolute():
+    places = [base / wanted for base in (root, project.resolve()) if (base / wanted).is_file()]
+    if not places or wanted.is_absolute():
         raise ConfigError(f"{script} is not a script of {root}: name one such as jobs/grpo.py")
-    for part in (*PARTS, *(str(path) for path in include)):
-        source = root / part
-        if source.exists():
-            _copy(source, target / _place(root, source))
-        elif part not in PARTS:
-            raise ConfigError(f"--include {part}: no such file under {root}")
+    for part in PARTS:
+        if (project / part).exists():
+            _copy(project / part, target / part)
+    for path in include:
+        source = root / path
+        if not source.exists():
+            raise ConfigError(f"--include {path}: no such file under {root}")
+        _copy(source, target / _place(root, source))
     if not (target / wanted).is_file():
-        _copy(root / wanted, target / wanted)
+        _copy(places[0], target / wanted)
     renamed = tuple(_with_config(root, target, arguments))
     files = [path for path in target.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
@@ -67,6 +87,19 @@ def make_bundle(
             "on storage that the cluster reaches instead"
         )
     return Bundle(target, renamed, len(files), size)
+
+
+def own_modules(folder: Path, modules: Mapping[str, ModuleType] = sys.modules) -> list[Path]:
+    """Top-level modules and packages in `folder` that are imported by now, medray's own left out; relative to it."""
+    found: list[Path] = []
+    for name in sorted({name.partition(".")[0] for name in modules} - {"__main__", *PARTS}):
+        module = modules.get(name)
+        origins = {getattr(module, "__file__", None), *getattr(module, "__path__", ())}
+        inside = {Path(origin).resolve() for origin in origins if origin}
+        for place in (Path(f"{name}.py"), Path(name)):
+            if any(path.is_relative_to((folder / place).resolve()) for path in inside):
+                found.append(place)
+    return found
 
 
 def _with_config(root: Path, target: Path, arguments: Sequence[str]) -> Iterator[str]:

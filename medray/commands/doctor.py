@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,12 +79,14 @@ def _subject(
     from medray.commands.job_file import load_job
     from medray.config.model import ModelConfig
     from medray.doctor.examine import Subject
+    from medray.runs.plugins import build_plugins
 
     job = load_job(config) if config is not None else None
     wanted: ModelConfig = getattr(job, "model", ModelConfig())
     if model is not None:
         wanted = wanted.model_copy(update={"path": model})
-    return Subject(wanted, Path(getattr(job, "out", "runs")), constraints, smoke)
+    build = partial(build_plugins, job) if job is not None else None
+    return Subject(wanted, Path(getattr(job, "out", "runs")), constraints, smoke, build)
 
 
 def _show(finding: Finding) -> None:

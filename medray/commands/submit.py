@@ -17,6 +17,7 @@ from medray.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from medray.actors.cluster.jobs import Cluster
+    from medray.config.base import Section
 
 Address = Annotated[
     str | None,
@@ -41,17 +42,22 @@ def submit_command(
 ) -> None:
     """Run a job on a cluster and follow it: medray submit jobs/grpo.py --config FILE key=value ...
 
-    Options of submit come before the script. Only code and configuration are uploaded. Ends with the job's own exit
-    code; Ctrl-C stops following, not the job. Submitting the same run folder again continues it.
+    Options of submit come before the script. Only code and configuration are uploaded, modules of this folder that
+    the settings name included. Ends with the job's own exit code; Ctrl-C stops following, not the job. Submitting the
+    same run folder again continues it.
     """
     from medray.actors.cluster.jobs import Cluster, running_in
 
-    out = _run_folder(script, context.args)
+    job = _checked_job(script, context.args)
+    out = str(getattr(job, "out", "")) or None
     environ = _environment(env or [])
     with tempfile.TemporaryDirectory(prefix="medray-submit-") as folder:
-        from medray.commands.bundle import make_bundle
+        from medray.commands.bundle import make_bundle, own_modules
 
-        bundle = make_bundle(Path.cwd(), Path(folder) / "job", script, context.args, include or ())
+        here = Path.cwd()
+        extra = [*own_modules(here), *(include or ())]
+        target = Path(folder) / "job"
+        bundle = make_bundle(_project(here), target, script, context.args, extra, folder=here)
         cluster = Cluster(address)
         if out is not None and (other := running_in(cluster.jobs(), out)) is not None:
             raise ConfigError(
@@ -59,14 +65,14 @@ def submit_command(
             )
         entrypoint = shlex.join(["python", script, *bundle.arguments])
         metadata = {"script": script} | ({"out": out} if out else {})
-        job = cluster.submit(entrypoint, bundle.folder, metadata=metadata, environ=environ)
+        id = cluster.submit(entrypoint, bundle.folder, metadata=metadata, environ=environ)
     _say(
-        f"{job} on {cluster.address}: {bundle.num_files} files, {bundle.num_bytes / 2**20:.1f} MiB uploaded"
+        f"{id} on {cluster.address}: {bundle.num_files} files, {bundle.num_bytes / 2**20:.1f} MiB uploaded"
     )
     if detach:
-        _say(f"follow it with `medray job logs {job}`, stop it with `medray job stop {job}`")
+        _say(f"follow it with `medray job logs {id}`, stop it with `medray job stop {id}`")
         return
-    raise typer.Exit(_follow(cluster, job))
+    raise typer.Exit(_follow(cluster, id))
 
 
 def logs_command(
@@ -131,10 +137,18 @@ def _follow(cluster: Cluster, job: str) -> int:
     return state.code
 
 
-def _run_folder(script: str, arguments: list[str]) -> str | None:
-    """The run folder that the settings name; checks them on the way, before anything is uploaded."""
+def _project(here: Path) -> Path:
+    """The checkout whose code is uploaded: the folder one works in, else the one that medray is imported from."""
+    import medray
+
+    return here if (here / "medray").is_dir() else Path(medray.__file__).parents[1]
+
+
+def _checked_job(script: str, arguments: list[str]) -> Section | None:
+    """The job that the settings describe, its plug-ins built, before anything is uploaded; None for other scripts."""
     from medray.commands.check_config import JOBS, job_schema
     from medray.config.loader import load_config
+    from medray.runs.plugins import build_plugins
 
     kind = Path(script).stem
     if kind not in JOBS:
@@ -146,7 +160,9 @@ def _run_folder(script: str, arguments: list[str]) -> str | None:
             config = Path(value)
         elif option.startswith("--config="):
             config = Path(option.removeprefix("--config="))
-    return str(getattr(load_config(job_schema(kind), config, overrides), "out", "")) or None
+    job = load_config(job_schema(kind), config, overrides)
+    build_plugins(job)
+    return job
 
 
 def _environment(pairs: list[str]) -> dict[str, str]:

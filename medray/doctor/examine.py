@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medray.config.model import ModelConfig
 from medray.doctor import hardware, model, software, system
-from medray.doctor.finding import Finding, error
+from medray.doctor.finding import Finding, error, ok
 from medray.doctor.smoke import check_smoke
 from medray.errors import ConfigError
 
@@ -23,6 +23,7 @@ class Subject:
     out: Path = Path("runs")
     constraints: Path | None = None
     smoke: bool = True
+    build: Callable[[], None] | None = None  # makes the job's plug-ins
     only: tuple[str, ...] = ()  # names of checks; empty means all
 
 
@@ -74,6 +75,21 @@ def _checks(subject: Subject) -> dict[str, Callable[[], Iterable[Finding]]]:
         "cluster": system.check_address,
         "model": partial(model.check_model, wanted),
     }
+    if subject.build is not None:
+        checks["plug-ins"] = partial(check_plugins, subject.build)
     if subject.smoke:
         checks["smoke"] = check_smoke
     return checks
+
+
+def check_plugins(build: Callable[[], None]) -> Iterator[Finding]:
+    """Whether everything that the job names as `package.module:name`, or by a registered name, can be made."""
+    try:
+        build()
+    except ConfigError as broken:
+        yield error(
+            "plug-ins", str(broken), "the job would end before its first step",
+            "correct that key; a module of your own is imported from the folder you work in",
+        )  # fmt: skip
+    else:
+        yield ok("plug-ins", "rewards, data, environment and parts of the job can be made")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from medray.config.base import Section
 from medray.config.data import DataConfig
 from medray.config.parts import plugins_in
+from medray.config.prepare import PrepareJob
 from medray.config.reward import MODEL
 from medray.config.rl import RlJob
+from medray.data.pipelines.screening import build_screens
 from medray.data.registry import find_schema
 from medray.environments.registry import build_environment
 from medray.plugins import make_part
@@ -15,7 +17,7 @@ from medray.rewards.registry import build_reward
 
 
 def build_plugins(job: Section, *, reward_models: bool = False) -> None:
-    """Import and build the job's own parts, its rewards, environment and schemas, and throw them away.
+    """Import and build the job's own parts, its rewards, environment, schemas and screens, and throw them away.
 
     Args:
         job: any job.
@@ -31,6 +33,8 @@ def build_plugins(job: Section, *, reward_models: bool = False) -> None:
     if isinstance(data, DataConfig):
         for source in (data, *data.sources):
             find_schema(source.kind)
+    if isinstance(job, PrepareJob):
+        build_screens(job.filters, job.decontaminate)
     if isinstance(job, RlJob):
         if reward_models:
             build_rewards(job.rewards)

@@ -166,7 +166,10 @@ def test_a_reward_that_cannot_be_made_names_the_key(kind: str, message: str) -> 
 
 
 def test_unknown_setting_of_a_plain_class() -> None:
-    with pytest.raises(ConfigError, match=r"rewards\.0: .*Length could not be made.*cpa"):
+    with pytest.raises(
+        ConfigError,
+        match=r"rewards\.0\.options\.cpa is not an option of .*Length: did you mean cap",
+    ):
         build_rewards([RewardConfig(kind=f"{HERE}:Length", options={"cpa": 3})])
 
 
