@@ -23,6 +23,7 @@ from medray.errors import ConfigError, DataError
 from medray.models.served import Model, find_model
 from medray.observability.console.batch_progress import BatchProgress
 from medray.storage.atomic import write_text
+from medray.storage.unicode import unwritable_place, writable
 
 SETTINGS_THAT_MAY_DIFFER = ("workers", "engine", "output")
 """Answers do not depend on these, so a resumed job may change them."""
@@ -82,6 +83,9 @@ def read_input(job: GenerateJob, model: Model) -> ChunkedInput:
         fields, fault = raw.fields, None
         if isinstance(fields, RowError):
             fields, fault = {}, f"{fields.reason}: {fields.detail}"
+        elif place := unwritable_place(fields):
+            # Said here, by its row: the model could not read it, nor the output hold it.
+            fields, fault = writable(fields), f"{place} holds a lone surrogate, which is not text"
         given = fields.get(job.prompts.id_key)
         name = raw.id if given is None else given
         rows.append({"position": position, "id": name, "row": fields, "error": fault})
@@ -124,7 +128,7 @@ def finish(job: GenerateJob, work: ChunkedInput, *, seconds: float) -> None:
                 counts["new_tokens"] += row["num_new_tokens"]
                 if failed and len(examples) < 5:
                     examples.append(f"{row['id']}: {row['error']}")
-                yield row
+                yield writable(row)  # parts of an earlier version may hold what no file can
 
     output = Path(job.output)
     write_answers(output, results())

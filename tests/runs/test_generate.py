@@ -83,6 +83,36 @@ def test_order_and_ids_are_the_inputs(tmp_path: Path, tiny_model: Path, echo: Ec
     assert not list(tmp_path.glob(".*parts"))
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_a_lone_surrogate_is_an_error_of_its_row_alone(
+    tmp_path: Path, tiny_model: Path, echo: Echo, name: str
+) -> None:
+    _input(tmp_path, 4)
+    lines = (tmp_path / "in.jsonl").read_text().splitlines()
+    lines[1] = '{"id": "row-1", "question": "\\ud800 q1", "extra": ["\\ud83d\\ude00"]}'
+    lines[2] = '{"id": "row-2", "question": "q2", "extra": {"\\udfff": 1}}'
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    output = tmp_path / name
+    generate.run_generate(_job(tmp_path, tiny_model, output=str(output)))
+    rows = pq.read_table(output).to_pylist() if name.endswith("parquet") else _rows(output)
+    assert [row["response"] for row in rows] == ["echo q0", None, None, "echo q3"]
+    assert "question holds a lone surrogate" in rows[1]["error"]
+    assert "lone surrogate" in rows[2]["error"]
+    if name.endswith("jsonl"):
+        assert rows[1]["row"]["question"] == "\ufffd q1"
+        assert rows[1]["row"]["extra"] == ["\U0001f600"]
+
+
+def test_parts_with_a_lone_surrogate_do_not_spoil_the_rerun(
+    tmp_path: Path, tiny_model: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _input(tmp_path, 3)
+    monkeypatch.setattr(generate, "unwritable_place", lambda _: None)  # as earlier versions did
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "question": "\\ud800"}\n{"question": "b"}\n')
+    generate.run_generate(_job(tmp_path, tiny_model))
+    assert [row["response"] for row in _rows(tmp_path / "out.jsonl")] == ["echo \ufffd", "echo b"]
+
+
 def test_an_interrupted_run_goes_on(tmp_path: Path, tiny_model: Path, echo: Echo) -> None:
     _input(tmp_path)
     echo.dies_after = 2

@@ -38,7 +38,7 @@ class Stream:
 
 
 def _talk(
-    lines: list[str], answer: Callable[[int, list[Any]], list[Any]], **kwargs: Any
+    lines: list[Any], answer: Callable[[int, list[Any]], list[Any]], **kwargs: Any
 ) -> tuple[str, list[list[dict[str, str]]], Conversation]:
     """What is printed, what was asked each time, and the conversation at the end."""
     asked: list[list[dict[str, str]]] = []
@@ -57,15 +57,19 @@ def _talk(
 
     def read(_: str) -> str:
         try:
-            return next(remaining)
+            line = next(remaining)
         except StopIteration:
             raise EOFError from None
+        if isinstance(line, Exception):
+            raise line
+        return line
 
-    out = io.StringIO()
+    out = kwargs.get("out") or io.StringIO()
     TerminalChat(
         Service(client, "m"), conversation, temperature=0, max_new_tokens=9, read=read, out=out
     ).run()
-    return out.getvalue(), asked, conversation
+    out.flush()
+    return out.getvalue() if isinstance(out, io.StringIO) else "", asked, conversation
 
 
 def _numbered(n: int, _: object) -> list[str]:
@@ -105,6 +109,22 @@ def test_unknown_commands_show_help_and_quit_leaves() -> None:
 def test_lines_that_end_with_a_backslash_go_on() -> None:
     _, asked, _ = _talk(["first \\", "second", ""], _numbered)
     assert asked[0][-1]["content"] == "first \nsecond"
+
+
+@pytest.mark.parametrize("passed_on", [True, False])
+def test_a_bad_byte_costs_its_line_and_not_the_conversation(passed_on: bool) -> None:
+    bad = "sant\udce9" if passed_on else UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid")
+    out, asked, conversation = _talk(["one", bad, "two"], _numbered)
+    assert "not UTF-8" in out
+    assert [m["content"] for m in asked[-1]] == ["one", "answer 1", "two"]
+    assert len(conversation) == 2
+
+
+def test_a_terminal_that_lacks_a_character_shows_another() -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    _talk(["one"], lambda *_: ["hélas"], out=out)
+    assert b"h?las" in raw.getvalue()
 
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:

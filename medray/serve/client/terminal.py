@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TextIO
 from medray.errors import ConfigError, MedrayError
 from medray.serve.client.conversation import Conversation
 from medray.serve.client.service import Service, default_save_path
+from medray.storage.unicode import is_writable
 
 HELP = """\
 /system TEXT   set the system prompt (without TEXT: show it)
@@ -21,6 +23,7 @@ HELP = """\
 /quit          leave (also Ctrl-D)
 A line that ends with \\ goes on in the next one. Ctrl-C stops an answer."""
 PROMPT, MORE = "> ", "… "
+NOT_TEXT = "the line holds bytes that are not UTF-8: it was not sent, the conversation goes on"
 Read = Callable[[str], str]
 
 
@@ -47,14 +50,16 @@ class TerminalChat:
         """Until /quit or the end of the input."""
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  line editing and history for input()
+        if isinstance(self._out, io.TextIOWrapper):
+            self._out.reconfigure(errors="replace")  # a terminal without an answer's characters
         self._say(f"{self._service.model}: /help for commands, Ctrl-D to leave")
         while (line := self._next_line()) is not None:
-            if not line.strip():
-                continue
-            if line.startswith("/"):
+            if not is_writable(line):
+                self._say(NOT_TEXT)
+            elif line.startswith("/"):
                 if self._command(line.strip()):
                     return
-            else:
+            elif line.strip():
                 self._ask(line)
 
     def _next_line(self) -> str | None:
@@ -65,6 +70,8 @@ class TerminalChat:
             while lines[-1].endswith("\\"):
                 lines[-1] = lines[-1][:-1]
                 lines.append(self._read(MORE))
+        except UnicodeDecodeError:
+            return "\udcff"  # as a terminal does that passes such bytes on
         except EOFError:
             return "\n".join(lines) if lines else None
         except KeyboardInterrupt:
