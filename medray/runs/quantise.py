@@ -26,7 +26,12 @@ from medray.evaluation.compare import (
     predict,
     questions,
 )
-from medray.models.quantisation.quantise import dense_source, load_measured, write_quantised
+from medray.models.quantisation.quantise import (
+    dense_source,
+    load_measured,
+    require_tools,
+    write_quantised,
+)
 from medray.models.served import weight_bytes
 from medray.models.tokenizer import load_tokenizer
 from medray.observability.intervals import Interval
@@ -63,6 +68,7 @@ def run_quantise(job: QuantiseJob) -> None:
         raise ConfigError(f"out={out} exists: remove it, or name another")
     if job.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("device=cuda, but this process sees no GPU: set device=cpu")
+    require_tools(job)
     with tempfile.TemporaryDirectory(prefix="medray-") as scratch:
         source = dense_source(job, Path(scratch) / "merged")
         tokenizer = load_tokenizer(

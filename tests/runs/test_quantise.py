@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ def test_text_that_is_too_short_is_named_by_its_key(
     refused = _run(str(tiny_model), str(tmp_path / "out"), path).exception
     assert isinstance(refused, DataError)
     assert "text.num_eval" in str(refused)
+
+
+def test_tools_are_looked_for_before_anything_is_measured(
+    tiny_model: Path, tmp_path: Path, few: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medray.runs import quantise
+
+    monkeypatch.setattr(quantise, "_measured", lambda *_: pytest.fail("it was measured"))
+    lacking = f"compressor={sys.executable}"
+    done = _run(str(tiny_model), str(tmp_path / "out"), "method=gptq", lacking, *few)
+    assert isinstance(done.exception, ModelError)
+    assert "pip install llmcompressor" in str(done.exception)
 
 
 def test_llm_compressor_runs_elsewhere_and_its_absence_says_what_to_do(tmp_path: Path) -> None:

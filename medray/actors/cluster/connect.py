@@ -15,6 +15,8 @@ from typing import Any
 
 import ray
 
+from medray.system.ray_token import keep_token_private
+
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's own name, set in the driver of a submitted job
 ANSWER_S = 10
 
@@ -35,6 +37,7 @@ def connected() -> Iterator[None]:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(**settings)
         else:
+            keep_token_private()
             ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **settings)
     try:
         yield

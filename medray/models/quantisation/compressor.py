@@ -18,6 +18,22 @@ MISSING = 3
 """Exit code of the script where llm-compressor cannot be imported."""
 
 
+def require_compressor(job: QuantiseJob) -> None:
+    """Look for llm-compressor without importing it, which takes a while.
+
+    Raises:
+        ModelError: `job.compressor` does not run, or lacks it.
+    """
+    python = job.compressor or sys.executable
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('llmcompressor') is None)"
+    try:
+        found = subprocess.run([python, "-c", look], capture_output=True, check=False)
+    except OSError as error:
+        raise ModelError(f"compressor={python} does not run ({error.strerror})") from None
+    if found.returncode != 0:
+        raise _missing(job, python)
+
+
 def compress(
     job: QuantiseJob, source: Path | str, out: Path, calibration: Sequence[Sequence[int]]
 ) -> None:
@@ -50,10 +66,14 @@ def compress(
         except OSError as error:
             raise ModelError(f"compressor={python} does not run ({error.strerror})") from None
     if done.returncode == MISSING:
-        raise ModelError(
-            f"method={job.method} needs llm-compressor, which {python} lacks: python3.11 -m venv compressor && "
-            f"compressor/bin/pip install {PACKAGE}, then add compressor=compressor/bin/python"
-        )
+        raise _missing(job, python)
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise ModelError(f"llm-compressor failed: {lines[-1] if lines else done.returncode}")
+
+
+def _missing(job: QuantiseJob, python: str) -> ModelError:
+    return ModelError(
+        f"method={job.method} needs llm-compressor, which {python} lacks: python3.11 -m venv compressor && "
+        f"compressor/bin/pip install {PACKAGE}, then add compressor=compressor/bin/python"
+    )
