@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medray.config.base import Section
 from medray.config.rollout import EngineConfig
@@ -116,6 +117,10 @@ class LimitsConfig(Section):
 
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     """Longest request body; beyond it the answer is 413."""
+    max_header_bytes: int = Field(default=16_384, ge=1024)
+    """Names and values of a request's headers together; beyond it the answer is 431."""
+    read_s: float = Field(default=30, gt=0)
+    """Seconds in which a request's whole body must have come in; beyond it the answer is 408."""
     max_new_tokens: int = Field(default=4096, ge=1)
     """Most tokens one answer may ask for, and what an answer may have that asks for no number."""
     max_choices: int = Field(default=8, ge=1)
@@ -126,6 +131,23 @@ class LimitsConfig(Section):
     """Seconds until the first token; beyond it the answer is 504."""
     timeout_s: float = Field(default=600, gt=0)
     """Seconds for a whole answer; a stream that takes longer ends with an error event."""
+
+
+class CorsConfig(Section):
+    """Web pages of other origins that may ask from a browser; without one, browsers refuse them."""
+
+    origins: tuple[str, ...] = ()
+    """Origins such as https://clinic.example; a page sends its token as any client does."""
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: write scheme and host, as https://clinic.example, or *"
+                )
+        return origins
 
 
 class SafetyConfig(Section):
@@ -146,6 +168,7 @@ class ServeApp(Section):
     """Base models; a request chooses one by name."""
     auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
+    cors: CorsConfig = CorsConfig()
     safety: SafetyConfig = SafetyConfig()
     ingress_replicas: int = Field(default=1, ge=1)
     """Processes that check requests and pass tokens on."""

@@ -9,13 +9,20 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.llm import build_llm_deployment
 from ray.serve.llm.ingress import make_fastapi_ingress
+from starlette.middleware.cors import CORSMiddleware
 
 from medray.config.loader import validated
 from medray.config.serve import ServeApp
 from medray.models.served import resolve
 from medray.serve.engine import llm_config
 from medray.serve.errors import add_handlers
-from medray.serve.front import LimitBody, LimitConcurrency, RecordRequests, RequireToken
+from medray.serve.front import (
+    LimitBody,
+    LimitConcurrency,
+    LimitHeaders,
+    RecordRequests,
+    RequireToken,
+)
 from medray.serve.ingress import ChatIngress
 from medray.serve.replicas import EngineServer
 from medray.serve.tokens import token_digests
@@ -23,8 +30,8 @@ from medray.serve.tokens import token_digests
 ENDPOINTS = {
     "models": lambda app: app.get("/v1/models"),
     "model_data": lambda app: app.get("/v1/models/{model:path}"),
-    "chat": lambda app: app.post("/v1/chat/completions"),
-    "completions": lambda app: app.post("/v1/completions"),
+    "chat_completions": lambda app: app.post("/v1/chat/completions"),
+    "text_completions": lambda app: app.post("/v1/completions"),
     "health": lambda app: app.get("/health"),
     "ready": lambda app: app.get("/ready"),
 }
@@ -76,9 +83,19 @@ def front(app: ServeApp, digests: tuple[str, ...]) -> FastAPI:
     """An app without routes yet; the middleware added last is the outermost."""
     front_app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_handlers(front_app)
-    front_app.add_middleware(LimitBody, max_bytes=app.limits.max_body_bytes)
-    front_app.add_middleware(LimitConcurrency, max_concurrent=app.limits.max_concurrent)
+    limits = app.limits
+    front_app.add_middleware(LimitConcurrency, max_concurrent=limits.max_concurrent)
+    front_app.add_middleware(LimitBody, max_bytes=limits.max_body_bytes, read_s=limits.read_s)
     front_app.add_middleware(RequireToken, digests=digests)
+    front_app.add_middleware(LimitHeaders, max_bytes=limits.max_header_bytes)
+    if app.cors.origins:
+        front_app.add_middleware(
+            CORSMiddleware,  # before the token: a browser's OPTIONS brings none
+            allow_origins=app.cors.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
     front_app.add_middleware(RecordRequests, path=app.access_log)
     return front_app
 

@@ -43,6 +43,8 @@ def _engine_kwargs(served: ServedModel, model: Model) -> dict[str, Any]:
         "enable_prefix_caching": engine.prefix_caching,
         "trust_remote_code": served.trust_remote_code,
         "enable_log_requests": False,
+        # One for all: by its own choice vLLM takes that of the first request, and stumbles over the others'.
+        "structured_outputs_config": {"backend": "xgrammar"},
     }
     if served.max_model_len is not None:
         kwargs["max_model_len"] = served.max_model_len

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from ray.exceptions import RayError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.llm._internal.serve.core.configs.openai_api_models import ErrorResponse
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from medray.engines.vllm.failures import EngineDead, RequestRefused
 from medray.observability.logging import get_logger
 
 logger = get_logger(__name__)
 
 RETRY_S = "5"
+LOST = (
+    DeploymentUnavailableError,
+    EngineDead,
+    RayActorError,
+    WorkerCrashedError,
+    NodeDiedError,
+    LocalRayletDiedError,
+    ObjectLostError,
+)
+"""Errors of processes that are gone. One that a living process raised is none of them."""
+FAILED_EVENT = 'data: {"error"'
+REPEATED = re.compile(r" \((parameter|value)=.*\)$", re.DOTALL)
+"""What vLLM adds to its reasons: the value that was sent."""
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 
 
@@ -81,7 +105,8 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, BackPressureError):
         return overloaded("every replica is busy and the queue is full: try again later")
-    if isinstance(error, DeploymentUnavailableError | RayError):
+    cause: Any = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(error, LOST) or isinstance(cause, LOST):
         logger.warning("replica lost", extra={"error": type(error).__name__})
         return ApiError(
             503,
@@ -89,8 +114,41 @@ def as_api_error(error: Exception) -> ApiError:
             code="replica_lost",
             kind="server_error",
         )
-    logger.error("request failed", extra={"error": type(error).__name__})
+    if isinstance(cause, RequestRefused):
+        return refused_by_engine(400, str(cause), getattr(cause, "parameter", None))
+    logger.error("request failed", extra={"error": type(cause).__name__})
     return ApiError(500, "internal error", code="internal_error", kind="server_error")
+
+
+def refused_by_engine(status: int, message: str, param: str | None = None) -> ApiError:
+    """What vLLM says of a request; of its own failures the client is told no more than that it failed."""
+    if not 400 <= status < 500:
+        return ApiError(500, "internal error", code="internal_error", kind="server_error")
+    return ApiError(status, REPEATED.sub("", message), code="invalid_value", param=param)
+
+
+def is_failure(packet: Any) -> bool:
+    """True for what vLLM sends in place of an answer, or of the rest of one."""
+    if isinstance(packet, list):
+        return any(map(is_failure, packet))
+    if isinstance(packet, str):
+        return packet.startswith(FAILED_EVENT)
+    return isinstance(packet, ErrorResponse)
+
+
+def failure(packet: Any) -> ApiError | None:
+    """The error in a packet of the engine's; None for a packet of an answer."""
+    if isinstance(packet, list):
+        return next(filter(None, map(failure, packet)), None)
+    if not is_failure(packet):
+        return None
+    if isinstance(packet, ErrorResponse):
+        said = packet.error.model_dump()
+    else:
+        said = json.loads(packet.partition("\n\n")[0].removeprefix("data: "))["error"]
+    code = said.get("code")
+    status = code if isinstance(code, int) else 500
+    return refused_by_engine(status, str(said.get("message", "")), said.get("param"))
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -1,7 +1,9 @@
-"""What every request passes before a model is asked: access log, token, room, size. Plain ASGI, outermost first."""
+"""What every request passes before a model is asked: log, headers, token, body, room. Plain ASGI, outermost first."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from typing import Any
 
@@ -17,6 +19,10 @@ OPEN = ("/health", "/ready")
 """Paths that need no token."""
 COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 BEARER = "bearer "
+REQUEST_ID = b"x-request-id"
+SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+"""Ids that are logged; Ray Serve's proxy makes one where the client sent none, and returns it in the same header."""
+MAX_HEADERS = 100
 
 
 class RecordRequests:
@@ -34,6 +40,9 @@ class RecordRequests:
             return
         facts: dict[str, Any] = {"method": scope["method"], "path": _known_path(route_path(scope))}
         scope.setdefault("state", {})["facts"] = facts
+        given = dict(scope["headers"]).get(REQUEST_ID, b"")
+        if SAFE_ID.fullmatch(given):
+            facts["request_id"] = given.decode()
         started = time.monotonic()
         ended = "cancelled"  # by the client, or by a server that is stopped, unless the answer becomes whole
 
@@ -65,6 +74,38 @@ class RecordRequests:
             self._log.write(facts)
 
 
+class LimitHeaders:
+    """431 for headers that are more, or longer together, than anyone needs; 400 for a request id no log should hold."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self.app = app
+        self._max = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what came in."""
+        if scope["type"] == "http":
+            headers = scope["headers"]
+            size = sum(len(name) + len(value) for name, value in headers)
+            if size > self._max or len(headers) > MAX_HEADERS:
+                error = ApiError(
+                    431,
+                    f"the headers are more than {MAX_HEADERS}, or longer than {self._max} bytes",
+                    code="headers_too_large",
+                )
+                await error.response()(scope, receive, send)
+                return
+            if not SAFE_ID.fullmatch(dict(headers).get(REQUEST_ID, b"-")):
+                error = ApiError(
+                    400,
+                    "X-Request-Id must be at most 128 letters, digits and ._:-",
+                    code="invalid_value",
+                    param="X-Request-Id",
+                )
+                await error.response()(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
 class RequireToken:
     """401 without a known bearer token, but for health checks; whatever lies behind never sees the token."""
 
@@ -94,7 +135,10 @@ class RequireToken:
 
 
 class LimitConcurrency:
-    """429 while as many completions are in flight as this process accepts."""
+    """429 while as many completions are in flight as this process accepts.
+
+    Behind `LimitBody`: a request counts once it is there, so that clients who never finish theirs take nobody's place.
+    """
 
     def __init__(self, app: ASGIApp, *, max_concurrent: int) -> None:
         self.app = app
@@ -102,7 +146,7 @@ class LimitConcurrency:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count completions from their first byte to their last."""
+        """Count completions from the end of their body to the end of their answer."""
         if scope["type"] != "http" or route_path(scope) not in COMPLETIONS:
             await self.app(scope, receive, send)
             return
@@ -123,35 +167,30 @@ class LimitConcurrency:
 
 
 class LimitBody:
-    """413 for a body that is longer than allowed, whether or not its header says so."""
+    """413 for a body that is longer than allowed, whether or not its header says so; 408 for one that is late."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, read_s: float) -> None:
         self.app = app
         self._max = max_bytes
+        self._read_s = read_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body up to the limit and hand it on in one piece."""
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
             await self.app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        body, more = b"", not (declared.isdigit() and int(declared) > self._max)
-        if not more:
-            body = None
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._max:
-                body = None
-                break
-        if body is None:
-            error = ApiError(
-                413, f"the body is longer than {self._max} bytes", code="request_too_large"
-            )
-            await error.response()(scope, receive, send)
+        try:
+            async with asyncio.timeout(self._read_s):
+                body = await self._read(scope, receive)
+        except ClientDisconnect:
+            return
+        except TimeoutError:
+            said = f"the body has not come in within {self._read_s:g} seconds"
+            await _refuse(408, said, "request_timeout")(scope, receive, send)
+            return
+        except _TooLongError:
+            said = f"the body is longer than {self._max} bytes"
+            await _refuse(413, said, "request_too_large")(scope, receive, send)
             return
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -159,6 +198,32 @@ class LimitBody:
             return whole.pop() if whole else await receive()
 
         await self.app(scope, replay, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max:
+            raise _TooLongError
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._max:
+                raise _TooLongError
+        return bytes(body)
+
+
+class _TooLongError(Exception):
+    """A body is longer than allowed."""
+
+
+def _refuse(status: int, message: str, code: str) -> ASGIApp:
+    """The answer to a request whose body was not read to its end: the connection is of no further use."""
+    response = ApiError(status, message, code=code).response()
+    response.headers["Connection"] = "close"
+    return response
 
 
 def route_path(scope: Scope) -> str:

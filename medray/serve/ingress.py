@@ -7,24 +7,30 @@ import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
-from ray.llm._internal.serve.core.configs.openai_api_models import ErrorResponse
+from ray.llm._internal.serve.core.configs.openai_api_models import (
+    ChatCompletionRequest,
+    CompletionRequest,
+)
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from medray.config.serve import LimitsConfig, ServeApp
 from medray.medical.safety.guard import Guard, Verdict
-from medray.serve.errors import ApiError, as_api_error, timed_out
+from medray.serve.errors import ApiError, as_api_error, failure, timed_out
 from medray.serve.loopback import keep_replica_on_loopback
 from medray.serve.metrics import SafetyMetrics
 from medray.serve.prompts import decoded
+from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody, engine_fields
+from medray.serve.protocol.grammars import GrammarChecks
+from medray.serve.protocol.json_body import read_json
+from medray.serve.protocol.parsing import parse
 from medray.serve.requests import (
     Body,
     adds_text,
-    bounded,
     conversations,
     forget_additions,
     num_choices,
@@ -35,6 +41,7 @@ from medray.serve.streaming import GuardedAnswer
 keep_replica_on_loopback()  # before Serve opens the replica's port
 
 READY_S = 5.0
+BodyT = TypeVar("BodyT", bound=AnyBody)
 
 
 class ChatIngress(OpenAiIngress):
@@ -59,8 +66,15 @@ class ChatIngress(OpenAiIngress):
         self._guard = Guard(app.safety.mode, app.safety.emergency, app.safety.disclaimer)
         self._guard.before(["chset pian"])  # reads the tables of words, which takes a second
         self._adapters = adapters
+        self._calling = {
+            name
+            for base, served in zip(model_cards, app.models, strict=True)
+            if served.tool_parser is not None
+            for name in (base, *(a for a, of in adapters.items() if of == base))
+        }
         self._tokenizers = tokenizers
         self._safety = SafetyMetrics()
+        self._grammars = GrammarChecks()
         for name, base in adapters.items():
             card = model_cards[base]
             self._model_cards[name] = card.model_copy(
@@ -108,14 +122,40 @@ class ChatIngress(OpenAiIngress):
         # An adapter is loaded in every replica of its base, so no replica is better than another.
         return super()._get_configured_serve_handle(self._adapters.get(model_id, model_id))
 
-    async def _process_llm_request(
-        self, body: Body, call_method: str, raw_request: Request | None = None
-    ) -> Response:
-        assert raw_request is not None
-        facts: dict[str, Any] = raw_request.scope["state"]["facts"]
+    async def chat_completions(self, request: Request) -> Response:
+        """Answer a chat."""
+        asked = await self._read(ChatBody, request)
+        body = ChatCompletionRequest.model_validate(engine_fields(asked))
+        return await self._answer(body, "chat", request.scope["state"]["facts"])
+
+    async def text_completions(self, request: Request) -> Response:
+        """Continue texts."""
+        asked = await self._read(CompletionBody, request)
+        body = CompletionRequest.model_validate(engine_fields(asked))
+        return await self._answer(body, "completions", request.scope["state"]["facts"])
+
+    async def _read(self, kind: type[BodyT], request: Request) -> BodyT:
+        """The request's body, of which the engine can be asked everything."""
+        raw = read_json(await request.body(), request.headers.get("content-type", ""))
+        facts: dict[str, Any] = request.scope["state"]["facts"]
+        body = parse(kind, raw, self._limits)
         body.model = facts["model"] = await self._get_model_id(body.model)
-        facts["stream"] = bool(body.stream)
-        bounded(body, self._limits)
+        facts["stream"] = body.stream
+        if isinstance(body, ChatBody) and body.may_call and body.model not in self._calling:
+            raise ApiError(
+                400,
+                f"tools: {body.model} is served without tools: the operator has to set models.N.tool_parser",
+                code="invalid_value",
+                param="tools",
+            )
+        source, trusted = self._tokenizer_of(body.model)
+        await self._grammars.require(body.constraints(), source, trusted=trusted)
+        return body
+
+    def _tokenizer_of(self, model: str) -> tuple[str, bool]:
+        return self._tokenizers[self._adapters.get(model, model)]
+
+    async def _answer(self, body: Body, call_method: str, facts: dict[str, Any]) -> Response:
         guarded = GuardedAnswer(
             await self._verdicts(body),
             chat=call_method == "chat",
@@ -144,8 +184,7 @@ class ChatIngress(OpenAiIngress):
 
     async def _verdicts(self, body: Body) -> list[Verdict]:
         """What the rules say of each prompt, by itself."""
-        name = str(body.model)
-        source, trusted = self._tokenizers[self._adapters.get(name, name)]
+        source, trusted = self._tokenizer_of(str(body.model))
         decode = functools.partial(decoded, source, trust_remote_code=trusted)
         # In a thread: the first prompt of token ids loads a tokenizer, and the rules read long prompts for a while.
         told = await asyncio.to_thread(conversations, body, decode)
@@ -166,13 +205,8 @@ class ChatIngress(OpenAiIngress):
             raise ApiError(
                 500, "the model gave no answer", code="internal_error", kind="server_error"
             ) from None
-        error = first[0] if isinstance(first, list) and first else first
-        if isinstance(error, ErrorResponse):
-            info = error.error
-            status = int(info.code)
-            kind = "invalid_request_error" if status < 500 else "server_error"
-            message = info.message if status < 500 else "internal error"
-            raise ApiError(status, message, kind=kind, param=getattr(info, "param", None))
+        if failed := failure(first):
+            raise failed
         return first
 
     async def _events(
@@ -188,9 +222,9 @@ class ChatIngress(OpenAiIngress):
             async for event in guarded.events(self._packets(first, answer, deadline)):
                 yield event
         except Exception as error:
-            failure = as_api_error(error)
-            facts["failure"] = failure.code or "failed"
-            yield failure.event()
+            told = as_api_error(error)
+            facts["failure"] = told.code or "failed"
+            yield told.event()
         finally:
             # Also when the client is gone: the engine must not go on for nobody.
             with suppress(Exception):
@@ -208,6 +242,8 @@ class ChatIngress(OpenAiIngress):
                 raise timed_out("end of the answer", self._limits.timeout_s) from None
             except StopAsyncIteration:
                 return
+            if failed := failure(packet):
+                raise failed
             for event in packet if isinstance(packet, list) else [packet]:
                 yield event
 

@@ -19,11 +19,13 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 
 from medray.config.serve import ServeApp
 from medray.errors import ConfigError, ModelError, ResourceError
+from medray.models.fetching.fetch import require_found
 from medray.models.quantisation.quantised import engine_plugins
 from medray.models.served import Model, resolve
 from medray.serve.app import build_app
 from medray.serve.tokens import token_digests
 from medray.serve.web.app import require_gradio
+from medray.system.ray_token import keep_token_private
 
 APP_NAME = "medray"
 WEB_NAME, WEB_PREFIX = "medray-web", "/chat"
@@ -74,6 +76,7 @@ def run(
         )
     models = resolve(app)
     for model in models:
+        require_found(model.source)
         engine_plugins(model.quantisation, model=model.name)
     if web:
         require_gradio()
@@ -200,6 +203,7 @@ def _cluster(address: Address) -> Iterator[bool]:
     if not is_ours:
         ray.init(**quiet)
     else:
+        keep_token_private()
         ray.init(
             include_dashboard=False,
             num_cpus=max(MIN_CPUS, os.cpu_count() or 1),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
 
+from medray.engines.vllm.failures import EngineDead
+from medray.serve.errors import is_failure
 from medray.serve.loopback import keep_replica_on_loopback
 from medray.system.cpu import keep_heap
 
@@ -18,8 +21,35 @@ class LeanEngine(VLLMEngine):
 
     vLLM gives a CPU model a process of its own, and the scheduler spins until each step's tokens come back: a core
     taken from the model's own threads. It does so to bind threads to cores, which the replica's environment settles.
-    The process keeps its heap.
+    The process keeps its heap. An engine that died says so by an exception: vLLM writes it into the stream as one
+    more event, with a status of its own and "[DONE]" after it, as if the answer had ended.
     """
+
+    async def chat(self, request: Any, raw_request_info: Any = None) -> AsyncGenerator[Any, None]:
+        """A chat's answer.
+
+        Raises:
+            EngineDead: the engine is gone, before the answer or in its midst.
+        """
+        async for answer in super().chat(request, raw_request_info):
+            yield self._of_the_living(answer)
+
+    async def completions(
+        self, request: Any, raw_request_info: Any = None
+    ) -> AsyncGenerator[Any, None]:
+        """A completion.
+
+        Raises:
+            EngineDead: the engine is gone, before the answer or in its midst.
+        """
+        async for answer in super().completions(request, raw_request_info):
+            yield self._of_the_living(answer)
+
+    def _of_the_living(self, answer: Any) -> Any:
+        client: Any = self._engine_client
+        if client.errored and is_failure(answer):
+            raise EngineDead
+        return answer
 
     def _start_async_llm_engine(
         self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any

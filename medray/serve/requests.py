@@ -1,4 +1,4 @@
-"""What medray reads in, and refuses of, the body of a completion request."""
+"""What medray reads in the body of a completion request, in the form that the engine is sent."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 from ray.llm._internal.serve.core.ingress.utils import _sanitize_chat_completion_request
 from typing_extensions import TypeIs
 
-from medray.config.serve import LimitsConfig
 from medray.medical.safety.advice import without_additions
-from medray.serve.errors import ApiError
 
 Decode = Callable[[Sequence[int]], str]
 SAID_IN = ("text", "input_text", "content", "output", "refusal", "thinking")
@@ -35,28 +33,6 @@ def forget_additions(body: Body) -> None:
             content = message.get("content")
             if isinstance(content, str):
                 message["content"] = without_additions(content)  # type: ignore[typeddict-item]
-
-
-def bounded(body: Body, limits: LimitsConfig) -> None:
-    """Refuse what is above the limits.
-
-    Raises:
-        ApiError: 400, naming the parameter.
-    """
-    if num_choices(body) > limits.max_choices:
-        raise ApiError(
-            400, f"n must be at most {limits.max_choices}", code="invalid_value", param="n"
-        )
-    names = ("max_completion_tokens", "max_tokens")
-    given = [(n, v) for n in names if (v := getattr(body, n, None)) is not None]
-    for name, value in given:
-        if value > limits.max_new_tokens:
-            raise ApiError(
-                400,
-                f"{name} must be at most {limits.max_new_tokens}",
-                code="invalid_value",
-                param=name,
-            )
 
 
 def num_choices(body: Body) -> int:

@@ -132,6 +132,59 @@ def test_concurrency_is_bounded_and_frees_up(tmp_path: Path) -> None:
     assert _call(app, _post({}))[0].status_code == 200
 
 
+def test_bodies_that_do_not_come_in_take_nobodys_place_and_end(tmp_path: Path) -> None:
+    app = _app(tmp_path, max_concurrent=2, read_s=1)
+
+    async def late() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async def call() -> tuple[int, list[httpx.Response]]:
+        transport = httpx.ASGITransport(app=app)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://t", headers=headers
+        ) as client:
+            path = "/v1/chat/completions"
+            slow = [asyncio.create_task(client.post(path, content=late())) for _ in range(10)]
+            await asyncio.sleep(0.1)
+            beside = await client.post(path, json={})
+            return beside.status_code, await asyncio.gather(*slow)
+
+    beside, slow = asyncio.run(call())
+    assert beside == 200
+    assert {answer.status_code for answer in slow} == {408}
+    assert slow[0].json()["error"]["code"] == "request_timeout"
+    assert slow[0].headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("headers", [{"X-A": "x" * 2000}, {f"X-{i}": "y" for i in range(101)}])
+def test_headers_are_bounded(tmp_path: Path, headers: dict[str, str]) -> None:
+    app = _app(tmp_path, max_header_bytes=1500)
+
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            return await client.get("/health", headers=headers)
+
+    answer = asyncio.run(call())
+    assert answer.status_code == 431
+    assert answer.json()["error"]["code"] == "headers_too_large"
+
+
+def test_the_requests_id_is_logged_and_an_odd_one_refused(tmp_path: Path) -> None:
+    async def call() -> list[int]:
+        transport = httpx.ASGITransport(app=_app(tmp_path))
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            ids = ("mine-1", "x" * 129, "name=x; y")
+            answers = [await client.get("/health", headers={"X-Request-Id": i}) for i in ids]
+            return [answer.status_code for answer in answers]
+
+    assert asyncio.run(call()) == [200, 400, 400]
+    rows = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [row.get("request_id") for row in rows] == ["mine-1", None, None]
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "code"),
     [

@@ -300,20 +300,6 @@ def test_everything_listens_on_loopback(service: RunningService) -> None:
     assert not open_to_others
 
 
-def test_stopping_finishes_open_streams(service: RunningService, client: OpenAI) -> None:
-    """Last: the service is gone afterwards."""
-    stream = client.chat.completions.create(
-        model="tiny", messages=USER, max_tokens=600, stream=True, extra_body={"ignore_eos": True}
-    )
-    events = iter(stream)
-    next(events)
-    service.process.terminate()
-    rest = [chunk for chunk in events if chunk.choices]
-    assert rest[-1].choices[0].finish_reason == "length"
-    assert service.process.wait(120) == 0
-    assert "stopping" in service.output.read_text()
-
-
 def test_each_prompt_of_a_list_is_judged_by_itself_as_text_and_as_token_ids(
     client: OpenAI, tiny_model: Path
 ) -> None:
@@ -342,3 +328,17 @@ def test_an_emergency_told_by_a_tool_or_a_developer_is_heard(client: OpenAI, str
     else:
         text = answer.choices[0].message.content
     assert "emergency number" in text
+
+
+def test_stopping_finishes_open_streams(service: RunningService, client: OpenAI) -> None:
+    """Last: the service is gone afterwards."""
+    stream = client.chat.completions.create(
+        model="tiny", messages=USER, max_tokens=600, stream=True, extra_body={"ignore_eos": True}
+    )
+    events = iter(stream)
+    next(events)
+    service.process.terminate()
+    rest = [chunk for chunk in events if chunk.choices]
+    assert rest[-1].choices[0].finish_reason == "length"
+    assert service.process.wait(120) == 0
+    assert "stopping" in service.output.read_text()

@@ -1,0 +1,1 @@
+"""What a request may ask for: every field that medray vouches for, with its bounds; all others are refused."""

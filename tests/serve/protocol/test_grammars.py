@@ -1,0 +1,93 @@
+"""Grammars are compiled in a process of their own, which may be slow, or die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medray.serve.errors import ApiError
+from medray.serve.protocol.constraints import Constraint
+from medray.serve.protocol.grammars import GrammarChecks
+
+WIDE = {"type": "object", "properties": {f"k{i}": {"type": "string"} for i in range(4000)}}
+
+
+@pytest.fixture(scope="module")
+def checks() -> Iterator[GrammarChecks]:
+    made = GrammarChecks()
+    yield made
+    made.close()
+
+
+def _require(checks: GrammarChecks, model: Path, kind: Any, value: Any) -> None:
+    wanted = [Constraint(kind, value, "the_field")]
+    asyncio.run(checks.require(wanted, str(model), trusted=False))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("json", {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}),
+        ("json", {"type": "object", "properties": {"a": {"$ref": "#"}}}),
+        ("regex", "[a-c]{1,3}"),
+        ("grammar", 'root ::= "yes" | "no"'),
+    ],
+)
+def test_good_ones_pass(checks: GrammarChecks, tiny_model: Path, kind: str, value: Any) -> None:
+    _require(checks, tiny_model, kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("json", {"type": "nosuch"}, "Unsupported type"),
+        ("json", {"type": "integer", "minimum": 5, "maximum": 1}, "minimum"),
+        ("json", {"enum": []}, "enum"),
+        ("json", {"properties": 5}, "properties must be an object"),
+        ("json", {"$ref": "#"}, "no answer"),
+        ("regex", "(", "not closed"),
+        ("regex", "(?=a)b", "not supported"),
+        ("grammar", "root ::= a", "not defined"),
+        ("grammar", "root ::= root", "no answer"),
+    ],
+)
+def test_bad_ones_are_refused_with_the_reason(
+    checks: GrammarChecks, tiny_model: Path, kind: str, value: Any, said: str
+) -> None:
+    with pytest.raises(ApiError, match=said) as caught:
+        _require(checks, tiny_model, kind, value)
+    assert (caught.value.status, caught.value.param) == (400, "the_field")
+    assert "/project" not in caught.value.message
+
+
+def test_a_lost_process_is_replaced(checks: GrammarChecks, tiny_model: Path) -> None:
+    _require(checks, tiny_model, "regex", "a+")
+    process = checks._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _require(checks, tiny_model, "regex", "b+")
+
+
+def test_one_that_takes_too_long_is_refused_and_the_next_is_not(tiny_model: Path) -> None:
+    checks = GrammarChecks(compile_s=0.2)
+    try:
+        with pytest.raises(ApiError, match="longer than"):
+            _require(checks, tiny_model, "json", WIDE)
+        _require(checks, tiny_model, "regex", "c+")
+    finally:
+        checks.close()
+
+
+def test_what_is_known_is_not_asked_again(checks: GrammarChecks, tiny_model: Path) -> None:
+    _require(checks, tiny_model, "regex", "d+")
+    began = time.monotonic()
+    _require(checks, tiny_model, "regex", "d+")
+    assert time.monotonic() - began < 0.5

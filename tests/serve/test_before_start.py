@@ -1,0 +1,48 @@
+"""`medray serve` refuses what it cannot serve before Ray starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from medray.errors import ModelError
+from medray.models.fetching.fetch import require_found
+
+
+def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "medray.cli", "serve", "nosuch"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode != 0
+    errors = done.stderr.strip().splitlines()
+    assert errors[-1].startswith("error: nosuch is no folder")
+    assert "Traceback" not in done.stderr
+    assert "starting" not in done.stdout
+    assert not (tmp_path / ".ray").exists()
+    assert time.monotonic() - began < 150
+
+
+def test_a_hub_id_that_the_hub_does_not_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> str:
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
+    with pytest.raises(ModelError, match="the hub does not give it"):
+        require_found("nobody/nothing")
+
+
+def test_folders_are_found(tmp_path: Path) -> None:
+    require_found(tmp_path)
+    require_found(str(tmp_path))
