@@ -82,7 +82,7 @@ class LimitHeaders:
         self._max = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what came in."""
+        """Count and measure the headers, then pass the request on or refuse it."""
         if scope["type"] == "http":
             headers = scope["headers"]
             size = sum(len(name) + len(value) for name, value in headers)

@@ -123,13 +123,13 @@ class ChatIngress(OpenAiIngress):
         return super()._get_configured_serve_handle(self._adapters.get(model_id, model_id))
 
     async def chat_completions(self, request: Request) -> Response:
-        """Answer a chat."""
+        """Answer a conversation, whole or as a stream of events."""
         asked = await self._read(ChatBody, request)
         body = ChatCompletionRequest.model_validate(engine_fields(asked))
         return await self._answer(body, "chat", request.scope["state"]["facts"])
 
     async def text_completions(self, request: Request) -> Response:
-        """Continue texts."""
+        """Continue each prompt, whole or as a stream of events."""
         asked = await self._read(CompletionBody, request)
         body = CompletionRequest.model_validate(engine_fields(asked))
         return await self._answer(body, "completions", request.scope["state"]["facts"])

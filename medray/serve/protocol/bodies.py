@@ -34,7 +34,7 @@ class Tool(Part):
 
 
 class NamedFunction(Part):
-    """A function by its name."""
+    """The name of a function the model may call."""
 
     name: FunctionName
 

@@ -22,7 +22,7 @@ class Constraint(NamedTuple):
 
 
 class JsonSchema(Part):
-    """A schema by name."""
+    """A named JSON schema the answer must follow."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     description: Annotated[str, Field(max_length=4096)] | None = None
@@ -43,7 +43,7 @@ class ResponseFormat(Part):
         return self
 
     def constraints(self) -> list[Constraint]:
-        """What has to be compiled."""
+        """Return the schemas and grammars to compile before decoding."""
         if self.json_schema is None:
             return []
         return [Constraint("json", self.json_schema.schema_, "response_format.json_schema.schema")]
@@ -71,7 +71,7 @@ class StructuredOutputs(Part):
         return self
 
     def constraints(self) -> list[Constraint]:
-        """What has to be compiled."""
+        """Return the schemas and grammars to compile before decoding."""
         prefix = "structured_outputs."
         found: list[Constraint] = []
         if self.json_ is not None:

@@ -49,7 +49,7 @@ class GrammarChecks:
                 )
 
     def close(self) -> None:
-        """End the process."""
+        """End the compiling process."""
         process, self._process = self._process, None
         self._ready_for.clear()
         if process is not None:

@@ -64,7 +64,7 @@ class Said(Part):
 
 
 class ToolResult(Part):
-    """What a call brought."""
+    """The result of a tool call, sent back to the model."""
 
     role: Literal["tool"]
     content: Content
