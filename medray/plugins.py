@@ -49,10 +49,12 @@ def make_named(
         raise ConfigError(f"{key}: {kind} could not be made: {error}") from error
 
 
-def _require_options(make: Any, options: Mapping[str, Any], key: str, kind: str) -> None:
-    """Refuse an option that is no keyword argument of `make`, naming those that are."""
+def _require_options(
+    make: Any, options: Mapping[str, Any], key: str, kind: str, *, num_given: int = 0
+) -> None:
+    """Refuse an option that is no keyword argument of `make` after the first `num_given`, naming those that are."""
     try:
-        parameters = inspect.signature(make).parameters.values()
+        parameters = [*inspect.signature(make).parameters.values()][num_given:]
     except (TypeError, ValueError):  # built in C, without a signature
         return
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -102,8 +104,21 @@ def _make_own(kind: str, options: Mapping[str, Any], door: Door, key: str) -> Ca
         raise ConfigError(
             f"{key}={kind} cannot be called: write a function, or a class with __call__"
         )
-    _require_signature(made, door, options, f"{key}={kind}")
-    return functools.partial(made, **options) if options else made
+    return bind_options(made, door, options, key, kind)
+
+
+def bind_options(
+    function: Callable[..., Any], door: Door, options: Mapping[str, Any], key: str, kind: str
+) -> Callable[..., Any]:
+    """Return a function with its options as keyword arguments.
+
+    Raises:
+        ConfigError: it cannot be called with the arguments of its kind, or has no such option; the text begins with
+            `key`.
+    """
+    _require_options(function, options, f"{key}.options", kind, num_given=len(door.parameters))
+    _require_signature(function, door, options, f"{key}={kind}")
+    return functools.partial(function, **options) if options else function
 
 
 def _require_signature(

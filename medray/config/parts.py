@@ -74,6 +74,7 @@ ADVANTAGE = Door(
 )
 CORRECTION = Door("a correction", ("old_logp", "behaviour_logp", "row"))
 KL_ESTIMATOR = Door("a KL estimator", ("logp", "ref_logp"), ("k1", "k2", "k3"))
+REWARD = Door("a reward function", ("response", "record"))
 SCHEDULE = Door("a schedule", ("step", "num_steps"), ("constant", "linear", "cosine", "wsd"))
 
 

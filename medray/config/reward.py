@@ -17,7 +17,7 @@ class RewardConfig(Section):
     """One reward of the mixture. The final reward is the sum of weight * score."""
 
     kind: str = "choice"
-    """A registered reward, or your own as `package.module:ClassName`."""
+    """A registered reward, or your own class or function as `package.module:name`."""
     weight: float = 1.0
     """Factor of this reward in the mixture."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -14,6 +14,7 @@ class Reward(Protocol):
 
     A reward with settings also has a class attribute `Options`, a `medray.config.base.Section`,
     and takes an instance of it; a reward without takes the settings as keyword arguments.
+    A reward that looks at one response at a time can be a plain function instead (`medray.rewards.function`).
     """
 
     low: float

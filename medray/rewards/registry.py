@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
+from medray.config.names import resolve_name
+from medray.config.parts import REWARD
 from medray.config.reward import RewardConfig
 from medray.errors import ConfigError
-from medray.plugins import make_named
+from medray.plugins import bind_options, make_named
 from medray.rewards.base import Reward
+from medray.rewards.function import FunctionReward
 
 REWARDS: dict[str, str] = {
     "choice": "medray.rewards.choice:ChoiceReward",
@@ -21,14 +25,22 @@ def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
     """Make the reward that `config.kind` names, with `config.options`.
 
     Args:
-        config: kind (registered, or `package.module:ClassName`) and settings.
+        config: kind (registered, or your own class or function as `package.module:name`) and settings.
         key: where in the configuration it stands, for error texts.
 
     Raises:
-        ConfigError: unknown kind, unknown or bad option, or bounds that are missing or not finite.
+        ConfigError: unknown kind, unknown or bad option, a function that cannot be called as a reward, or bounds that
+            are missing or not finite.
     """
-    reward = make_named(config.kind, config.options, REWARDS, key=key)
-    _check_contract(reward, f"{key}.kind={config.kind}")
+    name = f"{key}.kind={config.kind}"
+    found = resolve_name(config.kind, REWARDS, key=f"{key}.kind")
+    reward: Any
+    if inspect.isroutine(found):
+        call = bind_options(found, REWARD, config.options, key, config.kind)
+        reward = FunctionReward(found, call)
+    else:
+        reward = make_named(config.kind, config.options, REWARDS, key=key)
+    _check_contract(reward, name)
     return reward
 
 
