@@ -1,4 +1,9 @@
-"""From prompts to scored groups: grading, reference, critic and teacher passes start as each group completes."""
+"""From prompts to scored groups: grading, reference, critic and teacher passes start as soon as a group is sampled.
+
+Who waits for whom: only `poll` waits, for the first result of any engine or scorer, and one thread at a time. Engines
+and scorers never wait for the driver. The critic's values are not waited for at all: they stay references, which the
+ranks that train resolve.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +24,14 @@ from medray.errors import GraderError
 from medray.types import GenerateSpec, Prompt
 
 Inbox = deque[GroupHandle]
-"""Where complete groups arrive, those that were dropped among them."""
+"""Where completed groups arrive, including dropped ones."""
 
-POLL_S = 0.5  # the longest a waiting thread goes without looking at deadlines
+POLL_S = 0.5  # longest wait between two checks of the deadlines
 NOTHING_SCORED = "no group of the batch could be scored: see incidents.jsonl"
 
 
 class ReferenceScorer(Protocol):
-    """Scores groups under the reference model: its own actors, or the learner's ranks."""
+    """Scores groups under the reference model, on its own actors or on the learner's ranks. Calls return at once."""
 
     def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring; returns refs to (KL sums, log-probabilities)."""
@@ -34,7 +39,7 @@ class ReferenceScorer(Protocol):
 
 
 class ValueScorer(Protocol):
-    """Scores the states of a group: the critic."""
+    """Scores the states of a group with the critic. Calls return at once."""
 
     def values(self, index: int, group: Ref) -> Ref:
         """Start valuing; returns a ref to the values."""
@@ -42,7 +47,7 @@ class ValueScorer(Protocol):
 
 
 class TeacherScorer(Protocol):
-    """Scores groups under the teacher."""
+    """Scores groups under the teacher model. Calls return at once."""
 
     def teach(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring; returns refs to (number of tokens scored, `TopTokens` per response)."""
@@ -54,7 +59,7 @@ Part = Literal["score", "reference", "teacher"]
 
 @dataclass
 class _Open:
-    """A group that is under way, where it goes, and what it still waits for."""
+    """An unfinished group, the inbox it goes to, and the scores it still waits for."""
 
     group: GroupHandle
     inbox: Inbox
@@ -63,9 +68,9 @@ class _Open:
 
 
 class Collector:
-    """Samples prompts; each group is graded, scored by the reference and valued as soon as it is sampled.
+    """Samples prompts; grades each group and scores it under the reference and the critic once it is sampled.
 
-    Several threads may use it: a thread that waits for its groups moves everybody's on with `poll`.
+    Thread-safe. A thread that waits for its own groups calls `poll`, which advances the groups of all threads.
     """
 
     def __init__(
@@ -97,7 +102,7 @@ class Collector:
         *,
         reference: bool = True,
     ) -> list[GroupHandle]:
-        """Start on every prompt; the handles returned come to `inbox` once they are complete.
+        """Start sampling every prompt; each returned handle is put into `inbox` once it is complete.
 
         Args:
             prompts: what to answer.
@@ -112,16 +117,18 @@ class Collector:
             return groups
 
     def oldest_version(self, group: GroupHandle) -> int | None:
-        """The oldest version that a token of a group may be of; None once it is sampled."""
+        """Oldest policy version that any token of a group may have; None once the group is sampled."""
         return self.rollouts.oldest_version(group.ticket)
 
     def poll(self, timeout_s: float) -> None:
-        """Wait for any result, at most `timeout_s` seconds, and pass on what came.
+        """Wait for any result, at most `timeout_s` seconds, and process what arrived.
 
         Raises:
-            DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: name the actor.
+            DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: the message names the actor.
         """
-        with self._polling:  # one thread at a time takes from the streams
+        # One thread at a time: a stream's next item goes to whoever takes it. `_lock` is released during the wait, so
+        # other threads can submit meanwhile.
+        with self._polling:
             with self._lock:
                 scoring = [*self._kls.refs(), *self._lessons.refs()]
                 refs = [*self.rollouts.refs(), *self.graders.refs(), *scoring]
@@ -146,14 +153,20 @@ class Collector:
         reference: bool = True,
         may_be_empty: bool = False,
     ) -> list[GroupHandle]:
-        """Scored groups in the order of `prompts`; groups that no grader could score may be left out.
+        """Sample and score prompts, and wait for all of them.
 
         Args:
-            prompts: what to answer.
+            prompts: prompts to sample.
             seeds: one per prompt.
-            spec: how to sample.
+            spec: sampling parameters.
             reference: False skips the reference model, the critic and the teacher (evaluation).
-            may_be_empty: whether the caller can do without any group, as when it refills a batch.
+            may_be_empty: allow an empty result, as when refilling a batch.
+
+        Returns:
+            Scored groups in the order of `prompts`, without those that no grader could score.
+
+        Raises:
+            GraderError: no group could be scored, and `may_be_empty` is False.
         """
         inbox: Inbox = deque()
         groups = self.submit(prompts, seeds, spec, inbox, reference=reference)
@@ -171,7 +184,7 @@ class Collector:
                 self._start_scoring(group)
 
     def _start_scoring(self, group: GroupHandle) -> None:
-        """Have the reference, the critic and the teacher score a group, where there are any."""
+        """Start the reference, critic and teacher passes of a group, where the job has them."""
         ticket, prompt_id = group.ticket, group.prompt.record.id
         missing = self._open[ticket].missing
         if self.reference is not None:

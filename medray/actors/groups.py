@@ -29,7 +29,7 @@ from medray.types import Floats, GenerateSpec, GroupMeta, GroupScore, Prompt
 class Request:
     """Prompt, seed and sampling settings of one group; immutable, sent to a rollout worker."""
 
-    ticket: int  # by which the driver knows it
+    ticket: int  # the driver's key for the group
     prompt: Prompt
     seed: int
     spec: GenerateSpec
@@ -37,10 +37,14 @@ class Request:
 
 @dataclass(eq=False)
 class GroupHandle:
-    """A group on its way from request to update; fields are filled in as results arrive."""
+    """A group from request to update; fields are filled in as results arrive.
+
+    Invariant: `on_sampled` sets `tokens` and `meta` together, before `score` is set. The driver reads sizes, versions
+    and rewards, and never fetches a token.
+    """
 
     request: Request
-    is_dropped: bool = False  # no grader could score it, and the job goes on without it
+    is_dropped: bool = False  # no grader could score it, and the job continues without it
     tokens: Ref | None = None  # RolloutGroup
     reference: Ref | None = None  # the reference model's log-probabilities, per response
     reference_kl: tuple[float, ...] = ()  # [G] nats
@@ -51,7 +55,7 @@ class GroupHandle:
 
     @property
     def ticket(self) -> int:
-        """The number that the rollout pool knows the group by."""
+        """Key of the group in the rollout pool."""
         return self.request.ticket
 
     @property
@@ -72,17 +76,17 @@ class GroupHandle:
         return self._score
 
     def on_sampled(self, tokens: Ref, meta: GroupMeta) -> None:
-        """Note where the responses are."""
+        """Record where the sampled responses are."""
         self.tokens, self._meta = tokens, meta
 
     def on_scored(self, score: GroupScore | None) -> None:
-        """Note the rewards; None drops the group."""
+        """Record the rewards; None drops the group."""
         self._score, self.is_dropped = score, score is None
 
 
 @dataclass(frozen=True)
 class TokenAdvantages:
-    """Advantages of single tokens, kept where a critic's rank computed them: (A - mean) / std is trained on."""
+    """Per-token advantages, kept where a critic rank computed them; training uses (A - mean) / std."""
 
     estimates: Ref  # Estimates
     mean: float
@@ -91,7 +95,7 @@ class TokenAdvantages:
 
 @dataclass(frozen=True)
 class TrainItem:
-    """One group to train policy or critic on: where its tensors lie. Ranks fetch what they need."""
+    """References to the tensors of one group to train the policy or critic on; ranks fetch what they need."""
 
     tokens: Ref  # RolloutGroup
     advantages: Floats | TokenAdvantages | None = None  # [G], or [G][T]; None for the critic
@@ -109,6 +113,6 @@ class TrainItem:
 
 
 def prompt_ids(groups: Sequence[GroupHandle]) -> str:
-    """Which prompts some groups are of, for messages: `prompts a, b`."""
+    """List the prompt ids of groups for messages: `prompts a, b`."""
     ids = [group.prompt.record.id for group in groups]
     return f"prompt{'s' if len(ids) > 1 else ''} {', '.join(ids)}"

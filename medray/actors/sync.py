@@ -1,4 +1,9 @@
-"""Moving the learner's weights to the engines: a transaction whatever carries the tensors."""
+"""Weight sync from the learner to the engines: one transaction, whichever transport carries the tensors.
+
+Who waits for whom: the driver waits for all engines before sampling continues, except with `rollout.max_lag` > 0, where
+each engine loads between two of its steps and the driver goes on. With the object store no engine waits for another;
+with NCCL and IPC all engines receive at the same time.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,14 @@ from medray.observability.logging import get_logger
 
 _logger = get_logger(__name__)
 FORMS: tuple[Form, ...] = ("factors", "merged")
-TRIES = 2  # syncs of a form: what it needs once, and how long it takes
+TRIES = 2  # timed syncs per form: the first includes one-time work, the second counts
 
 
 class WeightSync(Protocol):
-    """Brings every engine to the learner's present weights."""
+    """Updates every engine to the learner's current weights.
+
+    After a call returns, no engine samples with weights that its probe did not verify.
+    """
 
     def __call__(self, version: int) -> float:
         """Sync as `version`; returns the largest probe gap in nats."""
@@ -25,7 +33,7 @@ class WeightSync(Protocol):
 
 
 class ObjectStoreSync:
-    """Through Ray's object store: no process group, so a replaced engine just fetches the newest version."""
+    """Sync through Ray's object store: without a process group, so a replaced engine fetches the newest version."""
 
     def __init__(self, learners: LearnerGroup, rollouts: RolloutPool, forms: FormChoice) -> None:
         self.learners = learners
@@ -33,7 +41,7 @@ class ObjectStoreSync:
         self.forms = forms
 
     def __call__(self, version: int) -> float:
-        """Publish, then have all engines load in parallel."""
+        """Publish the weights, then load them on all engines in parallel."""
         began, form = time.perf_counter(), self.forms.next()
         gap = self.rollouts.load(self.learners.publish(version, form))
         self.forms.took(form, time.perf_counter() - began)
@@ -41,11 +49,11 @@ class ObjectStoreSync:
 
 
 class FormChoice:
-    """How adapted weights travel: in the form that is asked for, or the one that takes less time."""
+    """Chooses how LoRA weights are sent: as `sync.adapters` says, or in the form measured faster."""
 
     def __init__(self, job: RlJob) -> None:
         wanted = job.sync.adapters
-        # Where a sync does not wait for the engines, or must be repeatable, nothing is to be learnt from its time.
+        # Timing is no guide if the sync does not wait for the engines, and must not decide in deterministic runs.
         if wanted == "auto" and (job.deterministic or job.rollout.max_lag):
             wanted = "factors"
         self.adapted = job.model.lora is not None
@@ -53,15 +61,15 @@ class FormChoice:
         self.seconds: dict[Form, list[float]] = {form: [] for form in self.forms}
 
     def next(self) -> Form:
-        """The form of the next sync: each of them until it was timed, then the faster."""
+        """Form of the next sync: each form until it is timed, then the faster one."""
         for form in self.forms:
-            # The first of a form brings what later ones need not.
+            # The first sync of a form also sends the weights that no version changes.
             if len(self.seconds[form]) < TRIES:
                 return form
         return min(self.forms, key=lambda form: min(self.seconds[form][1:], default=0.0))
 
     def took(self, form: Form, seconds: float) -> None:
-        """Note how long a sync took; once every form was timed, log which one is kept."""
+        """Record how long a sync took; log the choice once every form is timed."""
         if len(self.seconds[form]) == TRIES:
             return
         self.seconds[form].append(seconds)
@@ -72,7 +80,7 @@ class FormChoice:
 
 
 class DirectSync:
-    """GPU to GPU through vLLM's own backends; the learner's rank 0 sends to all engines at once."""
+    """GPU-to-GPU sync with vLLM's backends; the learner's rank 0 sends to all engines at once."""
 
     def __init__(self, learners: LearnerGroup, rollouts: RolloutPool) -> None:
         self.learners = learners
@@ -80,7 +88,7 @@ class DirectSync:
         self.connected = False
 
     def __call__(self, version: int) -> float:
-        """Open the transaction on all engines, send, and have each prove what it holds."""
+        """Open the transaction on all engines, send the weights, and verify them on every engine."""
         if not self.connected:
             self.learners.connect(list(self.rollouts.workers.values()))
             self.connected = True
@@ -89,7 +97,7 @@ class DirectSync:
 
 
 def make_sync(job: RlJob, learners: LearnerGroup, rollouts: RolloutPool) -> WeightSync:
-    """The sync that `sync.backend` names."""
+    """Build the weight sync for `sync.backend`."""
     if job.sync.backend == "object_store":
         return ObjectStoreSync(learners, rollouts, FormChoice(job))
     return DirectSync(learners, rollouts)

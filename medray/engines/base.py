@@ -1,4 +1,4 @@
-"""What a rollout engine can do, whoever implements it. No Ray in here."""
+"""The rollout engine protocol. Independent of Ray and of vLLM."""
 
 from __future__ import annotations
 
@@ -16,20 +16,29 @@ NamedArray = tuple[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The responses to one prompt of an order, as soon as all of them are complete."""
+    """All responses to one prompt, returned when the last of them is complete."""
 
-    index: int  # the caller's key: position in the order
+    index: int  # the caller's key
     responses: tuple[Response, ...]  # [G]
-    num_cached_tokens: int  # prompt tokens, over the G samples, that came from the prefix cache
-    oldest_version: int = -1  # of the weights that drew any of the tokens
+    num_cached_tokens: int  # prompt tokens served by the prefix cache, summed over the G samples
+    oldest_version: int = -1  # policy versions that sampled the tokens
     newest_version: int = -1
 
 
 class RolloutEngine(Protocol):
-    """A sampler whose weights the learner replaces, between responses or in the middle of them."""
+    """A sampler whose weights the learner replaces, between responses or in the middle of them.
+
+    Invariants:
+        - `version` is the version of every weight the engine samples with. It is -1 from the start of an update until
+          the probe has verified it, and nothing is sampled meanwhile.
+        - Weights change only between two calls of `step`.
+        - With fixed weights, a response depends only on prompt, seed and spec, not on what else is in the batch, as far
+          as the kernels are batch-invariant (float32 on a CPU is).
+        - An engine is not thread-safe: one thread calls all methods.
+    """
 
     version: int
-    """Version of the weights held; -1 before the first verified sync."""
+    """Policy version of the weights; -1 before the first verified sync and during an update."""
 
     @property
     def busy(self) -> bool:
@@ -37,17 +46,17 @@ class RolloutEngine(Protocol):
         ...
 
     def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
-        """Begin to sample `spec.num_samples` responses to a prompt."""
+        """Start sampling `spec.num_samples` responses to a prompt; `key` comes back as `Generated.index`."""
         ...
 
     def step(self) -> list[Generated]:
-        """Draw the next token of every running response; returns the groups that became whole."""
+        """Sample the next token of every running response; returns the groups that are complete."""
         ...
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
     ) -> Iterator[Generated]:
-        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
+        """Sample `spec.num_samples` responses per prompt, and yield each prompt's group once it is complete."""
         ...
 
     def load_weights(
@@ -58,37 +67,43 @@ class RolloutEngine(Protocol):
         tolerance: float,
         kept: frozenset[str] = frozenset(),
     ) -> float:
-        """Replace all weights but `kept`, which are as they were, as one transaction and prove it with the probe.
+        """Replace all weights except `kept` in one transaction, and verify them with the manifest's probe.
 
-        Responses under way stand still meanwhile and go on under the new weights, their context computed anew.
+        Running responses pause and continue with the new weights; their KV cache is recomputed.
+
+        Args:
+            manifest: names, shapes and dtypes of all tensors, and the probe.
+            tensors: name and host array of each tensor.
+            tolerance: largest accepted probe gap, nats.
+            kept: names of tensors that are unchanged and not sent.
 
         Returns:
             max |engine - learner| log-probability over the probe, nats.
 
         Raises:
-            MissingTensorError: the delivery is not exactly what the manifest promises; nothing is served.
+            MissingTensorError: the tensors are not exactly those of the manifest; the engine stays closed.
             StaleCacheError: the prefix cache survived the update.
-            LogprobMismatchError: the probe's gap exceeds `tolerance`.
+            LogprobMismatchError: the probe gap exceeds `tolerance`.
         """
         ...
 
     def untouched(self) -> tuple[int, ...]:
-        """Keys of the groups under way of which no token is drawn yet, as of the last change of weights."""
+        """Keys of the running groups that had no token yet when the weights last changed."""
         ...
 
     def reset_cache(self) -> None:
-        """Forget cached prompts, so that what is computed depends on the coming order alone."""
+        """Clear the prefix cache, so that later results do not depend on earlier requests."""
         ...
 
     def sleep(self) -> None:
-        """Give accelerator memory back while the learner updates (colocated layouts)."""
+        """Release accelerator memory while the learner updates (`colocate`)."""
         ...
 
     def wake(self) -> None:
-        """Take the memory again; the weights must be loaded anew before the next order."""
+        """Reserve the memory again; weights must be loaded before the next request."""
         ...
 
 
 def prompt_seed(run_seed: int, position: int) -> int:
-    """Seed of the prompt at `position` of the run's stream, the same whichever worker samples it."""
+    """Derive the seed of the prompt at `position` of the stream; the same on whichever worker samples it."""
     return int(np.random.SeedSequence([run_seed, position]).generate_state(1)[0] >> 1)

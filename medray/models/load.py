@@ -225,9 +225,9 @@ def _quantisation(config: ModelConfig) -> BitsAndBytesConfig | None:
 
 
 def _freeze_as_designed(module: nn.Module) -> None:
-    """Freeze what the architecture's own code freezes, such as a router's correction bias.
+    """Freeze the parameters that the architecture's own code freezes, such as a router's correction bias.
 
-    `from_pretrained` of transformers 5.19 hands every parameter back with `requires_grad`.
+    `from_pretrained` of transformers 5.19 returns every parameter with `requires_grad=True`.
     """
     with torch.device("meta"):
         made = type(module)(cast(Any, module).config)
@@ -238,9 +238,10 @@ def _freeze_as_designed(module: nn.Module) -> None:
 
 
 def _keep_storage(module: nn.Module) -> None:
-    """Keep bitsandbytes from storing 4-bit weights anew at the first scoring, as it does on CPUs with AVX512-BF16.
+    """Stop bitsandbytes from repacking 4-bit weights at the first inference on CPUs with AVX512-BF16.
 
-    Its other layout rounds the scales to bfloat16 and cannot be dequantised as the weights that are trained.
+    The packed layout (bitsandbytes-foundation/bitsandbytes#1804) rounds scales to bfloat16 and cannot be dequantized to
+    the weights that are trained.
     """
     for child in module.modules():
         if hasattr(child, "support_avx512bf16_for_cpu"):

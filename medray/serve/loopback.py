@@ -1,7 +1,7 @@
-"""A Ray of one machine that no other machine can reach.
+"""A single-machine Ray that no other machine can reach.
 
-Ray Serve's replicas call each other over gRPC without authentication, and unpickle what they are sent; their port is
-opened on every interface. Where Ray itself keeps to 127.0.0.1, so must they.
+Ray Serve's replicas call each other over unauthenticated gRPC and unpickle what they receive, yet each opens its port
+on every interface (`[::]:0`, ray-project/ray#59908). When Ray itself listens on 127.0.0.1 only, so must the replicas.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 
 LOOPBACK_RAY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Read when Ray is imported, inherited by its workers. At 0 Ray opens its own ports on 127.0.0.1 alone."""
+"""Ray reads it at import, and workers inherit it. With 0, Ray opens its own ports on 127.0.0.1 only."""
 
 
 def choose_loopback() -> None:
-    """Have the Ray that this process will start keep to this machine; call before Ray is imported."""
+    """Make the Ray that this process starts listen on this machine only; call before Ray is imported."""
     if not os.environ.get("RAY_ADDRESS"):
         os.environ.setdefault(LOOPBACK_RAY, "0")
 
 
 def keep_replica_on_loopback() -> None:
-    """Have the replica in this process open its port on 127.0.0.1, if that is how Ray was started."""
+    """Make this process's replica open its port on 127.0.0.1 if Ray was started that way."""
     if os.environ.get(LOOPBACK_RAY) != "0":
         return
     from ray._common.tls_utils import add_port_to_grpc_server

@@ -1,14 +1,23 @@
-"""Generation that runs ahead of training: a source whose groups come from a stream that never stops.
+"""Asynchronous rollouts: a source of groups that samples ahead of training.
 
-    prompts -> [asked for] -> engines -> graders, reference, critic -> [ready] -> batch -> learner
+    prompts -> [requested] -> engines -> graders, reference, critic -> [ready] -> batch -> learner
                   ^                                                                  |
-                  +--------------- one more for each that was trained on ------------+
+                  +----------------- one new request per group trained on -----------+
 
-The training loop is the same; its source of groups differs. A thread keeps up to
-`prompts_per_step * (max_lag + 1)` groups on their way, whatever the loop is doing. Engines take new weights between two
-tokens and go on, so a response may hold tokens of several versions; each keeps the log-probability it was drawn with.
-A critic values a group once it is sampled, so its values, as the tokens, are of weights up to `max_lag` versions old.
-`staleness.choose` makes batches.
+The training loop is the same as in synchronous runs; only its source of groups differs. At most
+`prompts_per_step * (max_lag + 1)` groups are in flight. Engines take new weights between two tokens and continue, so a
+response may contain tokens of several policy versions; each token keeps the log-probability it was sampled with. The
+critic scores a group right after sampling, so values, like tokens, come from weights up to `max_lag` versions old.
+
+Who waits for whom:
+
+    rollout thread     waits for results of engines and scorers, at most `POLL_S`; never for the training loop
+    `next_groups`      called by the training loop; waits on `_changed` until `staleness.choose` can make a batch
+    `on_new_weights`   called by the training loop after a weight sync; requests more groups, waits for nobody
+    engines            wait for neither; they are idle only when no request is queued
+
+`_changed` guards all state that both threads touch. The rollout thread polls without holding it, so a slow poll never
+blocks the training loop. An exception in the rollout thread is kept and raised from `next_groups`.
 """
 
 from __future__ import annotations
@@ -38,19 +47,19 @@ from medray.types import Prompt
 
 @dataclass
 class _Entry:
-    position: int
+    position: int  # of the prompt in the stream
     group: GroupHandle
-    version: int  # the oldest that a token of it may be of
-    round: int  # 1, or one more than that of the tying group it replaces
+    version: int  # oldest policy version that any of its tokens may have
+    round: int  # 1, or one more than that of the tied group it replaces
     ready: bool = False
-    ties: bool = False  # it fills a batch, for want of rounds
+    ties: bool = False  # tied, but used to fill a batch because no round is left
 
 
 class AsynchronousSource(PromptSource):
-    """A `PromptSource` that samples ahead, in a thread of its own between `__enter__` and `__exit__`.
+    """A `PromptSource` that samples ahead in its own thread, between `__enter__` and `__exit__`.
 
-    Every prompt of the stream is trained on once, or dropped and counted; which ones were used out of their order is
-    part of a checkpoint, so that holds across a restart.
+    Invariant: every prompt of the stream is trained on exactly once, or dropped and counted. Checkpoints record the
+    prompts that were used out of order, so this also holds across restarts.
     """
 
     def __init__(
@@ -67,10 +76,14 @@ class AsynchronousSource(PromptSource):
         self.max_lag = job.rollout.max_lag
         self.version = -1
         self.batches_left = job.num_steps - first_step
-        self.ahead = set(ahead)  # positions from the stream's on that were trained on before
+        self.ahead = set(
+            ahead
+        )  # positions after the stream's that an earlier run trained on already
         self._entries: dict[int, _Entry] = {}  # by ticket
         self._num_ready = 0  # of the entries
-        self._tying: list[_Entry] = []  # replaced, to be reported with the next batch
+        self._tying: list[
+            _Entry
+        ] = []  # tied groups that were replaced; reported with the next batch
         self._inbox: Inbox = deque()
         self._changed = threading.Condition(threading.RLock())
         self._failure: Exception | None = None
@@ -88,7 +101,7 @@ class AsynchronousSource(PromptSource):
         self._thread.join(timeout=4 * POLL_S)
 
     def on_new_weights(self, version: int) -> None:
-        """Told whenever the engines are given new weights: there is room for another batch's groups."""
+        """Record the engines' new policy version, and request groups for another batch."""
         with self._changed:
             self.version = version
             if self.max_lag > 0:
@@ -96,7 +109,7 @@ class AsynchronousSource(PromptSource):
 
     @property
     def position(self) -> Mapping[str, Any]:
-        """The first prompt that is not done with, and those after it that are."""
+        """Position of the first unfinished prompt, and the finished prompts after it, for a checkpoint."""
         with self._changed:
             pending = {entry.position for entry in self._entries.values()}
             end = self.stream.position
@@ -107,7 +120,12 @@ class AsynchronousSource(PromptSource):
     # A batch --------------------------------------------------------------------------------
 
     def next_groups(self) -> SampledStep:
-        """The groups of the next batch, once enough of them are there."""
+        """Wait for the next batch and return its groups.
+
+        Raises:
+            GraderError: no group of the batch could be scored.
+            MedrayError: the rollout thread failed; its exception is raised here.
+        """
         with self._changed:
             self._fill()
             while (tickets := self._choose()) is None:
@@ -155,7 +173,7 @@ class AsynchronousSource(PromptSource):
 
     @property
     def _may_do(self) -> bool:
-        """Whether enough groups are ready for a batch; which ones, `choose` knows."""
+        """Whether enough groups are ready for a batch; `choose` then picks which."""
         return self._num_ready >= min(self.size, len(self._entries))
 
     # The stream -----------------------------------------------------------------------------
@@ -179,12 +197,12 @@ class AsynchronousSource(PromptSource):
             raise DeadlineExceeded("the thread that drives the rollouts has ended")
 
     def _fill(self) -> None:
-        """Ask for as many groups as the age limit has room for, and the run has use for."""
+        """Request as many groups as `max_lag` allows and the remaining steps need."""
         batches = min(self.max_lag + 1, self.batches_left)
         self._ask_for([1] * (self.size * batches - len(self._entries)))
 
     def _ask_for(self, rounds: list[int]) -> None:
-        """Ask for the next prompts, one a member of `rounds`."""
+        """Request the next prompts, one per element of `rounds`; skip those trained on before the restart."""
         taken: list[tuple[int, Prompt]] = []
         while len(taken) < len(rounds):
             position = self.stream.position
@@ -202,7 +220,7 @@ class AsynchronousSource(PromptSource):
             self._entries[group.ticket] = _Entry(position, group, self.version, round_)
 
     def _receive(self) -> bool:
-        """Note the groups that have come; True when there are any."""
+        """Move completed groups from the inbox to the entries; returns whether there were any."""
         came = len(self._inbox)
         self._num_ready += came
         for _ in range(came):
@@ -216,7 +234,7 @@ class AsynchronousSource(PromptSource):
         return bool(came)
 
     def _replace_ties(self, max_rounds: int) -> None:
-        """Ask for another prompt in the place of each group without a signal; without lag, a whole round at a time."""
+        """Replace each tied group with another prompt; with `max_lag` 0, only once a whole round is ready."""
         if self.max_lag == 0 and self._num_ready < len(self._entries):
             return
         rounds: list[int] = []
@@ -232,7 +250,8 @@ class AsynchronousSource(PromptSource):
             if not entry.group.is_dropped:
                 self._tying.append(entry)
             if entry.round == max_rounds:
-                # Without lag all are of one version, and the earliest may complete the batch.
+                # With `max_lag` 0 all groups have one version, so the earliest prompt completes the batch. Otherwise
+                # take the newest: an older one might exceed the lag before it is used.
                 filler = self._tying.pop(0 if self.max_lag == 0 else -1) if self._tying else entry
                 filler.ties = True
                 self._entries[ticket] = filler
@@ -242,7 +261,7 @@ class AsynchronousSource(PromptSource):
 def open_prompts(
     job: RlJob, collector: Collector, run: Run
 ) -> AbstractContextManager[PromptSource]:
-    """The source that `rollout.max_lag` asks for, from where the run stands."""
+    """Open the source for `rollout.max_lag` (None: synchronous) at the run's prompt position."""
     stream = PromptStream(run.prompts.train, job.seed, position=run.prompt_position)
     if job.rollout.max_lag is None:
         return nullcontext(PromptSource(job, collector, stream))

@@ -1,4 +1,4 @@
-"""The RL loop: sample, grade, estimate, update, sync. What an algorithm adds to it is a `Method`."""
+"""The RL training loop: sample, grade, estimate, update, sync. A `Method` supplies the algorithm's part."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from medray.types import Floats
 
 B = TypeVar("B")
 Recorded = tuple[Sequence[GroupHandle], Sequence[Floats]]
-"""Groups of a step and an advantage per response, [P] and [P][G]: what is written to `rollouts/`."""
+"""Groups [P] of a step and their advantages [P][G], as written to `rollouts/`."""
 
 
 class Method(Protocol[B]):
-    """An algorithm's side of a step. Its batch is its own affair; the loop hands it from one call to the next."""
+    """The algorithm's part of a training step.
+
+    The loop calls `estimate`, `update`, `recorded`, `metrics` and `end_step` once per step, in this order, and passes
+    the batch along without looking into it.
+    """
 
     def estimate(self, step: int, sampled: SampledStep) -> B:
         """Turn scored groups into a batch: shaped rewards, advantages, returns."""
@@ -36,26 +40,26 @@ class Method(Protocol[B]):
         ...
 
     def metrics(self, batch: B) -> dict[str, float]:
-        """Return figures of the batch and of what was sampled for it."""
+        """Return metrics of the batch and of its sampling."""
         ...
 
     def end_step(self, batch: B) -> None:
-        """Move the method's own state on, once the step's figures are recorded."""
+        """Advance the method's own state, after the step's metrics are recorded."""
         ...
 
     def state(self) -> Mapping[str, Any]:
-        """Return JSON values that a checkpoint keeps; they come back in `run.scalars`."""
+        """Return JSON values to save in the checkpoint; a resumed run finds them in `run.scalars`."""
         ...
 
 
 def train_rl(job: RlJob, workers: Workers, run: Run, method: Method[B]) -> None:
-    """Train with one policy version per step, sampled synchronously or ahead (`rollout.max_lag`).
+    """Train one policy version per step, with synchronous or asynchronous rollouts (`rollout.max_lag`).
 
-    Everything slow happens behind `workers`; this function says in which order. Continues from `run`'s checkpoint.
+    All computation happens in `workers`; this function only decides the order. Continues from the run's checkpoint.
 
     Raises:
-        DivergedError: a gradient is not finite; the last checkpoint is untouched.
-        WeightSyncError, DeadlineExceeded, WorkerLost, GraderError: name the actor.
+        DivergedError: a gradient is not finite; the last checkpoint is intact.
+        WeightSyncError, DeadlineExceeded, WorkerLost, GraderError: an actor failed; the message names it.
     """
     timer = run.timer
     evaluator = Evaluator(job, workers.collector, run.prompts.held_out)
@@ -87,7 +91,8 @@ def train_rl(job: RlJob, workers: Workers, run: Run, method: Method[B]) -> None:
             run.record(step, metrics | {"sync/max_logprob_gap": gap})
             method.end_step(batch)
             if due(step, job.checkpoint.every, job.num_steps):
-                # Timed with the next step: a checkpoint must not be ahead of its metrics.
+                # After `record`, so its time counts toward the next step: a checkpoint must never be ahead of the
+                # metrics on disk, or a resumed run would have a gap.
                 with timer("save"):
                     workers.finish_records()
                     run.copy_files()

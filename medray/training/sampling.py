@@ -1,4 +1,4 @@
-"""A step's batch: prompts from the stream, their graded samples, and what the algorithm asks for besides."""
+"""The groups of a training step: prompts from the stream, sampled and graded, and the advantages of critic-free RL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medray.types import GenerateSpec, SamplingContract
 
 @dataclass(frozen=True)
 class SampledStep:
-    """A step's groups: those to train on, those that were replaced for want of a signal, and figures of both."""
+    """A step's groups: those to train on, the tied groups that were replaced, and metrics of both."""
 
     groups: list[GroupHandle]
     dropped: list[GroupHandle] = field(default_factory=list[GroupHandle])
@@ -29,28 +29,28 @@ class SampledStep:
 
 
 def train_spec(job: RlJob) -> GenerateSpec:
-    """How training rollouts are sampled."""
+    """Build the sampling parameters of training rollouts."""
     r = job.rollout
     sampling = SamplingContract(r.temperature, r.top_p, r.top_k, r.min_p)
     return GenerateSpec(sampling, r.samples_per_prompt, r.max_new_tokens, r.stop)
 
 
 def greedy_spec(job: GrpoJob) -> GenerateSpec:
-    """How the greedy response to a training prompt is decoded."""
+    """Build the parameters of the greedy baseline response (ReMax)."""
     greedy = SamplingContract(temperature=0.0)
     return GenerateSpec(greedy, 1, job.rollout.max_new_tokens, job.rollout.stop)
 
 
 def refills(job: RlJob) -> DynamicSamplingConfig | None:
-    """How groups without a signal are replaced, by algorithms that compare a group's samples; None does not."""
+    """Return the settings for replacing tied groups; None for algorithms that do not compare a group's samples."""
     return job.algorithm.dynamic_sampling if isinstance(job, GrpoJob) else None
 
 
 class PromptSource:
-    """Takes prompts from the stream and has them answered.
+    """Synchronous source of groups: takes prompts from the stream and waits until they are sampled and graded.
 
-    A prompt's seed comes from its place in the stream, and what is taken depends on the stream's position and the
-    rewards alone, so a run that continues from a checkpoint of the position samples what an undisturbed one would have.
+    Seeds derive from a prompt's position in the stream, and which prompts are taken depends only on that position and
+    on rewards. A resumed run therefore samples exactly what an uninterrupted one would have.
     """
 
     def __init__(self, job: RlJob, collector: Collector, stream: PromptStream) -> None:
@@ -62,22 +62,22 @@ class PromptSource:
         self.spec = train_spec(job)
 
     def on_new_weights(self, version: int) -> None:
-        """Told whenever the engines are given new weights."""
+        """Called after each weight sync; a synchronous source has nothing to do."""
 
     @property
     def position(self) -> Mapping[str, Any]:
-        """Where the stream of prompts stands, for a checkpoint."""
+        """Position of the prompt stream, as JSON values for a checkpoint."""
         return {"prompt_position": self.stream.position}
 
     def next_groups(self) -> SampledStep:
-        """`rollout.prompts_per_step` groups; fewer where graders gave some of them up."""
+        """Return `rollout.prompts_per_step` scored groups; fewer if graders failed on some."""
         if self.refills is None:
             return SampledStep(self._ask(self.size))
         kept: list[GroupHandle] = []
         tying: list[GroupHandle] = []
         rounds = 0
         while len(kept) < self.size and rounds < self.refills.max_rounds:
-            # No more prompts than groups are missing, so no group with a signal is wasted.
+            # Request only as many prompts as are missing, so that no group with a signal is wasted.
             for group in self._ask(self.size - len(kept), may_be_empty=rounds > 0):
                 (tying if tied(group.score.rewards) else kept).append(group)
             rounds += 1
@@ -93,12 +93,12 @@ class PromptSource:
 
 
 def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> Batch:
-    """The batch of a step: its groups with their advantages, by the estimator of an algorithm without a critic.
+    """Compute the advantages of a step's groups with the algorithm's critic-free estimator.
 
     Args:
-        job: names the estimator and the shaping of rewards.
+        job: selects the estimator and the reward shaping.
         sampled: the step's groups.
-        collector: decodes and grades greedy responses, for the estimator that compares with them.
+        collector: samples and grades the greedy responses, for the estimator that needs them (ReMax).
     """
     config, limit = job.algorithm, job.rollout.max_new_tokens
     groups, counts = sampled.groups, dict(sampled.counts)
@@ -116,7 +116,7 @@ def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> 
 def _greedy_rewards(
     job: GrpoJob, groups: list[GroupHandle], collector: Collector
 ) -> tuple[list[GroupHandle], list[float], dict[str, float]]:
-    """Groups whose greedy response could be graded, its rewards in their order, and figures."""
+    """Return the groups whose greedy response was graded, its rewards in the same order, and metrics."""
     prompts = [group.prompt for group in groups]
     answered = collector.collect(prompts, [0] * len(prompts), greedy_spec(job), reference=False)
     reward_of = {group.prompt.record.id: group.score.rewards[0] for group in answered}

@@ -28,6 +28,8 @@ def connected() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Leave CUDA_VISIBLE_DEVICES alone in actors without a GPU, Ray's coming default; unset, every actor prints a
+    # FutureWarning (ray-project/ray#54928).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     settings = {
         "log_to_driver": bool(os.environ.get("MEDRAY_VERBOSE")),
@@ -47,7 +49,7 @@ def connected() -> Iterator[None]:
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """A handler of SIGTERM outlives the block: Ray's own would end the driver with a code that says nothing."""
+    """Keep the SIGTERM handler across the block: with Ray's own, the exit code would not tell a stop from a failure."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     if callable(before) and threading.current_thread() is threading.main_thread():
@@ -55,20 +57,22 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 def submitted_at() -> float | None:
-    """When the job that runs this process was submitted (seconds since the epoch); None where Ray does not say."""
+    """Submission time of the Ray job that runs this process, in seconds since the epoch; None if unknown."""
     try:
         job = json.loads(os.environ[JOB_CONFIG])["metadata"]["job_submission_id"]
         from ray.util.state import get_job
 
         found: Any = get_job(job, timeout=ANSWER_S)
         return found.start_time / 1000
-    except Exception:  # no job, or a dashboard that does not answer: a run must not end of it
+    except (
+        Exception
+    ):  # not a submitted job, or the dashboard does not answer; never a reason to fail the run
         return None
 
 
 @contextmanager
 def _stderr_kept_back() -> Iterator[None]:
-    """Show what is written to stderr only if the block fails: Ray's core warns of a machine without a network."""
+    """Hold stderr back and show it only if the block fails: Ray's core warns on machines without a network."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         stderr = os.dup(2)

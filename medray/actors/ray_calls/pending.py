@@ -1,4 +1,4 @@
-"""Calls under way whose answers may come in any order, each within a deadline."""
+"""Outstanding calls whose results may arrive in any order, each within a deadline."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class Pending:
         self._lock = threading.RLock()
 
     def add(self, ref: Ref, ticket: int, name: str) -> None:
-        """Wait for `ref`, too.
+        """Add a call to wait for; its deadline starts now.
 
         Args:
-            ref: of the answer.
-            ticket: what the answer will come under.
-            name: who has to give it, for messages.
+            ref: of the result.
+            ticket: key under which `take` returns the result.
+            name: the actor that computes it, for messages.
         """
         with self._lock:
             self._calls[ref] = _Call(ticket, name, time.monotonic())
 
     def refs(self) -> list[Ref]:
-        """What to wait for: one of these is ready when `take` has something to do."""
+        """Refs to wait for: `take` has work to do once one of them is ready."""
         with self._lock:
             return list(self._calls)
 
     def take(self, ready: Iterable[Ref]) -> dict[int, Any]:
-        """Answers that have come, by ticket; refs of others are passed over.
+        """Fetch the results among `ready`, by ticket; refs of other calls are ignored.
 
         Raises:
-            DeadlineExceeded: an answer is late; names who owes it.
-            WorkerLost: whoever owes one died.
-            MedrayError: whatever was raised on purpose there.
+            DeadlineExceeded: a result is late; the message names the actor.
+            WorkerLost: an actor died.
+            MedrayError: an actor raised it.
         """
         found: dict[int, Any] = {}
         with self._lock:

@@ -1,4 +1,4 @@
-"""Waiting for actors: always with a deadline, always with a name for who is late or lost."""
+"""Waiting for actors: every wait has a deadline, and every error names the actor that is late or lost."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from medray.errors import DeadlineExceeded, MedrayError, WorkerLost
 
-MANY = 64  # refs that are looked at together, at the pace of a clock
-SETTLE_S = 0.05  # between two looks at that many
-GRACE_S = 5.0  # how long an error waits for the death that may have caused it
+MANY = 64  # from this many refs on, poll them together at fixed intervals
+SETTLE_S = 0.05  # interval for `MANY` refs, seconds
+GRACE_S = 5.0  # how long an error is held back for the worker failure that may have caused it
 
-_LOADED = time.monotonic()  # in an actor's process, when it began to load what the actor is made of
+_LOADED = time.monotonic()  # in an actor's process: when it started to import the actor's modules
 
 Ref = Any  # ray.ObjectRef: an object somewhere in the cluster
 
 
 @dataclass(frozen=True)
 class Started:
-    """What an actor says once its model is loaded: who it is, and how long that took, with its imports (seconds)."""
+    """Report of an actor that is ready: its name, and the seconds it took including imports."""
 
     text: str
     seconds: float
 
     @classmethod
     def now(cls, text: str) -> Started:
-        """The calling actor is ready."""
+        """Build the report of the calling actor."""
         return cls(text, time.monotonic() - _LOADED)
 
 
@@ -41,22 +41,22 @@ def gather(
     doing: str,
     revive: Callable[[str, WorkerLost], Ref] | None = None,
 ) -> dict[str, Any]:
-    """Results of named calls, in the same order.
+    """Wait for named calls and return their results in the same order.
 
-    A death is raised as soon as it shows, whoever is still busy: peers of a dead rank may never return. Another
-    error waits a moment for a death that explains it.
+    A worker failure is raised at once, even while other calls run: the peers of a dead rank may never return. Any other
+    error is held back for `GRACE_S`, in case a worker failure explains it.
 
     Args:
-        calls: what to wait for, by the name of whoever owes it.
-        deadline_s: how long all of them may take, seconds.
-        doing: what they do, for messages.
-        revive: called with who died and how; starts another in its place and returns the ref to wait for instead, or
-            raises.
+        calls: refs to wait for, by actor name.
+        deadline_s: deadline for all of them, seconds.
+        doing: what the actors do, for messages.
+        revive: called with the name of a dead actor and its error; starts a replacement and returns the ref to wait for
+            instead, or raises.
 
     Raises:
-        DeadlineExceeded: not all arrived in time; names the missing.
+        DeadlineExceeded: some results did not arrive in time; the message names the actors.
         WorkerLost: an actor died.
-        MedrayError: whatever an actor raised on purpose, unwrapped.
+        MedrayError: an actor raised it; unwrapped from Ray's error.
     """
     pending = {ref: name for name, ref in calls.items()}
     results: dict[str, Any] = {}
@@ -88,10 +88,10 @@ def gather(
 
 
 def ready_of(refs: list[Ref], timeout_s: float) -> list[Ref]:
-    """All refs that are ready once the first one is, or by the timeout; nothing is fetched.
+    """Wait for the first ready ref, at most `timeout_s` seconds, and return all that are ready; fetches nothing.
 
-    Many refs are looked at once in a while, the more of them the less often: a look costs the same whether one of
-    them is ready or a hundred.
+    From `MANY` refs on, they are polled at intervals that grow with their number: a poll costs the same whether one ref
+    is ready or a hundred, so polling for each single one would keep the driver busy.
     """
     if not refs:
         time.sleep(timeout_s)
@@ -106,7 +106,7 @@ def ready_of(refs: list[Ref], timeout_s: float) -> list[Ref]:
 
 
 def fetch(ref: Ref, *, name: str, doing: str) -> Any:
-    """The value of a ref known to be ready, with Ray's wrapping taken off its errors."""
+    """Fetch the value of a ready ref; raises the actor's own error instead of Ray's wrapper."""
     try:
         return ray.get(ref, timeout=60)
     except RayError as error:
@@ -114,7 +114,7 @@ def fetch(ref: Ref, *, name: str, doing: str) -> Any:
 
 
 def fetch_all(refs: Mapping[str, Ref], *, doing: str) -> dict[str, Any]:
-    """The values of refs known to be ready, by the name of who made each; an error stands where its value would."""
+    """Fetch the values of ready refs, by actor name; a failed call has its exception as value."""
     try:
         return dict(zip(refs, ray.get(list(refs.values()), timeout=60), strict=True))
     except RayError:
@@ -129,7 +129,7 @@ def _value_or_error(ref: Ref, *, name: str, doing: str) -> Any:
 
 
 def unwrap(error: RayError, *, name: str, doing: str) -> Exception:
-    """The error an actor meant to raise, or one that names the actor."""
+    """Convert Ray's error to the one the actor raised, or to a `WorkerLost` that names the actor."""
     if isinstance(error, RayTaskError):
         cause = error.cause
         return cause if isinstance(cause, MedrayError) else error

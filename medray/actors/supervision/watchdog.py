@@ -1,9 +1,9 @@
-"""The driver's watch over every process of a run: one that is frozen is named, shown, and ended so that it is replaced.
+"""Watchdog over every process of a run: finds frozen processes, reports them, and kills them so that they are replaced.
 
-Death shows by itself: Ray reports it to whoever waits. A process that is stopped, by a signal, a debugger or a
-container runtime, does not; its callers would wait until their deadline. A thread of the driver asks a `NodeProbe` on
-each node for the states of the run's processes. One that stays stopped for `deadlines.frozen_s` becomes an incident
-with actor, node, pid, state and stack, and is killed: from there on it is a death like any other.
+Ray reports a dead process to every caller. It does not report a process stopped by a signal, a debugger or a container
+runtime: callers would wait until their deadline. A thread of the driver therefore asks a `NodeProbe` on each node for
+the states of the run's processes. A process that stays stopped for `deadlines.frozen_s` is recorded as an incident with
+actor, node, pid, state and stack, and killed. From there on it is handled like any other worker failure.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _logger = get_logger(__name__)
 
 
 class Watchdog:
-    """Knows where each actor runs, and notices when one freezes."""
+    """Tracks where each actor runs, and detects frozen ones in its own thread."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
 
     def add(self, name: str, actor: Any) -> None:
-        """Watch `actor`, which takes the place of an earlier one of that name."""
+        """Watch `actor`; it replaces an earlier actor of the same name."""
         with self._lock:
             self._places.pop(name, None)
             self._asked[name] = actor.location.remote()
@@ -73,7 +73,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and let go of the probes."""
+        """Stop the thread and remove the probes."""
         self._end.set()
         if self._thread.is_alive():
             self._thread.join(timeout=self.patience_s)
@@ -81,7 +81,7 @@ class Watchdog:
             ray.kill(probe)
 
     def explain(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """The error with where each late actor stands; their whole stacks become incidents."""
+        """Add the current location of each late actor to the error; full stacks are recorded as incidents."""
         self._settle()
         stands = []
         for name in error.late:
@@ -101,7 +101,7 @@ class Watchdog:
         while not self._end.wait(self.patience_s / 4):
             try:
                 self._round()
-            except RayError as error:  # a probe that died; the next round starts another
+            except RayError as error:  # a probe died; the next round starts another
                 _logger.debug("watch: %s", error)
 
     def _round(self) -> None:
@@ -133,7 +133,7 @@ class Watchdog:
             self._check(name, place, state_of(process))
 
     def _settle(self) -> None:
-        """Take note of who has said where it is."""
+        """Collect the locations that actors have reported since."""
         with self._lock:
             for name, ref in list(self._asked.items()):
                 if not ray.wait([ref], timeout=0)[0]:
@@ -142,7 +142,7 @@ class Watchdog:
                 try:
                     self._places[name] = ray.get(ref)
                 except RayError:
-                    continue  # it is dead, which others notice
+                    continue  # it died; whoever waits for it learns that from Ray
 
     def _everyone(self) -> dict[str, ProcessLocation]:
         with self._lock:
@@ -157,10 +157,10 @@ class Watchdog:
         return self._probes[place.node]
 
     def _on_silence(self, those: Mapping[str, ProcessLocation]) -> None:
-        """A node whose probe does not answer: the probe is frozen, the node is, or it is cut off."""
+        """Handle a node whose probe does not answer: the probe or the node is frozen, or the network is down."""
         place = next(iter(those.values()))
         name = f"node {place.host}"
-        if place.node == self.home.node:  # seen with the driver's own eyes
+        if place.node == self.home.node:  # the driver can look at its own node without a probe
             for who, where in those.items():
                 self._check(who, where, state_of(where.process))
             return
@@ -198,7 +198,7 @@ class Watchdog:
             self._on_node(place, "kill")
 
     def _inspect(self, place: ProcessLocation) -> tuple[str, str]:
-        """State in words, and stack."""
+        """Return the state in words, and the stack."""
         if place.node == self.home.node:
             return STATES.get(state_of(place.process), "gone"), stack_of(place.process)
         states = self._ask(self._probe_on(place).look.remote({"": place.process})) or {}

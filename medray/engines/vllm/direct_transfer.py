@@ -1,7 +1,10 @@
 """The learner's side of vLLM's own weight-transfer backends, for GPUs: `nccl` across them, `ipc` within one.
 
-vLLM drives the whole round through a client with four calls; ours fans each out to every engine. Which engines
-those are, and how they are reached, is the caller's business (actors/weight_sync.py).
+vLLM drives a round through a client with four calls; this client forwards each call to every engine. The caller
+decides which engines those are and how to reach them (`medray/actors/weights/engine_calls.py`).
+
+Who waits for whom: each call returns when all engines have answered it. Only `init_weight_transfer_engine` and
+`update_weights` need the learner at the same time: the learner joins the group, or sends, while engines wait in theirs.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ class EngineClient:
         self._ranks_per_engine = ranks_per_engine
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Tell each engine its place in the process group: the learner is rank 0, engines follow.
+        """Tell each engine its rank in the process group: the learner is rank 0, engines follow.
 
-        Every engine must join before the group is whole, so they are called together and waited for together.
+        The group forms only when every engine has joined, so all engines are called before any is waited for.
         """
         first = init_info.get("rank_offset")
         infos = [dict(init_info) for _ in range(self._num_engines)]
@@ -57,7 +60,11 @@ class EngineClient:
 
 
 class NamedTensorSource(WeightSource):
-    """The learner's weights as vLLM wants to read them, tied names included."""
+    """The learner's weights in the form vLLM reads, including tied names.
+
+    A model with tied embeddings has no `lm_head.weight` parameter. If it is not sent, vLLM may keep the old output head
+    without a warning (vllm-project/vllm#51665), so the learner yields the tensor under both names.
+    """
 
     def __init__(self, tensors: NamedTensors) -> None:
         self._tensors = tensors

@@ -1,10 +1,10 @@
-"""The rollout engine on vLLM: one in-process engine stepped by hand, its weights replaced transactionally.
+"""Rollout engine on vLLM: an in-process engine, stepped by its owner, with transactional weight updates.
 
-Stepping the engine ourselves (rather than through a server) keeps sampling reproducible: requests enter in the
-order of the call, and weights change only between steps. CPU and GPU differ in `_engine_args` alone.
+Stepping the engine here instead of running a server keeps sampling reproducible: requests enter in call order, and
+weights change only between steps. CPU and GPU differ in `_engine_args` only.
 
-Responses that are under way when new weights come are taken out of vLLM with what they have, so that the update, the
-cache reset and the probe meet an idle engine, and enter again with their tokens as part of the prompt.
+A weight update removes running responses from vLLM, keeps their tokens, and submits them again afterwards with those
+tokens as part of the prompt. The update, the cache reset and the probe therefore always see an idle engine.
 """
 
 from __future__ import annotations
@@ -34,15 +34,19 @@ LOAD_BYTES = 64 << 20  # tensors that a model is given at once
 def prepare_environment(
     config: EngineConfig, *, device: str, threads: int, plugins: tuple[str, ...] = ()
 ) -> None:
-    """Set what vLLM reads from the environment, and on a CPU keep the heap; call before vLLM is imported.
+    """Set the environment variables that vLLM reads, and tune malloc on a CPU; call before vLLM is imported.
 
-    `plugins` are vLLM plug-ins beside medray's own; others that are installed are not loaded.
+    Args:
+        config: engine settings.
+        device: "cpu" or "cuda".
+        threads: OpenMP threads of the engine, on a CPU.
+        plugins: vLLM plug-ins to load besides medray's; other installed plug-ins are not loaded.
     """
     settings = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
-        # The engine core stays in this process: in one of its own it would step when it likes, and weights may change
-        # between two steps only.
+        # The engine core runs in this process. In a process of its own it would step at any time, but weights may
+        # change only between two steps.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_PLUGINS": ",".join(("medray", *plugins)),
         "TOKENIZERS_PARALLELISM": "false",
@@ -50,8 +54,8 @@ def prepare_environment(
     if device == "cpu":
         settings |= {
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gb))),
-            # vLLM otherwise binds its threads to cores (vllm/utils/ompmultiprocessing.py), also to those that Ray has
-            # given to other actors.
+            # By default vLLM binds its threads to cores without regard to other processes, such as the other actors
+            # on the node; `nobind` was added for this (vllm-project/vllm#27953).
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
         }
@@ -139,12 +143,21 @@ class VllmEngine:
         tolerance: float,
         kept: frozenset[str] = frozenset(),
     ) -> float:
-        """Replace all weights but `kept` as one transaction and prove it with the manifest's probe."""
+        """Replace all weights except `kept` in one transaction, and verify them with the manifest's probe.
+
+        Returns:
+            Largest difference between engine and learner log-probabilities of the probe, in nats.
+
+        Raises:
+            MissingTensorError: a tensor is missing, unknown, or has another shape.
+            StaleCacheError: the prefix cache was not reset.
+            LogprobMismatchError: the difference exceeds `tolerance`.
+        """
         self.begin_update(manifest.probe)
         self.transfer("start_weight_update")
         try:
             delivered = self._deliver(manifest, tensors)
-        finally:  # a failed delivery leaves mixed weights, but an engine that the next sync can repair
+        finally:  # a failed delivery leaves mixed weights; the engine stays closed, and the next sync repairs it
             self.transfer("finish_weight_update")
         missing = manifest.tensors.keys() - delivered - kept
         surplus = delivered - manifest.tensors.keys()
@@ -156,14 +169,12 @@ class VllmEngine:
         return self.end_update(manifest, tolerance=tolerance)
 
     def begin_update(self, probe: Probe) -> None:
-        """Close the engine; nothing is served from here on unless the transaction ends well."""
-        self._sampler.suspend(
-            self.version
-        )  # the cache reset and the probe need an engine without requests
-        self.version = (
-            -1
-        )  # stays so if anything below raises: the pool serves no worker without a version
-        if not self._asleep:  # under the old weights, so that a forgotten cache reset shows
+        """Close the engine: it samples again only after `end_update` succeeded."""
+        # The cache reset and the probe need an engine without requests.
+        self._sampler.suspend(self.version)
+        # Stays -1 if anything below raises: the pool never samples from a worker without a version.
+        self.version = -1
+        if not self._asleep:  # with the old weights, so that a missed cache reset is detected
             self._fill_cache(probe)
 
     def transfer(self, method: str, *arguments: Any) -> None:
@@ -171,9 +182,10 @@ class VllmEngine:
         self._engine.collective_rpc(method, args=arguments)
 
     def end_update(self, manifest: WeightManifest, *, tolerance: float) -> float:
-        """Reset the cache, prove the weights, and open the engine; returns the probe's gap (nats)."""
-        # The order is the proof: the probe's blocks were cached under the old weights, so a reset that did not happen
-        # shows as cached tokens; only then does the version change, and only then do responses go on.
+        """Reset the cache, verify the weights, and reopen the engine; returns the probe's largest gap in nats."""
+        # The order matters. `begin_update` cached the probe's first block with the old weights, so a reset that did
+        # nothing shows up as cached tokens in the probe. The version changes only after that check, and responses
+        # continue only after the version changed.
         self._reset_cache()
         gap = self._check_probe(manifest, tolerance)
         self.version = manifest.version
@@ -217,7 +229,8 @@ class VllmEngine:
         return delivered
 
     def _reset_cache(self) -> None:
-        # vLLM refuses while a block is in use (BlockPool.reset_prefix_cache), and says so in a log line only.
+        # vLLM does not reset while a block is in use, and reports it only as a log line and this return value
+        # (vllm-project/vllm#12284, #28827).
         if not self._engine.reset_prefix_cache():
             raise StaleCacheError("the prefix cache could not be reset: requests are still running")
 
@@ -238,7 +251,7 @@ class VllmEngine:
         return gap
 
     def _fill_cache(self, probe: Probe) -> None:
-        """Have the probe's first block cached; one token of work where it still is from the last sync."""
+        """Cache the probe's first block; costs one token if it is still cached from the previous sync."""
         self._sampler.score(
             probe.token_ids[: self._block_tokens + 1], request_params(max_tokens=1, temperature=0.0)
         )
@@ -279,9 +292,8 @@ def _engine_args(
             "enable_sleep_mode": True,
         }
     return EngineArgs(
-        model=str(
-            adapter_chain(model.path).weights
-        ),  # adapters come merged, with the first weights
+        # The base: adapters arrive merged, with the first weight sync.
+        model=str(adapter_chain(model.path).weights),
         revision=model.revision,
         dtype=model.dtype,
         max_model_len=max_model_len,
@@ -289,8 +301,8 @@ def _engine_args(
         block_size=config.block,
         enforce_eager=config.enforce_eager,
         enable_prefix_caching=config.prefix_caching,
-        # After a chunk of a prompt vLLM rewinds the request's seeded generator (`gen.set_offset` in
-        # gpu_model_runner.py); torch's CPU generator has no offset.
+        # After a partial prompt, vLLM rewinds the seeded generator of the request with `Generator.set_offset`, which
+        # only CUDA generators implement (vllm-project/vllm#10097). Without chunks there is nothing to rewind.
         enable_chunked_prefill=model.device != "cpu",
         max_num_batched_tokens=max(config.batch, max_model_len),
         trust_remote_code=model.trust_remote_code,
@@ -303,7 +315,7 @@ def _engine_args(
 
 
 def reason(error: Exception) -> str:
-    """The telling part of an error as one line: pydantic's begins with a count and a field name."""
+    """Extract the informative part of an error as one line; pydantic puts a count and a field name before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [
         line

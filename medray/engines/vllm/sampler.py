@@ -164,7 +164,7 @@ class Sampler:
 def _sampling_params(
     spec: GenerateSpec, seed: int, max_tokens: int, stops: Stops, *, watched: bool
 ) -> Any:
-    """`watched` has the output shown after every step, for stop strings that begin in an earlier part."""
+    """`watched` returns output after every step, to find stop strings that begin in an earlier part."""
     sampling = spec.sampling
     return request_params(
         watched=watched,
@@ -181,7 +181,7 @@ def _sampling_params(
 
 
 def request_params(*, watched: bool = False, **settings: Any) -> Any:
-    """vLLM's parameters of one request, whose output is shown at its end alone unless `watched`."""
+    """Build vLLM's sampling parameters; output is returned once, at the end, unless `watched`."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -197,5 +197,5 @@ def _logps(part: Any) -> list[float]:
 
 
 def _plain_id(request_id: str, known: Iterable[str]) -> str:
-    """The name that a request was submitted under: vLLM appends a random suffix (`assign_request_id`)."""
+    """Return the name a request was submitted under; vLLM appends a random suffix (vllm-project/vllm#27987)."""
     return request_id if request_id in known else request_id.partition("-")[0]

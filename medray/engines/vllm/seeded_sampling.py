@@ -1,8 +1,8 @@
-"""Sampling with a seed a request, on a CPU, by one random number a token.
+"""Seeded sampling on a CPU with one random number per sampled token.
 
-vLLM draws an exponential number for every token of the vocabulary and, where requests have generators, one request at a
-time (its own TODO in `random_sample`, vllm/v1/sample/ops/topk_topp_sampler.py): a third of a rollout of short answers
-here. The inverse of the cumulative distribution needs one number per token.
+Per-request seeds (vllm-project/vllm#9945) make vLLM draw an exponential variate for every entry of the vocabulary, in a
+Python loop over requests (see the TODO in `random_sample`, vllm/v1/sample/ops/topk_topp_sampler.py). That took a third
+of the time of a rollout with short answers. Inverting the cumulative distribution needs one number per token.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ LARGEST = 1 - 2**-40  # so that rounding never leads beyond the last token
 
 
 def draw(probs: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
-    """One token [B] of each distribution [B, V], which need not add up to one exactly.
+    """Draw one token [B] from each distribution [B, V]; rows need not sum to one exactly.
 
     Args:
         probs: float32; a token of probability zero is never drawn.
-        generators: of each row; every token takes one number from its own.
+        generators: by row; each drawn token consumes one number of its row's generator.
     """
     cumulative = probs.cumsum(-1, dtype=torch.float64)
     uniform = torch.stack(
@@ -32,7 +32,7 @@ def draw(probs: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
 
 
 def install() -> None:
-    """Have vLLM's CPU sampler use `draw` where every request has a generator; safe to call twice."""
+    """Patch vLLM's CPU sampler to use `draw` when every request has a generator; safe to call twice."""
     from vllm.v1.sample.ops import topk_topp_sampler as ops
 
     theirs: Any = ops.TopKTopPSampler.forward_cpu

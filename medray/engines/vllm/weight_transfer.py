@@ -1,8 +1,7 @@
-"""medray's own backend of vLLM's weight-transfer protocol: tensors handed over as host arrays.
+"""Backend of vLLM's weight-transfer protocol that takes host arrays from Ray's object store.
 
-The arrays come out of Ray's object store without a copy, so there is no process group that could hang, and a
-replaced worker simply fetches the newest version. Registered in every vLLM worker process by the
-`vllm.general_plugins` entry point `medray`.
+The arrays are read without a copy. There is no process group that could hang, and a replaced worker fetches the newest
+version by itself. The `vllm.general_plugins` entry point `medray` registers the backend in every vLLM worker process.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ BACKEND = "medray_object_store"
 
 @dataclass
 class ArraysInitInfo(WeightTransferInitInfo):
-    """Nothing to agree on beforehand."""
+    """Empty: this backend negotiates nothing at start-up."""
 
 
 @dataclass
@@ -46,17 +45,17 @@ class ArraysTransferEngine(WeightTransferEngine[ArraysInitInfo, ArraysUpdateInfo
         """No-op: arrays arrive through Ray's object store, so there is no process group to set up."""
 
     def start_weight_update(self) -> None:
-        """Put the model back into checkpoint layout.
+        """Restore the model's checkpoint layout, into which weights can be loaded (vllm-project/vllm#32133).
 
-        vLLM's CPU linears pack their weight and drop the parameter it came in (`dispatch_cpu_unquantized_gemm` with
-        `remove_weight`), and `weight_loader` with it: without this call nothing can be loaded.
+        vLLM's CPU linears repack their weight and delete the original parameter with its `weight_loader`
+        (`dispatch_cpu_unquantized_gemm` with `remove_weight`). Without this call no weight can be loaded.
         """
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Load one bucket. The base class would wait for an accelerator, which a CPU worker has not."""
+        """Load one bucket; unlike the base class, synchronize only where there is an accelerator."""
         self.receive_weights(self.parse_update_info(update_info))
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
@@ -83,7 +82,7 @@ class ArraysTransferEngine(WeightTransferEngine[ArraysInitInfo, ArraysUpdateInfo
 
 def as_tensor(array: Any, dtype: str) -> torch.Tensor:
     """View a host array as a tensor; bfloat16 travels as its uint16 bits, which numpy can hold."""
-    with warnings.catch_warnings():  # the object store's arrays are read-only, and are only read
+    with warnings.catch_warnings():  # torch warns of read-only arrays; these are never written
         warnings.simplefilter("ignore", UserWarning)
         tensor = torch.from_numpy(array)
     return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor
@@ -91,7 +90,6 @@ def as_tensor(array: Any, dtype: str) -> torch.Tensor:
 
 def register() -> None:
     """Entry point of the vLLM plug-in; also called by the engine itself. Safe to call twice."""
-    if (
-        BACKEND not in WeightTransferEngineFactory._registry
-    ):  # `register_engine` raises for a known name
+    # `register_engine` raises for a name that is registered already.
+    if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, ArraysTransferEngine)

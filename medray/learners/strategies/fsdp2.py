@@ -40,14 +40,16 @@ class FullyShardedDataParallel(DataParallel):
             fully_shard(layer, mesh=mesh)
         fully_shard(root, mesh=mesh, reshard_after_forward=False)
         self.root = root
-        # The loss is divided by the counts of the whole step already, so gradients are summed, not averaged. Plain sums
-        # alone, since the scaled one that FSDP would choose (PreMulSum) is NCCL's.
+        # Losses are already divided by the token counts of the whole step, so gradients are summed, not averaged.
+        # Force plain sums: FSDP2 would use PreMulSum, which only NCCL implements (pytorch/pytorch#155915).
         for part in self._parts():
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)
-        # A rank may have no token for an expert: its gradient still takes part in the sum.
+        # A rank may have no token for an expert. It must take part in the reduce-scatter all the same, or the
+        # collectives of the ranks no longer match (pytorch/pytorch#158719).
         self._parts()[-1].set_reduce_scatter_unused_params(True)
-        # Gathered weights take `requires_grad` from their first gathering, which an adapter switched off would spoil.
+        # FSDP2 fixes `requires_grad` of the gathered weights at their first all-gather. Gather once now, while the
+        # adapter is on: a first pass with the adapter off (the reference) would leave its weights frozen.
         for _ in self.gathered(self.policy.module):
             pass
 

@@ -56,21 +56,21 @@ class Zero:
         root, client = Root(policy.module), adamw(policy.trainable(), optim)
         settings = self._settings(optim)
         if self.sharded:
-            # Parameter by parameter; the engine would move the whole model to the GPU first.
+            # Shards one parameter at a time; `initialize` alone would move the whole model to the GPU first.
             deepspeed.zero.Init(module=root, config_dict_or_path=settings)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=root, optimizer=client, config=settings, dist_init_required=False
         )
         if self.sharded:
-            # Stage 3 gathers what a module itself owns. Embeddings and output head are called from `Root.forward`,
-            # and must be there for all of it.
+            # Stage 3 gathers the parameters of a module while it runs. Embeddings and output head are used directly
+            # in `Root.forward`, so they are registered as its own.
             for name in parts_of(root, self.layers)[-1]:
                 deepspeed.zero.register_external_parameter(root, root.get_parameter(name))
         self._start_state()
         policy.placement = self
 
     def _start_state(self) -> None:
-        """Make the optimizer's state now: DeepSpeed's own way of finding it misses all groups but the first."""
+        """Create the optimizer state of all parameter groups now; DeepSpeed links only the first group's later."""
         inner = self.optimizer
         flats = (
             inner.fp32_partitioned_groups_flat
@@ -96,15 +96,18 @@ class Zero:
         return {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
-            "managed_gradient_accumulation": False,  # rows per step differ; `step` alone ends one
+            "managed_gradient_accumulation": False,  # rows per step vary; only `step` ends a step
             "gradient_clipping": optim.max_grad_norm,
             "zero_optimization": zero,
             "zero_allow_untested_optimizer": True,
-            "zero_force_ds_cpu_optimizer": False,  # it would demand DeepSpeedCPUAdam, which needs a compiler
+            "zero_force_ds_cpu_optimizer": False,  # True requires DeepSpeedCPUAdam, which needs a compiler
         }
 
     def align_passes(self, passes: Sequence[int]) -> list[int]:
-        """Stage 1 sums once a step, over gradients that every rank must have; the others talk in every row."""
+        """Give every rank the same number of passes at stages 2 and 3, which communicate in each.
+
+        Stage 1 communicates once per step: a rank runs its own rows, and at least one pass so that gradients exist.
+        """
         return (list(passes) or [1]) if self.stage == 1 else common_plan(list(passes))
 
     def run(self, compute: Callable[[], T]) -> T:
@@ -116,9 +119,10 @@ class Zero:
         self.engine.backward(loss * self.world_size)
 
     def step(self, rate: float) -> float:
-        """Sum, clip and step; DeepSpeed skips the update where the norm is not finite.
+        """Sum gradients, clip and step; returns the gradient norm.
 
-        `Learner.optim_step` reads the norm and raises, so a skipped update is never taken for a step.
+        DeepSpeed skips the update when the norm is not finite. `Learner.optim_step` reads the norm and raises, so a
+        skipped update never counts as a step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -177,14 +181,14 @@ class Zero:
 
 
 def _deepspeed() -> Any:
-    """The library, told which device to use, to compile nothing, and to keep its notes to itself."""
+    """Import DeepSpeed for this rank's device, without its JIT compilation and its log messages."""
     os.environ.setdefault("DS_ACCELERATOR", peer_device())
     os.environ.setdefault("LOCAL_RANK", "0")  # an actor sees its own GPU only; Ray Train sets it
     import deepspeed
     from deepspeed.utils import logger
 
     logger.setLevel(logging.ERROR)
-    # `build_shm_op` (deepspeed/comm/torch.py) would compile an all-reduce over shared memory: a minute and a compiler
-    # for what training here does not use.
+    # On a CPU, `build_shm_op` (deepspeed/comm/torch.py) compiles a shared-memory all-reduce for inference, without a
+    # setting to turn it off (deepspeedai/DeepSpeed#7625). It takes a minute and a compiler; training never uses it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

@@ -120,8 +120,8 @@ def flex_tree_attention(
 
 @cache
 def _kernel(compiled: bool) -> Callable[..., Any]:
-    # Rows have ever new lengths: with static shapes each would be compiled anew, and from the ninth on (torch's
-    # `recompile_limit`) run uncompiled, which materialises all scores.
+    # Row lengths vary. With static shapes every length recompiles (pytorch/pytorch#141486), and after the eighth
+    # (`recompile_limit`) torch runs the eager version, which materializes all scores (vllm-project/vllm#27178).
     return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
 
 

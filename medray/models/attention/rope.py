@@ -39,10 +39,10 @@ def scale_rope(hf_config: Any, rope: RopeConfig) -> None:
 
 
 def forget_lengths(module: nn.Module) -> None:
-    """Bring rotary embeddings whose frequencies follow the text's length back to the short text's.
+    """Reset rotary embeddings whose frequencies depend on the sequence length to those of a short sequence.
 
-    transformers' dynamic NTK scaling keeps the frequencies of the longest text met since the last short one
-    (`dynamic_rope_update` in modeling_rope_utils), so a score would depend on what was scored before it.
+    transformers' dynamic NTK scaling keeps the frequencies of the longest sequence since the last short one
+    (`dynamic_rope_update`; huggingface/transformers#46624), so scores would depend on what was scored before.
     """
     for child in module.modules():
         if not hasattr(child, "original_max_seq_len"):

@@ -88,8 +88,9 @@ class RowMask:
     visible: tuple[Tensor | None, ...]
 
 
-# Read once a forward pass, when the model makes its masks: transformers' mask interface has no argument for it. From
-# there it travels as the attention mask, so that a layer that is recomputed in the backward pass still has it.
+# transformers' mask interface has no argument for the layout, so it is read from this context variable once per
+# forward pass, when the model creates its masks. From there it travels as the attention mask: a layer recomputed in the
+# backward pass (activation checkpointing) runs outside the context and still has it.
 _LAYOUT: ContextVar[Any] = ContextVar("row_layout", default=None)
 
 

@@ -57,7 +57,7 @@ def run_conversion(
 def convert_gguf(
     source: Path, target: Path, *, max_tokens: int, config_fixes: Mapping[str, object]
 ) -> None:
-    """Dequantise `source` to float32 and save it under `target`, to be loaded like any other model.
+    """Dequantize `source` to float32 and save it under `target` as a regular Hugging Face model.
 
     Args:
         source: the GGUF file.
@@ -75,7 +75,9 @@ def convert_gguf(
     generation = model.generation_config
     generation.eos_token_id = tokenizer.eos_token_id
     generation.pad_token_id = tokenizer.pad_token_id
-    generation._from_model_config = False  # or transformers derives it anew and drops the two
+    generation._from_model_config = (
+        False  # else `save_pretrained` regenerates it without the two ids
+    )
     model.save_pretrained(target)
     tokenizer.model_max_length = max_tokens
     if _pre_tokenizer_name(source) == "smollm":
@@ -84,7 +86,7 @@ def convert_gguf(
 
 
 def _forget_quantisation(model: Any) -> None:
-    """The weights are plain floats by now; `save_pretrained` refuses while the model denies it."""
+    """Remove the quantization markers: the weights are floats now, but `save_pretrained` would still refuse them."""
     model.is_quantized = False
     model.hf_quantizer = None
     model.quantization_method = None
@@ -93,9 +95,10 @@ def _forget_quantisation(model: Any) -> None:
 
 
 def _split_digits(tokenizer: Any) -> None:
-    """SmolLM cuts before every digit; transformers' GGUF reader drops that rule.
+    """Restore SmolLM's pre-tokenizer, which splits digits (ggml-org/llama.cpp#8609).
 
-    Without it white space before a number is cut differently from how the model was trained.
+    transformers' GGUF reader drops it. Without it, whitespace before a number is tokenized differently than in the
+    model's training.
     """
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
