@@ -20,7 +20,7 @@ from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.base import Generated, NamedArray
 from medray.engines.dialogue import Dialogues
-from medray.engines.vllm.requests import Sample
+from medray.engines.requests import Sample
 from medray.engines.vllm.sampler import Sampler, request_params
 from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
 from medray.models.adapters.chain import adapter_chain

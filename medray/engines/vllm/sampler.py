@@ -8,7 +8,7 @@ from typing import Any
 from medray.data.templates.registry import Stops
 from medray.engines.base import Generated
 from medray.engines.dialogue import Dialogues
-from medray.engines.vllm.requests import Group, Sample, first_stop
+from medray.engines.requests import Group, Sample, first_stop
 from medray.types import FinishReason, GenerateSpec, Prompt
 
 

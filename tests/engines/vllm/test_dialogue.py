@@ -16,8 +16,8 @@ from medray.data.batches.trees import rollout_tree
 from medray.data.rendering.chat import renderer_of
 from medray.engines.base import Generated
 from medray.engines.dialogue import Dialogues, environment_turn
+from medray.engines.requests import Sample
 from medray.engines.vllm.engine import VllmEngine
-from medray.engines.vllm.requests import Sample
 from medray.learners.scorer import Scorer
 from medray.models.load import PolicyModel, load_policy
 from medray.types import GenerateSpec, Prompt, Record, RolloutGroup, SamplingContract
