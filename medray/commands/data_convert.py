@@ -25,8 +25,10 @@ def convert_command(
     from medray.data.loading.report import DropCounter
     from medray.data.loading.rows import checked_rows
     from medray.data.writing import open_writer, require_suffix
+    from medray.storage.writable import require_writable
 
     require_suffix(out)
+    require_writable(out, "--out")
     config = data_config(paths, kind, settings)
     source = open_source(config)
     dropped = DropCounter()

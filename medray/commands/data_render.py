@@ -48,7 +48,9 @@ def render_command(
     from medray.data.prepared.manifest import is_prepared
     from medray.models.tokenizer import load_tokenizer
     from medray.observability.tokens import tree_lines
+    from medray.runs.inputs import require_model
 
+    require_model(render_job("sft", model, job_settings).model.path, "--model")
     if paths and len(paths) == 1 and is_prepared(paths[0]):
         title, trees = _prepared(paths[0], row, record_id)
         job = render_job("sft", model, job_settings)

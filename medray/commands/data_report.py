@@ -39,9 +39,13 @@ def report_command(
     from medray.data.inspecting.statistics import DatasetStatistics
     from medray.data.source import Row
     from medray.models.tokenizer import load_tokenizer
+    from medray.runs.inputs import require_model
     from medray.storage.atomic import write_text
+    from medray.storage.writable import require_writable
 
     wanted = stage_of(stage)
+    require_writable(out, "--out")
+    require_model(render_job("sft", model, job_settings).model.path, "--model")
     source, rows, dropped = sound_rows(paths, kind, settings, stage)
     statistics, drawn = DatasetStatistics(), Reservoir[Row](num_examples, seed)
     for row in rows:

@@ -27,10 +27,12 @@ def sample_command(
     from medray.data.inspecting.sampling import Reservoir
     from medray.data.schemas.canonical import record_to_row
     from medray.data.writing import open_writer, require_suffix
+    from medray.storage.writable import require_writable
     from medray.types import Record
 
     if out is not None:
         require_suffix(out)
+        require_writable(out, "--out")
     sound = sound_rows(paths, kind, settings, stage)
     drawn = Reservoir[Record](num_rows, seed)
     for row in sound.rows:

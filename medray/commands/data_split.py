@@ -33,6 +33,7 @@ def split_command(
     """
     from medray.data.inspecting.partition import write_split
     from medray.data.writing import SUFFIXES
+    from medray.storage.writable import require_writable
 
     if (num_eval is None) == (fraction is None):
         raise ConfigError("say how much to hold out: either --num-eval or --fraction")
@@ -40,6 +41,7 @@ def split_command(
         raise ConfigError(
             f"--format {file_format}: use one of {', '.join(s[1:] for s in SUFFIXES)}"
         )
+    require_writable(out, "--out")
     config = data_config(paths, kind, settings)
     split = write_split(
         config, out, file_format, stage=stage_of(stage), num_eval=num_eval, fraction=fraction

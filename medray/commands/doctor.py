@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medray.errors import ConfigError
+
 if TYPE_CHECKING:
     from medray.doctor.examine import Subject
     from medray.doctor.finding import Finding
@@ -54,6 +56,8 @@ def doctor_command(
     from medray.doctor.examine import examine
     from medray.doctor.finding import exit_code
 
+    if constraints is not None and not constraints.is_file():
+        raise ConfigError(f"--constraints {constraints} does not exist: name a constraints file")
     subject = _subject(config, model, constraints, smoke=not quick)
     subject = replace(subject, only=tuple(n for n in only.split(",") if n))
     screen, found = Console(stderr=True), []

@@ -26,6 +26,9 @@ def generate_command(
 
     base = {"model": model, "input": input, "output": output}
     job = load_config(GenerateJob, None, settings or [], base=base)
+    from medray.runs.inputs import require_inputs
+
+    require_inputs(job)
     from medray.runs.generate import run_generate
 
     run_generate(job)

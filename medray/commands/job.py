@@ -15,6 +15,7 @@ import typer
 from medray.commands.run_app import INTERRUPTED, new_app, run_app
 from medray.config.base import Section
 from medray.config.loader import dump_config, load_config
+from medray.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
 
@@ -40,6 +41,11 @@ def run_job(
             ),
         ] = False,
     ) -> None:
+        if config is None and not overrides and not dry_run:
+            raise ConfigError(
+                "name the settings: --config FILE, e.g. one of jobs/configs/, or key=value "
+                "(--dry-run shows the defaults)"
+            )
         job = in_runs_folder(load_config(schema, config, overrides or ()))
         if dry_run:
             from medray.runs.plugins import build_plugins
@@ -48,6 +54,9 @@ def run_job(
             print(dump_config(job), end="")
             print(describe(job))
             return
+        from medray.runs.inputs import require_inputs
+
+        require_inputs(job)
         warnings.filterwarnings("ignore", category=FutureWarning)
         try:
             run(job)

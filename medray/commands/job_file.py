@@ -22,10 +22,12 @@ def load_job(path: Path, overrides: Iterable[str] = (), kind: str | None = None)
         kind: the job's name; None takes the file name up to the first `_`.
 
     Raises:
-        ConfigError: the file is wrong, or its name tells no job.
+        ConfigError: the file is missing or wrong, or its name tells no job.
     """
     from medray.config.loader import load_config
 
+    if not path.is_file():
+        raise ConfigError(f"config file {path} does not exist: check it and the working directory")
     named = kind or path.stem.partition("_")[0]
     if kind is None and named not in JOBS:
         raise ConfigError(

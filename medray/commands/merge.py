@@ -22,6 +22,9 @@ def merge_command(
     """Write an adapter and its base as one model; reward models too."""
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"--dtype {dtype}: one of {', '.join(DTYPES)}")
+    from medray.models.adapters.chain import require_mergeable
+
+    require_mergeable(adapter, out)
     from medray.models.adapters.merge import merge_adapter
 
     typer.echo(f"merged into {merge_adapter(adapter, out, dtype=dtype)}")

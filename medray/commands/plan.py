@@ -52,13 +52,16 @@ def plan_command(
     from medray.config.grpo import GrpoJob
     from medray.config.supervised import SupervisedJob
     from medray.planning.machine import given_machine, this_machine
-    from medray.planning.plan import plan_job
-    from medray.planning.propose import assess
+    from medray.runs.inputs import require_models
 
     wanted = load_job(config, overrides or (), job)
     if not isinstance(wanted, GrpoJob | SupervisedJob):
         raise ConfigError(f"{config} trains nothing: medray plan is for jobs that train")
     where = given_machine(machine) if machine else this_machine()
+    require_models(wanted)
+    from medray.planning.plan import plan_job
+    from medray.planning.propose import assess
+
     plan = plan_job(wanted, where.gpu_bytes)
     report = assess(wanted, plan, where)
     if as_json:

@@ -25,6 +25,11 @@ def quantise_command(
 
     base = {"model": model, "out": out}
     job = load_config(QuantiseJob, None, settings or [], base=base)
+    from medray.runs.inputs import require_inputs
+    from medray.storage.writable import require_new_folder
+
+    require_new_folder(job.out, "out")
+    require_inputs(job)
     for name, value in (("TQDM_DISABLE", "1"), ("DS_ACCELERATOR", job.device)):
         os.environ.setdefault(name, value)  # read when the libraries are imported, which else talk
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -65,14 +65,21 @@ def serve_command(
 
         typer.echo(dump_config(app), nl=False)
         return
-    from medray.serve.loopback import choose_loopback
-
-    choose_loopback()
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read when vLLM is imported
+    _prepare(app)
     from medray.serve.launch import Address, run
 
     address = Address(host, port, metrics_port)
     run(app, address, web=web, follow_s=follow, report=typer.echo)
+
+
+def _prepare(app: ServeApp) -> None:
+    """Look for the models and set what Ray and vLLM read when they are imported."""
+    from medray.runs.inputs import require_served
+    from medray.serve.loopback import choose_loopback
+
+    require_served(app)
+    choose_loopback()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
 def _application(

@@ -9,6 +9,7 @@ import typer
 
 from medray.commands.data_options import Kind, Paths, Settings, data_config
 from medray.errors import ConfigError
+from medray.storage.writable import require_new_folder
 
 Characters = Annotated[
     int | None, typer.Option("--max-characters", min=1, help="Read no more text than this.")
@@ -32,28 +33,22 @@ def build_command(
 
     The same data give the same tokenizer, token by token.
     """
+    from medray.runs.inputs import require_rows
+
+    if method not in ("bpe", "sentencepiece"):
+        raise ConfigError(f"--method {method}: use bpe or sentencepiece")
+    require_new_folder(out, "--out", may_be_empty=True)
+    data = data_config(paths, kind, settings)
+    require_rows(data)
     from medray.models.vocabulary.build import Kind as Method
     from medray.models.vocabulary.build import build_tokenizer
     from medray.models.vocabulary.corpus import corpus_lines
 
-    if method not in ("bpe", "sentencepiece"):
-        raise ConfigError(f"--method {method}: use bpe or sentencepiece")
-    require_new(out)
-    lines = corpus_lines(data_config(paths, kind, settings), max_characters)
+    lines = corpus_lines(data, max_characters)
     tokenizer = build_tokenizer(cast(Method, method), lines, vocabulary_size)
     with whole_folder(out) as temporary:
         tokenizer.save_pretrained(temporary)
     typer.echo(f"{out}: {len(tokenizer):,} tokens, {method}")
-
-
-def require_new(out: Path) -> None:
-    """Refuse a folder that has something in it.
-
-    Raises:
-        ConfigError: it has.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out} is there already: name a new folder")
 
 
 def whole_folder(out: Path):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medray.commands.data_options import Kind, Paths, Settings, data_config
-from medray.commands.tokenizer_build import Characters, require_new, whole_folder
+from medray.commands.tokenizer_build import Characters, whole_folder
 from medray.errors import ModelError
+from medray.storage.writable import require_new_folder
 
 if TYPE_CHECKING:
     from medray.config.model import ModelConfig
@@ -40,14 +41,19 @@ def extend_command(
     numbers and their embeddings; new ones follow, in the same order for the same data.
     """
     from medray.config.model import ModelConfig
+    from medray.runs.inputs import require_model, require_rows
+
+    require_new_folder(out, "--out", may_be_empty=True)
+    config = ModelConfig(path=model, trust_remote_code=trust_remote_code)
+    data = data_config(paths, kind, settings)
+    require_model(model, "--model")
+    require_rows(data)
     from medray.models.tokenizer import load_tokenizer
     from medray.models.vocabulary.corpus import corpus_lines
     from medray.models.vocabulary.extend import find_extension, save_extended
 
-    require_new(out)
-    config = ModelConfig(path=model, trust_remote_code=trust_remote_code)
     tokenizer = load_tokenizer(config)
-    lines = corpus_lines(data_config(paths, kind, settings), max_characters)
+    lines = corpus_lines(data, max_characters)
     extension = find_extension(tokenizer, lines, num_tokens=num_tokens, min_count=min_count)
     with whole_folder(out) as temporary:
         if not tokenizer_only:

@@ -37,6 +37,9 @@ def tune_command(
         raise ConfigError(
             f"{config} is for model.device={wanted.model.device}: medray tune is for CPUs"
         )
+    from medray.runs.inputs import require_inputs
+
+    require_inputs(wanted)
     from medray.runs.tune import tune
 
     values, file, saved = tune(wanted, steps, typer.echo)

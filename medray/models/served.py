@@ -71,7 +71,7 @@ def resolve(app: ServeApp) -> list[Model]:
         ModelError: a model or adapter is missing, or of a kind that cannot be served.
         ConfigError: two models have one name.
     """
-    models = [resolve_served(model) for model in app.models]
+    models = [resolve_served(model, f"models.{i}.path") for i, model in enumerate(app.models)]
     names = [name for model in models for name in model.names]
     for name in names:
         if names.count(name) > 1:
@@ -84,14 +84,21 @@ def find_model(path: str) -> Model:
     return resolve_served(ServedModel(path=path))
 
 
-def resolve_served(model: ServedModel) -> Model:
-    """Find one model; what an adapter names as its base is served beneath it, under the base's own name."""
-    found = locate(model.path)
-    adapters = [_adapter(a.name or name_of(a.path), locate(a.path)) for a in model.adapters]
+def resolve_served(model: ServedModel, key: str = "model") -> Model:
+    """Find one model; what an adapter names as its base is served beneath it, under the base's own name.
+
+    `key` is the setting that holds the model's path, which errors name.
+    """
+    found = locate(model.path, key)
+    section = key.removesuffix("path")
+    adapters = [
+        _adapter(a.name or name_of(a.path), locate(a.path, f"{section}adapters.{i}.path"))
+        for i, a in enumerate(model.adapters)
+    ]
     if isinstance(found, Path) and is_adapter(found):
         base = base_of(found)
         adapters.insert(0, _adapter(model.name or name_of(model.path), found))
-        name, found = name_of(base), locate(base)
+        name, found = name_of(base), locate(base, f"{key}={model.path}: its base")
         if isinstance(found, Path) and is_adapter(found):
             raise ModelError(
                 f"{model.path} stands on another adapter ({base}): merge them first (medray merge {model.path} ...)"
@@ -108,9 +115,12 @@ def weight_bytes(source: Path | str) -> int:
     return sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))
 
 
-def locate(path: str) -> Path | str:
-    """The folder of a model, of an adapter, or of the checkpoint that stands for a run; a hub id unchanged."""
-    found = resolve_model(path)
+def locate(path: str, key: str = "model") -> Path | str:
+    """The folder of a model, of an adapter, or of the checkpoint that stands for a run; a hub id unchanged.
+
+    `key` is the setting that errors name.
+    """
+    found = resolve_model(path, key)
     if (
         isinstance(found, Path)
         and (found / "metrics.jsonl").is_file()

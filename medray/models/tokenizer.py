@@ -13,9 +13,9 @@ from medray.models.hf_logging import silent_hf
 
 def load_tokenizer(config: ModelConfig) -> Any:
     """The model's tokenizer, with a pad token and the template asked for; an adapter's own, where it has one."""
-    from transformers import AutoTokenizer
-
     chain = adapter_chain(config.tokenizer or config.path)
+    from transformers import AutoTokenizer  # a second, which a wrong path need not cost
+
     own = (a for a in reversed(chain.adapters) if any(a.glob("tokenizer*")))
     source = next(own, chain.weights)
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medray.errors import ConfigError
-from medray.planning.memory import GIB
 from medray.system.machine import describe_machine
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)

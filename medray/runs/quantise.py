@@ -17,7 +17,7 @@ from medray.config.quantise import QuantiseJob
 from medray.data.loading.load import Dataset, load_dataset
 from medray.data.loading.stages import Stage
 from medray.data.rendering.prompts import render_prompts
-from medray.errors import ConfigError, DataError, ResourceError
+from medray.errors import DataError, ResourceError
 from medray.evaluation.compare import (
     Comparison,
     Predictions,
@@ -36,6 +36,7 @@ from medray.models.served import weight_bytes
 from medray.models.tokenizer import load_tokenizer
 from medray.observability.intervals import Interval
 from medray.storage.atomic import write_text
+from medray.storage.writable import require_new_folder
 from medray.types import TokenIds
 
 RECORD = "quantisation.json"
@@ -64,8 +65,7 @@ def run_quantise(job: QuantiseJob) -> None:
     import torch
 
     out = Path(job.out)
-    if out.exists():
-        raise ConfigError(f"out={out} exists: remove it, or name another")
+    require_new_folder(out, "out")
     if job.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("device=cuda, but this process sees no GPU: set device=cpu")
     require_tools(job)

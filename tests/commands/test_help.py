@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import typer.main
 
-from medray.cli import app
-from tests.support.command import ROOT, medray_here, script_here
+from tests.support.command import MEDRAY, ROOT, medray_here, script_here
 
 JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py"))
-
-
-def commands(command, *names: str) -> Iterator[tuple[tuple[str, ...], object]]:
-    """Names and commands of a tree of commands, groups included."""
-    yield names, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from commands(inner, *names, name)
-
-
-MEDRAY = dict(commands(typer.main.get_command(app)))
 
 
 def one_line(text: str | None) -> str:

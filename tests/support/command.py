@@ -18,9 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medray.cli import main
+import typer.main
+
+from medray.cli import app, main
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def commands(command, *names: str) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Names and commands of a tree of commands, groups included."""
+    yield names, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, *names, name)
+
+
+MEDRAY = dict(commands(typer.main.get_command(app)))
+"""Every `medray` command and group by its words."""
 
 
 @dataclass(frozen=True)

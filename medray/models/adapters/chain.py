@@ -11,6 +11,7 @@ from medray.errors import ModelError
 from medray.models.adapters.folder import base_of, is_adapter
 from medray.models.fetching.fetch import resolve_model
 from medray.storage.fingerprint import fingerprint
+from medray.storage.writable import require_new_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +22,37 @@ class AdapterChain:
     adapters: tuple[Path, ...] = ()
 
 
-def adapter_chain(path: str) -> AdapterChain:
+def adapter_chain(path: str, key: str = "model.path") -> AdapterChain:
     """Follow adapters from `path` (as `model.path`) down to the model that the first was trained on.
+
+    `key` is the setting that errors name.
 
     Raises:
         ModelError: something on the way is missing, or adapters name each other.
     """
     adapters: list[Path] = []
-    at = resolve_model(path)
+    at = resolve_model(path, key)
     while is_adapter(at):
         if Path(at) in adapters:
-            raise ModelError(f"model.path={path}: its adapters name each other as their base")
+            raise ModelError(f"{key}={path}: its adapters name each other as their base")
         adapters.insert(0, Path(at))
-        at = resolve_model(base_of(at))
+        at = resolve_model(base_of(at), f"{key}={path}: its base")
     return AdapterChain(at, tuple(adapters))
+
+
+def require_mergeable(adapter: Path, out: Path) -> None:
+    """Check what merging needs, before anything is loaded.
+
+    Raises:
+        ModelError: `adapter` holds no adapter, or its base is missing.
+        ConfigError: `out` exists, or cannot be written.
+    """
+    if not is_adapter(adapter):
+        raise ModelError(
+            f"{adapter}: no adapter (adapter_config.json) to merge: name the folder of an adapter or LoRA checkpoint"
+        )
+    require_new_folder(out, "out")
+    adapter_chain(str(adapter), key="adapter")
 
 
 def fingerprints(paths: Iterable[str]) -> dict[str, str]:

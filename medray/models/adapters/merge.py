@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from medray.config.model import ModelConfig
-from medray.errors import ModelError
-from medray.models.adapters.chain import adapter_chain
-from medray.models.adapters.folder import is_adapter, task_of
+from medray.models.adapters.chain import adapter_chain, require_mergeable
+from medray.models.adapters.folder import task_of
 from medray.models.checkpoints.saving import save_model
 from medray.models.hf_logging import silent_hf
 from medray.models.load import load_policy, load_reward_model
@@ -31,12 +30,10 @@ def merge_adapter(adapter: Path, out: Path, *, dtype: str | None = None) -> Path
         dtype: of the weights written: float32, bfloat16 or float16; None takes the base's.
 
     Raises:
-        ModelError: `adapter` holds no adapter, its base is missing, or `out` exists.
+        ModelError: `adapter` holds no adapter, or its base is missing.
+        ConfigError: `out` exists, or cannot be written.
     """
-    if not is_adapter(adapter):
-        raise ModelError(f"{adapter}: no adapter (adapter_config.json) to merge")
-    if out.exists():
-        raise ModelError(f"{out} exists: name a new folder")
+    require_mergeable(adapter, out)
     load = load_reward_model if task_of(adapter) == "SEQ_CLS" else load_policy
     model = load(ModelConfig(path=str(adapter), attention="plain"), trainable=False)
     module: Any = model.module

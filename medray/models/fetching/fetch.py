@@ -75,11 +75,11 @@ def fetch_entry(
     return target
 
 
-def resolve_model(path: str) -> Path | str:
+def resolve_model(path: str, key: str = "model.path") -> Path | str:
     """Turn `model.path` into what `from_pretrained` takes: a local folder, or a hub id unchanged.
 
     A catalogue name wins over a folder of the same name; write `./NAME` for the folder. The folder of a run
-    stands for its best checkpoint, or the newest where none was selected.
+    stands for its best checkpoint, or the newest where none was selected. `key` is the setting that errors name.
 
     Raises:
         ModelError: a catalogue model that is not fetched or is damaged, a folder that does not
@@ -91,13 +91,19 @@ def resolve_model(path: str) -> Path | str:
     if folder.is_dir():
         folder = chosen_checkpoint(folder) or folder
         if not any(folder.glob("*config.json")) and not any(folder.glob("*.gguf")):
-            raise ModelError(f"model.path={path}: the folder holds no model (no config.json)")
+            raise ModelError(
+                f"{key}={path}: the folder holds no model (no config.json): name the folder of a model, an adapter "
+                "or a run"
+            )
         return folder.resolve()
     if path.startswith((".", "/", "~")) or path.count("/") > 1:
-        raise ModelError(f"model.path={path}: no such folder")
+        raise ModelError(
+            f"{key}={path}: no such folder: check it and the working directory, or name a catalogue model "
+            "(medray fetch-model --list) or a hub id"
+        )
     close = difflib.get_close_matches(path, CATALOGUE, n=1, cutoff=0.8)
     if close:
-        raise ModelError(f"model.path={path}: did you mean {close[0]}?")
+        raise ModelError(f"{key}={path}: did you mean {close[0]}?")
     # Its retries would stand beside the one line that says what is wrong.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return path

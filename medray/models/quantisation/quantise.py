@@ -42,7 +42,7 @@ def dense_source(job: QuantiseJob, folder: Path) -> Path | str:
     Raises:
         ModelError: it is missing, no language model, or quantised already.
     """
-    source = locate(job.model)
+    source = locate(job.model, "model")
     if isinstance(source, Path) and is_adapter(source):
         if task_of(source) == "SEQ_CLS":
             raise ModelError(f"model={job.model} is a reward model's adapter: only language models")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from medray.cli import app
 from medray.config.model import LoraConfig, ModelConfig
-from medray.errors import ModelError
+from medray.errors import ConfigError, ModelError
 from medray.models.adapters.merge import merge_adapter
 from medray.models.load import load_policy, load_reward_model
 from medray.models.packed import PackedModel
@@ -86,5 +86,5 @@ def test_what_cannot_be_merged_is_refused(tiny_model: Path, tmp_path: Path) -> N
         merge_adapter(tiny_model, tmp_path / "out")
     policy = load_policy(ModelConfig(path=str(tiny_model), lora=LoraConfig(rank=4)))
     _save_adapter(policy, tmp_path / "adapter")
-    with pytest.raises(ModelError, match="exists: name a new folder"):
+    with pytest.raises(ConfigError, match="exists: remove it"):
         merge_adapter(tmp_path / "adapter", tmp_path)
