@@ -31,7 +31,7 @@ def make_probe(scorer: Scorer, block_tokens: int = BLOCK_TOKENS) -> Probe:
 
     Args:
         scorer: of the learner.
-        block_tokens: of the engine that will be tested (`rollout.engine.block`).
+        block_tokens: of the engine that will be tested (`rollout.engine.block_tokens`, or its default).
     """
     ids = probe_tokens(scorer.policy.tokenizer, block_tokens)
     [(logp,)] = scorer.logprobs([sequence_tree(ids)], temperature=1.0)
