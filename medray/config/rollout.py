@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -13,8 +13,12 @@ BLOCK_TOKENS, BATCH_TOKENS = 32, 4096  # of engines whose settings name none
 
 
 class EngineConfig(Section):
-    """One vLLM engine, the same for every rollout worker."""
+    """One inference engine, the same for every rollout worker."""
 
+    kind: str = "vllm"
+    """vllm, or your own class as `package.module:ClassName`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of your own engine."""
     kv_cache_gb: float = Field(default=1.0, gt=0)
     """KV cache on a CPU engine, GiB."""
     gpu_memory_utilization: float = Field(default=0.85, gt=0, le=1)

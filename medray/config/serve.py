@@ -96,6 +96,8 @@ class ServedModel(Section):
                 f"an engine over {ranks} devices needs GPUs: set device=cuda, or engine.tensor_parallel=1 and "
                 "pipeline_parallel=1"
             )
+        if self.engine.kind != "vllm":
+            raise ValueError(f"engine.kind={self.engine.kind}: serving runs on vllm, leave it out")
         if self.device == "cpu" and self.accelerator is not None:
             raise ValueError("accelerator names a GPU type: set device=cuda, or leave it out")
         return self

@@ -61,16 +61,18 @@ def smoke(folder: Path) -> dict[str, float]:
     from medray.config.learner import LearnerConfig
     from medray.config.model import ModelConfig
     from medray.config.rollout import EngineConfig
-    from medray.engines.vllm.engine import VllmEngine, prepare_environment
+    from medray.engines.build import engine_kind
+    from medray.engines.kind import EngineStart
     from medray.learners.scorer import Scorer
     from medray.models.load import load_policy
     from medray.models.tiny import save_tiny_model
 
     model = ModelConfig(path=str(save_tiny_model(folder)))
     config = EngineConfig(max_num_seqs=16)
-    prepare_environment(config, device="cpu", threads=1)
+    kind = engine_kind(config)
+    kind.prepare(config, device="cpu", threads=1)
     began = time.monotonic()
-    engine = VllmEngine(model, config, max_model_len=256)
+    engine = kind.rollout(EngineStart(model, config, max_model_len=256))
     loaded = time.monotonic()
     policy = load_policy(model)
     with torch.no_grad():

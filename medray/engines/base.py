@@ -1,4 +1,4 @@
-"""The rollout engine protocol. Independent of Ray and of vLLM."""
+"""The protocols of engines. Independent of Ray and of any inference library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medray.types import GenerateSpec, Prompt, Response, WeightManifest
+from medray.types import (
+    GenerateSpec,
+    Probe,
+    Prompt,
+    Response,
+    RolloutGroup,
+    TokenIds,
+    TopTokens,
+    WeightManifest,
+)
 
 NamedArray = tuple[str, npt.NDArray[Any]]
 
@@ -101,6 +110,66 @@ class RolloutEngine(Protocol):
 
     def wake(self) -> None:
         """Reserve the memory again; weights must be loaded before the next request."""
+        ...
+
+
+class DirectEngine(RolloutEngine, Protocol):
+    """A rollout engine that the learner sends weights to without the object store (`sync.backend` nccl, ipc)."""
+
+    def begin_update(self, probe: Probe) -> None:
+        """Close the engine; nothing is served from here on unless the transaction ends well."""
+        ...
+
+    def transfer(self, method: str, *arguments: Any) -> None:
+        """Receive one call of the library's transfer protocol, made by its `WeightSender`."""
+        ...
+
+    def end_update(self, manifest: WeightManifest, *, tolerance: float) -> float:
+        """Prove the weights and open the engine; returns and raises as `load_weights` does."""
+        ...
+
+
+class WeightSender(Protocol):
+    """The learner's side of a direct transfer."""
+
+    def send(self) -> None:
+        """Push every weight; returns when all engines have loaded it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One prompt of a batch inference, and its place in the whole input, from which its seed is made."""
+
+    position: int
+    token_ids: TokenIds  # [T]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Text of one generated answer, why it ended, and its length in tokens."""
+
+    text: str
+    finish_reason: str
+    num_tokens: int
+
+
+class BatchEngine(Protocol):
+    """Answers many prompts with weights that do not change."""
+
+    max_model_len: int
+    """Tokens of the longest prompt and answer together."""
+
+    def generate(self, orders: Sequence[Order]) -> Sequence[Sequence[Answer]]:
+        """The answers to each order; the same for an order whatever is computed with it."""
+        ...
+
+
+class TeacherEngine(Protocol):
+    """Reads what a student sampled."""
+
+    def top_tokens(self, group: RolloutGroup) -> list[TopTokens]:
+        """For each response, the most likely tokens in the place of each that was sampled."""
         ...
 
 

@@ -56,6 +56,23 @@ def named_stops(config: ModelConfig) -> Stops:
     return template_stops(load_tokenizer(config), get_template(config.template))
 
 
+def model_stops(config: ModelConfig, tokenizer: Any) -> Stops:
+    """Everything that ends a response: the model's own stop tokens, and the stops of the named template."""
+    from transformers import GenerationConfig
+
+    source = adapter_chain(config.path).weights
+    try:
+        own = GenerationConfig.from_pretrained(
+            source, revision=config.revision or "main"
+        ).eos_token_id
+    except OSError:  # the model has no generation settings
+        own = None
+    own = [] if own is None else own if isinstance(own, list) else [own]
+    named = named_stops(config)
+    ids = (*own, tokenizer.eos_token_id, *named.token_ids)
+    return Stops(tuple(dict.fromkeys(i for i in ids if i is not None)), named.texts)
+
+
 def add_stops(module: Any, tokenizer: Any, template: str) -> None:
     """Have the model's generation settings stop at the template's stop tokens, so that its checkpoints do."""
     generation = getattr(module, "generation_config", None)

@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from medray.config.generate import GenerateJob
 from medray.config.model import ModelConfig
 from medray.data.prompts import dialogue
+from medray.engines.base import Order
 from medray.errors import DataError, MedrayError, ModelError, WorkerLost, known_cause
 from medray.models.served import Model
 
@@ -61,11 +62,11 @@ class AnswerRows:
     """Stateful Ray Data operator: one vLLM engine that answers chunks of rows."""
 
     def __init__(self, job: GenerateJob, model: Model) -> None:
-        from medray.engines.vllm.batch import BatchEngine
+        from medray.engines.build import engine_kind
         from medray.models.tokenizer import load_tokenizer
 
         self._job = job
-        self._engine = BatchEngine(job, model)
+        self._engine = engine_kind(job.engine, key="engine").batch(job, model)
         source = str(model.adapters[0].folder) if model.adapters else model.source
         self._tokenizer = load_tokenizer(
             ModelConfig(path=source, template=job.template, trust_remote_code=job.trust_remote_code)
@@ -77,8 +78,6 @@ class AnswerRows:
         return {"number": batch["number"], "rows": answered}
 
     def _answer(self, rows: list[Row]) -> list[Row]:
-        from medray.engines.vllm.batch import Order
-
         orders: list[Order] = []
         for row in rows:
             if row.get("error") is None:

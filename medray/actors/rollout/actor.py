@@ -1,4 +1,4 @@
-"""One vLLM engine as a Ray actor.
+"""One rollout engine as a Ray actor.
 
 One thread serves: it steps the engine and hands out groups as they become whole. Everything else that is asked of
 the actor comes as a letter, which that thread opens between two steps, so weights can change and prompts can join
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -20,7 +20,7 @@ from medray.actors.supervision.memory import own_peak
 from medray.actors.supervision.node_probe import MonitoredActor
 from medray.actors.weights.publish import PublishedWeights, arrays
 from medray.config.rl import RlJob
-from medray.engines.base import Generated
+from medray.engines.base import DirectEngine, Generated
 from medray.errors import ModelError, WeightSyncError
 from medray.models.tokenizer import max_positions
 from medray.system.cpu import ONE_ARENA
@@ -44,7 +44,7 @@ class Loaded:
 
 @ray.remote(concurrency_groups={"mail": 1}, runtime_env={"env_vars": ONE_ARENA})  # pyright: ignore[reportCallIssue]
 class RolloutActor(MonitoredActor):
-    """Holds a `VllmEngine`; hands out metadata and keeps the tokens in the object store."""
+    """Holds a `RolloutEngine`; hands out metadata and keeps the tokens in the object store."""
 
     def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
@@ -58,12 +58,14 @@ class RolloutActor(MonitoredActor):
 
         Runs once, after construction: the driver creates all actors first, then waits for their starts in parallel.
         """
-        from medray.engines.vllm.engine import VllmEngine, prepare_environment
+        from medray.engines.build import engine_kind
+        from medray.engines.kind import EngineStart
 
         job, threads = self.job, self.job.workers.rollout.num_threads
+        kind = engine_kind(job.rollout.engine)
         # Before anything imports torch: OpenMP reads the number of threads once.
-        prepare_environment(job.rollout.engine, device=job.model.device, threads=threads)
-        self.engine = VllmEngine(
+        kind.prepare(job.rollout.engine, device=job.model.device, threads=threads)
+        start = EngineStart(
             job.model,
             job.rollout.engine,
             max_model_len=self._longest(),
@@ -72,6 +74,7 @@ class RolloutActor(MonitoredActor):
             backend=job.sync.backend,
             dialogues=self._dialogues(),
         )
+        self.engine = kind.rollout(start)
         return Started.now(self.name)
 
     def _dialogues(self) -> Any:
@@ -148,17 +151,17 @@ class RolloutActor(MonitoredActor):
     @ray.method(concurrency_group="mail")
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction whose tensors another process sends (nccl, ipc)."""
-        self._call(lambda: self.engine.begin_update(probe))
+        self._call(lambda: self._direct.begin_update(probe))
 
     @ray.method(concurrency_group="mail")
     def transfer(self, method: str, *arguments: Any) -> None:
-        """One call of vLLM's weight-transfer protocol, made by the sender."""
-        self._call(lambda: self.engine.transfer(method, *arguments))
+        """One call of the engine's own weight-transfer protocol, made by the sender."""
+        self._call(lambda: self._direct.transfer(method, *arguments))
 
     @ray.method(concurrency_group="mail")
     def end_sync(self, manifest: WeightManifest) -> float:
         """Close the transaction; returns the probe's gap in nats."""
-        return self._call(lambda: self.engine.end_update(manifest, tolerance=self.job.tolerance))
+        return self._call(lambda: self._direct.end_update(manifest, tolerance=self.job.tolerance))
 
     @ray.method(concurrency_group="mail")
     def sleep(self) -> None:
@@ -170,6 +173,10 @@ class RolloutActor(MonitoredActor):
     def wake(self) -> None:
         """Take the accelerator's memory back."""
         self._call(lambda: self.engine.wake())
+
+    @property
+    def _direct(self) -> DirectEngine:
+        return cast(DirectEngine, self.engine)  # jobs whose kind has no sender() are refused
 
     def _call(self, letter: Any) -> Any:
         deadlines = self.job.deadlines

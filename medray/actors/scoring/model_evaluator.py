@@ -168,18 +168,19 @@ class ModelEvaluator:
 
     def _answers(self, policy: Any, scorer: Any, prompts: Sequence[Prompt]) -> list[Response]:
         """Greedy answers to the prompts, in their order."""
-        from medray.engines.vllm.engine import VllmEngine
+        from medray.engines.build import engine_kind
+        from medray.engines.kind import EngineStart
         from medray.learners.probe import make_probe
         from medray.models.checkpoints.export import delivered_weights
         from medray.types import GenerateSpec, SamplingContract
 
         job = self.job
         if self.engine is None:
-            self.engine = VllmEngine(
-                policy.config,
-                job.engine,
-                max_model_len=job.questions.max_prompt_tokens + job.max_new_tokens,
-                threads=job.workers.evaluator.num_threads,
+            kind, threads = engine_kind(job.engine, key="engine"), job.workers.evaluator.num_threads
+            kind.prepare(job.engine, device=policy.config.device, threads=threads)
+            longest = job.questions.max_prompt_tokens + job.max_new_tokens
+            self.engine = kind.rollout(
+                EngineStart(policy.config, job.engine, max_model_len=longest, threads=threads)
             )
         self.version += 1
         infos = {name: TensorInfo.of(t) for name, t in delivered_weights(policy)}

@@ -20,11 +20,11 @@ class TeacherActor(MonitoredActor):
 
     def start(self) -> Started:
         """Load the teacher's vLLM engine and report when it is ready."""
-        from medray.engines.vllm.teacher import TeacherEngine
+        from medray.engines.build import engine_kind
 
         job = self.job
         assert job.algorithm.distill is not None
-        self.engine = TeacherEngine(
+        self.engine = engine_kind(job.rollout.engine).teacher(
             job.algorithm.distill,
             job.rollout.engine,
             max_tokens=job.data.max_prompt_tokens + job.rollout.max_new_tokens,

@@ -103,22 +103,21 @@ class LearnerDuties:
         return self.publisher.whole(version, weights, tied_names(policy), probe)
 
     def connect(self, engines: Sequence[Any]) -> None:
-        """Join the engines through vLLM's own transfer backend (rank 0; nccl and ipc)."""
-        from medray.engines.vllm.direct_transfer import DirectTransfer, EngineClient
+        """Join the engines through their own transfer protocol (rank 0; nccl and ipc)."""
+        from medray.engines.build import engine_kind
+        from medray.engines.kind import SenderStart
         from medray.models.checkpoints.export import delivered_weights
 
         job = self.job
-        ranks_per_engine = job.rollout.engine.tensor_parallel
-        client = EngineClient(
-            EngineCalls(engines, job.deadlines.sync_s), len(engines), ranks_per_engine
-        )
-        self.transfer = DirectTransfer(
-            "ipc" if job.sync.backend == "ipc" else "nccl",
-            client,
-            lambda: delivered_weights(self.learner.policy),
+        start = SenderStart(
+            backend="ipc" if job.sync.backend == "ipc" else "nccl",
+            call=EngineCalls(engines, job.deadlines.sync_s),
+            num_engines=len(engines),
+            ranks_per_engine=job.rollout.engine.tensor_parallel,
+            tensors=lambda: delivered_weights(self.learner.policy),
             address=free_address(),
-            num_engine_ranks=len(engines) * ranks_per_engine,
         )
+        self.transfer = engine_kind(job.rollout.engine).sender(start)
 
     def send(self, version: int) -> WeightManifest:
         """Push the present weights to the connected engines; returns what they must prove (rank 0)."""

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from medray.config.generate import GenerateJob, SamplingConfig
-from medray.engines.base import prompt_seed
+from medray.engines.base import Answer, Order, prompt_seed
 from medray.engines.vllm.engine import prepare_environment
 from medray.errors import ModelError
 from medray.models.quantisation.quantised import engine_dtype, engine_plugins
 from medray.models.served import Model
-from medray.types import TokenIds
 
 LORA_ID = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One prompt, and its place in the whole input, from which its seed is made."""
-
-    position: int
-    token_ids: TokenIds  # [T]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Text of one generated answer, why it ended, and its length in tokens."""
-
-    text: str
-    finish_reason: str
-    num_tokens: int
-
-
-class BatchEngine:
+class VllmBatch:
     """One vLLM engine in this process."""
 
     def __init__(self, job: GenerateJob, model: Model) -> None:

@@ -20,9 +20,10 @@ from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.base import Generated, NamedArray
 from medray.engines.dialogue import Dialogues
+from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Sample
 from medray.engines.vllm.sampler import Sampler, request_params
-from medray.errors import LogprobMismatchError, MissingTensorError, ModelError, StaleCacheError
+from medray.errors import ModelError, StaleCacheError
 from medray.models.adapters.chain import adapter_chain
 from medray.models.tokenizer import named_stops
 from medray.system.cpu import EAGER, keep_heap
@@ -159,13 +160,7 @@ class VllmEngine:
             delivered = self._deliver(manifest, tensors)
         finally:  # a failed delivery leaves mixed weights; the engine stays closed, and the next sync repairs it
             self.transfer("finish_weight_update")
-        missing = manifest.tensors.keys() - delivered - kept
-        surplus = delivered - manifest.tensors.keys()
-        if missing or surplus:
-            raise MissingTensorError(
-                f"weight sync {manifest.version}: {len(missing)} tensors missing {sorted(missing)[:3]}, "
-                f"{len(surplus)} unknown {sorted(surplus)[:3]}; the engine stays closed"
-            )
+        require_whole(manifest, delivered, kept)
         return self.end_update(manifest, tolerance=tolerance)
 
     def begin_update(self, probe: Probe) -> None:
@@ -210,12 +205,7 @@ class VllmEngine:
         batch: dict[str, list[Any]] = {"names": [], "arrays": [], "dtypes": []}
         size = 0
         for name, array in tensors:
-            promised = manifest.tensors.get(name)
-            if promised is not None and tuple(array.shape) != promised.shape:
-                raise MissingTensorError(
-                    f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, promised {promised.shape}"
-                )
-            if promised is not None:
+            if (promised := require_shape(manifest, (name, array))) is not None:
                 batch["names"].append(name)
                 batch["arrays"].append(array)
                 batch["dtypes"].append(promised.dtype)
@@ -240,15 +230,7 @@ class VllmEngine:
             raise StaleCacheError(
                 f"weight sync {manifest.version}: {cached} tokens came from a cache filled under older weights"
             )
-        gaps = np.abs(engine - manifest.probe.logp)
-        gap = float(np.max(gaps))
-        if not gap <= tolerance:
-            raise LogprobMismatchError(
-                f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token "
-                f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was lost on the way, or "
-                "sync.tolerance is too tight for the dtype"
-            )
-        return gap
+        return require_agreement(manifest, engine, tolerance)
 
     def _fill_cache(self, probe: Probe) -> None:
         """Cache the probe's first block; costs one token if it is still cached from the previous sync."""

@@ -15,7 +15,7 @@ from medray.models.tokenizer import max_positions
 from medray.types import RolloutGroup, TopTokens
 
 
-class TeacherEngine:
+class VllmTeacher:
     """One vLLM engine of a frozen model in this process."""
 
     def __init__(

@@ -85,7 +85,8 @@ def _quantised(method: str) -> Callable[[Path, Path], Path]:
 def test_language_model(
     tiny_model: Path, tmp_path: Path, write: Callable[[Path, Path], Path]
 ) -> None:
-    from medray.engines.vllm.batch import BatchEngine, Order
+    from medray.engines.base import Order
+    from medray.engines.vllm.batch import VllmBatch
 
     out = write(tiny_model, tmp_path)
     with torch.no_grad():
@@ -99,7 +100,7 @@ def test_language_model(
             "sampling": {"max_new_tokens": 8},
         }
     )
-    engine = BatchEngine(job, find_model(str(out)))
+    engine = VllmBatch(job, find_model(str(out)))
     ((answer,),) = engine.generate([Order(0, np.array(PROMPT, dtype=np.int32))])
     best = AutoTokenizer.from_pretrained(out).batch_decode(logits.topk(3).indices[:, None])
     # bfloat16 in the engine may swap two that are as likely as each other

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from medray.config.model import ModelConfig
 from medray.config.policy import DistillConfig
 from medray.config.rollout import EngineConfig
-from medray.engines.vllm.teacher import TeacherEngine
+from medray.engines.vllm.teacher import VllmTeacher
 from medray.errors import ModelError
 from medray.types import Prompt, Record, Response, RolloutGroup
 
@@ -26,9 +26,9 @@ def _response(size: int, seed: int, sampled: np.ndarray | None = None) -> Respon
     return Response(ids, np.zeros(size, np.float32), "", "length", sampled=sampled)
 
 
-def _engine(path: Path, max_tokens: int = 64) -> TeacherEngine:
+def _engine(path: Path, max_tokens: int = 64) -> VllmTeacher:
     config = DistillConfig(teacher=ModelConfig(path=str(path)), engine="vllm", top=TOP)
-    return TeacherEngine(
+    return VllmTeacher(
         config, EngineConfig(kv_cache_gb=1, max_num_seqs=4), max_tokens=max_tokens, threads=1
     )
 
