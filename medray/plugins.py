@@ -46,7 +46,7 @@ def make_named(
     try:
         return make(**options)
     except Exception as error:  # a user's class may raise anything
-        raise ConfigError(f"{key}: {kind} could not be made: {error}") from error
+        raise ConfigError(f"{key}: {kind} cannot be created: {error}") from error
 
 
 def _require_options(
@@ -102,7 +102,7 @@ def _make_own(kind: str, options: Mapping[str, Any], door: Door, key: str) -> Ca
         made = found
     if not callable(made):
         raise ConfigError(
-            f"{key}={kind} cannot be called: write a function, or a class with __call__"
+            f"{key}={kind} is not callable: write a function, or a class with __call__"
         )
     return bind_options(made, door, options, key, kind)
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WANTED = (3, 11)
 MODEL = "smollm2-135m"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-NO_REGISTRY = "connect to a network, or name your package registry in PIP_INDEX_URL"
+NO_REGISTRY = "connect to a network, or set PIP_INDEX_URL to your package registry"
 ONE_MORE = ("Collecting ", "Processing ", "Requirement already satisfied")
 TEXT_ONLY = ("torchvision", "torchaudio", "torchcodec")
 
@@ -83,7 +83,7 @@ def check_python(version: tuple[int, int], system: str) -> None:
         import venv  # noqa: F401
     except ImportError:
         raise SetupError(
-            "this Python cannot make environments: install its venv module "
+            "this Python cannot create virtual environments: install its venv module "
             "(Debian, Ubuntu: apt-get install python3.11-venv)"
         ) from None
 
@@ -182,7 +182,7 @@ def install_torch(pip: Pip, constraints: Path) -> None:
         except SetupError as error:
             raise SetupError(
                 f"{pin} is neither on the configured package indexes nor on {TORCH_INDEX}: "
-                "connect to a network, or name a folder with its wheel in PIP_FIND_LINKS "
+                "connect to a network, or set PIP_FIND_LINKS to a folder with its wheel "
                 f"(full output: {pip.log})"
             ) from error
 
@@ -267,7 +267,7 @@ class Pip:
         elif re.search(r"Connection|Temporary failure|Network is unreachable|timed out", text):
             advice = NO_REGISTRY
         elif "No space left" in text:
-            advice = "free some disk"
+            advice = "free some disk space"
         else:
             advice = "run it again; if it stays, read the log"
         return kind(f"pip: {reason[:200]}: {advice} (full output: {self.log})")
@@ -296,7 +296,7 @@ def fetch_model(environment: Path) -> None:
     command = [str(environment / "bin" / "medray"), "fetch-model", MODEL]
     if subprocess.run(command, cwd=ROOT).returncode:
         raise SetupError(
-            f"the environment is ready but {MODEL} is not: see above, then run it again"
+            f"the environment is ready, but {MODEL} could not be fetched: see above, then run it again"
         )
 
 

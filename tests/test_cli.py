@@ -80,11 +80,11 @@ def test_check_config_prints_a_schema_with_the_docs_of_the_keys():
         (["check-config", "grpo", "absent.yaml"], "config file absent.yaml does not exist"),
         (
             ["check-config", "gpro", EXAMPLE],
-            "no job called 'gpro': one of pt, sft, rm, dpo, orpo, kto, prepare, grpo, ppo",
+            "unknown job 'gpro': use one of pt, sft, rm, dpo, orpo, kto, prepare, grpo, ppo",
         ),
-        (["check-config", "grpo"], "name a YAML file"),
+        (["check-config", "grpo"], "pass a YAML file"),
         (["fetch-model", "smolm2-135m"], "did you mean smollm2-135m?"),
-        (["fetch-model"], "name a model: smollm2-135m"),
+        (["fetch-model"], "pass a model name: smollm2-135m"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, expected):

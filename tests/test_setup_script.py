@@ -94,7 +94,7 @@ def test_a_python_without_its_venv_module_is_refused(tmp_path):
 def test_too_little_disk_is_refused_before_anything_is_made(tmp_path):
     result = run("--venv", str(tmp_path / ".venv"), "--min-free-gb", "1e9")
 
-    assert_one_line(result, "GB free and set-up needs 1e+09 GB", "free some disk")
+    assert_one_line(result, "GB free and set-up needs 1e+09 GB", "free some disk space")
     assert not (tmp_path / ".venv").exists()
 
 
@@ -120,7 +120,7 @@ def test_no_registry_is_one_line_and_a_second_run_gets_as_far(tmp_path):
         ("ERROR: Could not find a version that satisfies x==1\n", "PIP_INDEX_URL"),
         ("WARNING: Retrying after connection broken by 'NewConnectionError(Connection refused)'\n"
          "ERROR: HTTPSConnectionPool: Max retries exceeded\n", "connect to a network"),
-        ("ERROR: Could not install: [Errno 28] No space left on device\n", "free some disk"),
+        ("ERROR: Could not install: [Errno 28] No space left on device\n", "free some disk space"),
         ("ERROR: metadata-generation-failed\n", "run it again; if it stays, read the log"),
         ("", "no output"),
     ],

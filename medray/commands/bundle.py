@@ -66,7 +66,7 @@ def make_bundle(
     wanted = Path(script)
     places = [base / wanted for base in (root, project.resolve()) if (base / wanted).is_file()]
     if not places or wanted.is_absolute():
-        raise ConfigError(f"{script} is not a script of {root}: name one such as jobs/grpo.py")
+        raise ConfigError(f"{script} is not a script in {root}: pass one such as jobs/grpo.py")
     for part in PARTS:
         if (project / part).exists():
             _copy(project / part, target / part)
@@ -83,8 +83,8 @@ def make_bundle(
     if size > MAX_BYTES:
         largest = max(files, key=lambda path: path.stat().st_size)
         raise ConfigError(
-            f"the upload would have {size / 2**20:.0f} MiB (most: {largest.relative_to(target)}): put data and models "
-            "on storage that the cluster reaches instead"
+            f"the upload would be {size / 2**20:.0f} MiB (largest: {largest.relative_to(target)}): put data and models "
+            "on storage that the cluster can read"
         )
     return Bundle(target, renamed, len(files), size)
 

@@ -12,7 +12,7 @@ def chat_command(
     model: Annotated[
         str,
         typer.Argument(
-            help="Model name of a running service, or the folder of a run or model: it is served while you chat."
+            help="Model of a running service, or a run or model folder, which is served during the chat."
         ),
     ],
     url: Annotated[
@@ -20,11 +20,15 @@ def chat_command(
         typer.Option(help="Address of a running service, e.g. http://127.0.0.1:8000/v1."),
     ] = None,
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest.")] = 0.7,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")] = 512,
-    load: Annotated[Path | None, typer.Option(help="Go on with a saved conversation.")] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=2, help="Sampling temperature; 0 is greedy.")
+    ] = 0.7,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum length of an answer, in tokens.")
+    ] = 512,
+    load: Annotated[Path | None, typer.Option(help="Continue a saved conversation.")] = None,
 ) -> None:
-    """Talk to a model in the terminal; /help there shows what else it does."""
+    """Chat with a model in the terminal; type /help for the chat commands."""
     from medray.serve.client.conversation import Conversation
     from medray.serve.client.service import connect
     from medray.serve.client.terminal import TerminalChat

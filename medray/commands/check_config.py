@@ -42,10 +42,10 @@ def check_config_command(
     config: Annotated[Path | None, typer.Argument(help="YAML file.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema, for editors.")
+        bool, typer.Option("--schema", help="Print the JSON schema (for editors).")
     ] = False,
 ) -> None:
-    """Check a configuration without starting anything, and print it in full as JSON."""
+    """Check a configuration without starting anything, and print all resolved settings as JSON."""
     from medray.config.loader import dump_config, load_config
     from medray.runs.plugins import build_plugins
 
@@ -55,7 +55,7 @@ def check_config_command(
         return
     if config is None:
         raise ConfigError(
-            f"name a YAML file: medray check-config {job} jobs/configs/{job}_....yaml"
+            f"pass a YAML file: medray check-config {job} jobs/configs/{job}_....yaml"
         )
     loaded = load_config(section, config, overrides or [])
     build_plugins(loaded)
@@ -69,7 +69,7 @@ def job_schema(job: str) -> type[Section]:
         ConfigError: there is no such job.
     """
     if job not in SCHEMAS:
-        raise ConfigError(f"no job called {job!r}: one of {', '.join(SCHEMAS)}")
+        raise ConfigError(f"unknown job {job!r}: use one of {', '.join(SCHEMAS)}")
     module, _, name = SCHEMAS[job].partition(":")
     section: type[Section] = getattr(importlib.import_module(module), name)
     return section

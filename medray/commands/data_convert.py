@@ -17,9 +17,9 @@ def convert_command(
     stage: StageName = None,
     settings: Settings = None,
 ) -> None:
-    """Write any dataset as medray's own rows, in the order read; weights of a mixture do not apply.
+    """Convert a dataset to medray's row format, in reading order; mixture weights do not apply.
 
-    A bad row stops it, unless --set on_bad_row=skip leaves it out and counts it.
+    A bad row is an error; with --set on_bad_row=skip, bad rows are skipped and counted.
     """
     from medray.data.loading.mixture import open_source
     from medray.data.loading.report import DropCounter
@@ -39,4 +39,4 @@ def convert_command(
             num_written += 1
     typer.echo(f"{out}: {num_written} rows of {source.name}")
     for reason, drop in dropped.by_reason().items():
-        typer.echo(f"left out {drop.count} ({reason}, e.g. {drop.examples[0]})")
+        typer.echo(f"skipped {drop.count} ({reason}, e.g. {drop.examples[0]})")

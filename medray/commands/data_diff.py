@@ -18,15 +18,15 @@ _NUM_SHOWN = 5
 
 def diff_command(
     first: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another dataset.")],
     kind: Kind = "auto",
     stage: StageName = None,
     settings: Settings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare what the rows of two datasets say, whatever their files, layouts and order; texts are not printed.
+    """Compare the contents of two datasets, independent of files, layouts and order; texts are not printed.
 
-    A changed row has the same words of the user and another answer, system prompt or tool. Bad rows are left out.
+    A changed row has the same user turns but another answer, system prompt or tool. Bad rows are skipped.
     """
     from medray.data.inspecting.comparing import compare
 
@@ -40,7 +40,7 @@ def diff_command(
     _list("changed", [f"{a} -> {b}" for a, b in found.changed])
     _list("only in A", found.only[0])
     _list("only in B", found.only[1])
-    typer.echo(f"answers to the same words in both: {found.shared_turns}")
+    typer.echo(f"answers to the same user turn in both: {found.shared_turns}")
 
 
 def _list(title: str, places: list[str] | tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ WHOLE = {
 
 
 def list_command(paths: Paths = None, kind: Kind = "auto", settings: Settings = None) -> None:
-    """Show the known schemas and the stages they train; for PATHs, the schema of each file."""
+    """List the schemas and the stages they train; with PATHs, the schema of each file."""
     if not paths:
         for line in _schemas():
             typer.echo(line)

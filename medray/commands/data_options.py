@@ -21,16 +21,18 @@ Paths = Annotated[
         metavar="PATH...", help="Files, folders, quoted patterns, or dataset ids on the model hub."
     ),
 ]
-Kind = Annotated[str, typer.Option(help="Schema, from medray data list; auto looks at the rows.")]
+Kind = Annotated[
+    str, typer.Option(help="Schema, from `medray data list`; auto detects it from the rows.")
+]
 StageName = Annotated[
     str | None,
-    typer.Option("--stage", help="pt, sft, preference, kto or rl: what the rows are to train."),
+    typer.Option(
+        "--stage", help="Stage that the rows should train: pt, sft, preference, kto or rl."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Setting of the data section; may be repeated."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Setting of the data section (repeatable)."),
 ]
 
 
@@ -61,7 +63,7 @@ def data_config(paths: list[str] | None, kind: str, settings: list[str] | None) 
     if not paths and kind not in GENERATED_KINDS:
         made = ", ".join(GENERATED_KINDS)
         raise ConfigError(
-            f"name a file, a folder or a dataset id, or a --kind that reads none: {made}"
+            f"pass a file, a folder or a dataset id, or a --kind that reads none: {made}"
         )
     if len(paths) == 1:
         given = [f"path={_quoted(paths[0])}", f"kind={_quoted(kind)}"]
@@ -85,7 +87,7 @@ class SoundRows(NamedTuple):
         """Print to stderr how many rows were left out, and why, with the place of one."""
         for reason, drop in self.dropped.by_reason().items():
             typer.echo(
-                f"{prefix}left out {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True
+                f"{prefix}skipped {drop.count} ({reason}, e.g. {drop.examples[0]})", err=True
             )
 
 

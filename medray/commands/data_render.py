@@ -23,10 +23,16 @@ _STAGES = ("preference", "kto", "sft", "pt")
 
 def render_command(
     paths: Paths = None,
-    row: Annotated[int, typer.Option(min=1, help="Which usable row, counted from 1.")] = 1,
-    record_id: Annotated[str | None, typer.Option("--id", help="Or the row with this id.")] = None,
-    model: Annotated[str, typer.Option(help="Whose tokenizer and template.")] = "smollm2-135m",
-    each_token: Annotated[bool, typer.Option("--tokens", help="Show every token.")] = False,
+    row: Annotated[int, typer.Option(min=1, help="Number of the usable row, counted from 1.")] = 1,
+    record_id: Annotated[
+        str | None, typer.Option("--id", help="Id of the row, instead of its number.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Model whose tokenizer and chat template are used.")
+    ] = "smollm2-135m",
+    each_token: Annotated[
+        bool, typer.Option("--tokens", help="Show each token separately.")
+    ] = False,
     kind: Kind = "auto",
     stage: StageName = None,
     settings: Settings = None,
@@ -35,13 +41,13 @@ def render_command(
         typer.Option(
             "--with",
             metavar="KEY=VALUE",
-            help="How it becomes tokens: train=last, chat.max_tokens=512, model.template=qwen ...",
+            help="Rendering settings, such as train=last, chat.max_tokens=512, model.template=qwen.",
         ),
     ] = None,
 ) -> None:
-    """Show one row as a stage trains on it, the trained tokens highlighted.
+    """Show a row as a stage trains on it, with the trained tokens highlighted.
 
-    PATH may be a prepared folder. Where there are no colours, trained text stands between ⟦ and ⟧.
+    PATH may be a prepared folder. Without colors, trained text is enclosed in ⟦ and ⟧.
     """
     from rich.console import Console
 
@@ -108,7 +114,7 @@ def first_stage(record: Record) -> Stage:
     for name in cast("tuple[Stage, ...]", _STAGES):
         if fits(record, name):
             return name
-    raise DataError(f"{record.id}: nothing in it can be trained on by {', '.join(_STAGES)}")
+    raise DataError(f"{record.id}: it has nothing to train on with {', '.join(_STAGES)}")
 
 
 def render_job(stage: str, model: str, settings: list[str] | None) -> PrepareJob:
@@ -153,9 +159,9 @@ def _prepared(folder: str, number: int, record_id: str | None) -> tuple[str, Ite
     if record_id is not None:
         index = next((i for i in range(len(trees)) if trees.id(i) == record_id), None)
         if index is None:
-            raise DataError(f"{folder}: no training row was made from {record_id}")
+            raise DataError(f"{folder}: {record_id} has no training row")
     else:
         index = number - 1
         if index >= len(trees):
-            raise DataError(f"{folder} has {len(trees)} training rows, and --row is {number}")
+            raise DataError(f"{folder} has {len(trees)} training rows, but --row={number}")
     return f"{folder}: {trees.id(index)}, row {index + 1}", iter([trees[index]])

@@ -18,21 +18,25 @@ if TYPE_CHECKING:
 
 def report_command(
     paths: Paths = None,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
-    num_examples: Annotated[int, typer.Option(min=0, help="Rows shown as they are trained.")] = 20,
-    seed: Annotated[int, typer.Option(help="Draws other rows.")] = 17,
-    model: Annotated[str, typer.Option(help="Whose tokenizer and template.")] = "smollm2-135m",
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    num_examples: Annotated[int, typer.Option(min=0, help="Number of rendered examples.")] = 20,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of rows.")] = 17,
+    model: Annotated[
+        str, typer.Option(help="Model whose tokenizer and chat template are used.")
+    ] = "smollm2-135m",
     kind: Kind = "auto",
     stage: StageName = None,
     settings: Settings = None,
     job_settings: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="KEY=VALUE", help="How rows become tokens, as in render."),
+        typer.Option(
+            "--with", metavar="KEY=VALUE", help="Rendering settings, as in `medray data render`."
+        ),
     ] = None,
 ) -> None:
-    """Write a page about a dataset: lengths, roles, languages, repeats, bad rows, examples with trained text in colour.
+    """Write an HTML page about a dataset: lengths, roles, languages, duplicates, bad rows, rendered examples.
 
-    The page holds texts of the data; nothing else that this command prints or logs does.
+    The page contains texts of the dataset; the command's output and logs do not.
     """
     from medray.data.inspecting.page import dataset_page
     from medray.data.inspecting.sampling import Reservoir

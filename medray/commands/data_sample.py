@@ -12,8 +12,8 @@ from medray.commands.data_options import Kind, Paths, Settings, StageName, sound
 
 def sample_command(
     paths: Paths = None,
-    num_rows: Annotated[int, typer.Option("--num-rows", "-n", min=1, help="How many rows.")] = 10,
-    seed: Annotated[int, typer.Option(help="Draws other rows.")] = 17,
+    num_rows: Annotated[int, typer.Option("--num-rows", "-n", min=1, help="Number of rows.")] = 10,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of rows.")] = 17,
     out: Annotated[
         Path | None, typer.Option(help="File to write: .jsonl, .jsonl.gz or .parquet.")
     ] = None,
@@ -21,7 +21,7 @@ def sample_command(
     stage: StageName = None,
     settings: Settings = None,
 ) -> None:
-    """Draw rows at random and show them as medray's own rows, or write them; bad rows are counted and left out."""
+    """Show random rows in medray's format, or write them to a file; bad rows are counted and skipped."""
     import json
 
     from medray.data.inspecting.sampling import Reservoir

@@ -12,31 +12,35 @@ from medray.errors import ConfigError
 
 
 def split_command(
-    out: Annotated[Path, typer.Option(help="Folder for train, held_out and split.json.")],
+    out: Annotated[Path, typer.Option(help="Output folder for train, held_out and split.json.")],
     paths: Paths = None,
     num_eval: Annotated[
-        int | None, typer.Option(min=1, help="Held-out rows; whole groups, so a few more may be.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of held-out rows; groups stay whole, so there may be a few more."
+        ),
     ] = None,
     fraction: Annotated[
-        float | None, typer.Option(min=0.0, max=0.99, help="Or the share of groups to hold out.")
+        float | None,
+        typer.Option(min=0.0, max=0.99, help="Share of groups to hold out, instead of --num-eval."),
     ] = None,
     kind: Kind = "auto",
     stage: StageName = None,
     file_format: Annotated[
-        str, typer.Option("--format", help="jsonl, jsonl.gz or parquet.")
+        str, typer.Option("--format", help="Output format: jsonl, jsonl.gz or parquet.")
     ] = "jsonl",
     settings: Settings = None,
 ) -> None:
-    """Split a dataset so that no group (--set group_key=...) is on both sides; --set seed=... draws another.
+    """Split a dataset so that no group (--set group_key=...) is on both sides; --set seed=... gives another split.
 
-    Without a group key, rows that say the same are one group. A split that the dataset brings is kept.
+    Without a group key, rows with the same content form a group. An official split of the dataset is kept.
     """
     from medray.data.inspecting.partition import write_split
     from medray.data.writing import SUFFIXES
     from medray.storage.writable import require_writable
 
     if (num_eval is None) == (fraction is None):
-        raise ConfigError("say how much to hold out: either --num-eval or --fraction")
+        raise ConfigError("pass either --num-eval or --fraction to say how much to hold out")
     if f".{file_format}" not in SUFFIXES:
         raise ConfigError(
             f"--format {file_format}: use one of {', '.join(s[1:] for s in SUFFIXES)}"

@@ -21,7 +21,7 @@ def stats_command(
     settings: Settings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count rows, turns, roles, lengths, languages, duplicates and sources; bad rows are counted and left out."""
+    """Count rows, turns, roles, lengths, languages, duplicates and sources; bad rows are counted and skipped."""
     from medray.data.inspecting.statistics import DatasetStatistics
 
     source, rows, dropped = sound_rows(paths, kind, settings, stage)

@@ -47,9 +47,9 @@ def validate_command(
     stage: StageName = None,
     settings: Settings = None,
 ) -> None:
-    """Report every bad row by file and line; ends with code 2 when there is one.
+    """Report every bad row with file and line; exits with code 2 if there is any.
 
-    With --stage, rows that could not train that stage are bad, too.
+    With --stage, rows that cannot train that stage count as bad, too.
     """
     from medray.data.inspecting.by_file import parts_by_file, reading_notes
 
@@ -72,7 +72,7 @@ def validate_command(
         found = [f"{num_bad} of {num_rows} rows are bad"] if num_bad else []
         if num_damaged:
             found.append(f"{num_damaged} of {len(reports)} files cannot be read to the end")
-        raise DataError(f"{', '.join(found)}: correct what is listed")
+        raise DataError(f"{', '.join(found)}: fix the problems listed above")
 
 
 def _check(name: str, opened: Callable[[], Part], stage: Stage | None) -> FileReport:

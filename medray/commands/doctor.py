@@ -28,28 +28,32 @@ def doctor_command(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", help="A job's YAML: its model, device and folder are looked at."
+            "--config", "-c", help="YAML of a job; its model, device and folders are checked."
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model to look at instead of the job's.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to check instead of the job's.")] = None,
     quick: Annotated[
         bool,
         typer.Option(
-            "--quick", help="Leave out the smoke of vLLM and weight sync (half a minute)."
+            "--quick", help="Skip the smoke test of vLLM and weight sync (half a minute)."
         ),
     ] = False,
     constraints: Annotated[
         Path | None,
-        typer.Option(help="Versions to compare with; default the checkout's constraints/."),
+        typer.Option(
+            help="Constraints file to compare versions with; default: the checkout's constraints/."
+        ),
     ] = None,
-    only: Annotated[str, typer.Option(help="Comma-separated names of checks, e.g. shm,disk.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    only: Annotated[
+        str, typer.Option(help="Comma-separated names of checks, such as shm,disk.")
+    ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object (for programs).")
+    ] = False,
 ) -> None:
-    """Say what is wrong with this machine or set-up, why it matters, and how to mend it.
+    """Diagnose this machine and installation: what is wrong, why it matters, and how to fix it.
 
-    Exit code: 0 nothing to do, 1 warnings, 2 errors.
+    Exit codes: 0 no problems, 1 warnings, 2 errors.
     """
     from rich.console import Console
 
@@ -57,7 +61,7 @@ def doctor_command(
     from medray.doctor.finding import exit_code
 
     if constraints is not None and not constraints.is_file():
-        raise ConfigError(f"--constraints {constraints} does not exist: name a constraints file")
+        raise ConfigError(f"--constraints {constraints} does not exist: pass a constraints file")
     subject = _subject(config, model, constraints, smoke=not quick)
     subject = replace(subject, only=tuple(n for n in only.split(",") if n))
     screen, found = Console(stderr=True), []

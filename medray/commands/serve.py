@@ -20,45 +20,46 @@ def serve_command(
         str | None,
         typer.Argument(
             metavar="RUN_OR_MODEL",
-            help="Folder of a run (its checkpoint is found), a model folder, a catalogue name, or a hub id.",
+            help="Run folder (its checkpoint is found), model folder, catalogue name, or hub id.",
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings as key=value, e.g. limits.max_new_tokens=512."),
+        typer.Argument(help="Settings as key=value, such as limits.max_new_tokens=512."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="A file of serve_configs/: its first application."),
+        typer.Option("--config", "-c", help="File as in serve_configs/; its first application."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Port for Prometheus; none is fixed unless given.")
+        int | None, typer.Option(help="Port for Prometheus metrics; default: chosen by Ray.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Model name in requests; default the folder's.")
+        str | None, typer.Option(help="Model name in requests; default: the folder name.")
     ] = None,
     adapter: Annotated[
         list[str] | None,
-        typer.Option("--adapter", metavar="[NAME=]FOLDER", help="LoRA adapter beside the model."),
+        typer.Option("--adapter", metavar="[NAME=]FOLDER", help="LoRA adapter (repeatable)."),
     ] = None,
     web: Annotated[
-        bool, typer.Option("--web", help="Put the web chat beside it, at /chat (needs Gradio).")
+        bool, typer.Option("--web", help="Also serve the web chat at /chat (needs Gradio).")
     ] = False,
     follow: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
             min=1,
-            help="Look this often for a newer checkpoint of the run and move to it without a pause.",
+            help="Check for a newer checkpoint of the run at this interval, and switch to it without downtime.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved settings, start nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the resolved settings without starting anything."),
     ] = False,
 ) -> None:
-    """Serve a run or a model behind the OpenAI API, on this machine unless told otherwise."""
+    """Serve a run or a model with an OpenAI-compatible API, by default on this machine only."""
     app = _application(model, settings or [], config, name, adapter or [])
     if dry_run:
         from medray.config.loader import dump_config
@@ -97,12 +98,12 @@ def _application(
         settings, model = [model, *settings], None
     if (model is None) == (config is None):
         raise ConfigError(
-            "name what to serve: medray serve RUN_OR_MODEL, or medray serve --config FILE"
+            "pass what to serve: medray serve RUN_OR_MODEL, or medray serve --config FILE"
         )
     if config is not None:
         if name is not None or adapters:
             raise ConfigError(
-                "--name and --adapter go with RUN_OR_MODEL: with --config, set models.0.name"
+                "--name and --adapter need RUN_OR_MODEL: with --config, set models.0.name instead"
             )
         return load_application(config, settings)
     served: dict[str, object] = {"path": model, "name": name}

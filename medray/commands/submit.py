@@ -21,26 +21,28 @@ if TYPE_CHECKING:
 
 Address = Annotated[
     str | None,
-    typer.Option(help="Job server; default $RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265."),
+    typer.Option(
+        help="Ray job server; default: $RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265."
+    ),
 ]
 
 
 def submit_command(
     context: typer.Context,
-    script: Annotated[str, typer.Argument(help="A script of this project, e.g. jobs/grpo.py.")],
+    script: Annotated[str, typer.Argument(help="Script of this project, such as jobs/grpo.py.")],
     address: Address = None,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return once the job is accepted.")
+        bool, typer.Option("--detach", help="Return as soon as the job is accepted.")
     ] = False,
     include: Annotated[
-        list[Path] | None, typer.Option(help="Upload this file or folder too (may be given again).")
+        list[Path] | None, typer.Option(help="Also upload this file or folder (repeatable).")
     ] = None,
     env: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE for the job's environment (may be given again)."),
+        typer.Option(help="Environment variable of the job, KEY=VALUE (repeatable)."),
     ] = None,
 ) -> None:
-    """Run a job on a cluster and follow it: medray submit jobs/grpo.py --config FILE key=value ...
+    """Run a job on a cluster and follow its output: medray submit jobs/grpo.py --config FILE key=value ...
 
     Options of submit come before the script. Only code and configuration are uploaded, modules of this folder that
     the settings name included. Ends with the job's own exit code; Ctrl-C stops following, not the job. Submitting the
@@ -61,7 +63,8 @@ def submit_command(
         cluster = Cluster(address)
         if out is not None and (other := running_in(cluster.jobs(), out)) is not None:
             raise ConfigError(
-                f"{other.id} works in {out} already: `medray job logs {other.id}` follows it; or choose another out="
+                f"{other.id} is already running in {out}: follow it with `medray job logs {other.id}`, "
+                "or choose another out="
             )
         entrypoint = shlex.join(["python", script, *bundle.arguments])
         metadata = {"script": script} | ({"out": out} if out else {})
@@ -76,20 +79,20 @@ def submit_command(
 
 
 def logs_command(
-    job: Annotated[str, typer.Argument(help="Id that `medray submit` printed.")],
+    job: Annotated[str, typer.Argument(help="Job id, as printed by `medray submit`.")],
     address: Address = None,
 ) -> None:
-    """Follow a job's output to its end; ends with the job's own exit code."""
+    """Follow the output of a job until it ends; exits with the job's exit code."""
     from medray.actors.cluster.jobs import Cluster
 
     raise typer.Exit(_follow(Cluster(address), job))
 
 
 def stop_command(
-    job: Annotated[str, typer.Argument(help="Id that `medray submit` printed.")],
+    job: Annotated[str, typer.Argument(help="Job id, as printed by `medray submit`.")],
     address: Address = None,
 ) -> None:
-    """Stop a job; submitted again with the same run folder it continues from its last checkpoint."""
+    """Stop a job; to continue from its last checkpoint, submit it again with the same run folder."""
     from medray.actors.cluster.jobs import ENDED, Cluster
 
     cluster = Cluster(address)
@@ -99,11 +102,11 @@ def stop_command(
             _say(f"{job} has stopped")
             return
         time.sleep(0.5)
-    raise ClusterError(f"{job} has not stopped after 30 s: see `medray job list`")
+    raise ClusterError(f"{job} did not stop within 30 s: see `medray job list`")
 
 
 def list_command(address: Address = None) -> None:
-    """Show the jobs of a cluster, newest first."""
+    """List the jobs of a cluster, newest first."""
     from medray.actors.cluster.jobs import Cluster
 
     for job in Cluster(address).jobs():

@@ -12,26 +12,29 @@ from medray.errors import ConfigError
 from medray.storage.writable import require_new_folder
 
 Characters = Annotated[
-    int | None, typer.Option("--max-characters", min=1, help="Read no more text than this.")
+    int | None, typer.Option("--max-characters", min=1, help="Maximum amount of text to read.")
 ]
 
 
 def build_command(
-    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    out: Annotated[Path, typer.Option(help="Output folder, new or empty.")],
     paths: Paths = None,
     vocabulary_size: Annotated[
-        int, typer.Option("--vocab-size", min=1, help="Tokens at most, special ones included.")
+        int,
+        typer.Option(
+            "--vocab-size", min=1, help="Maximum vocabulary size, including special tokens."
+        ),
     ] = 16000,
     method: Annotated[
-        str, typer.Option(help="bpe (byte-level), or sentencepiece (unigram, with bytes).")
+        str, typer.Option(help="bpe (byte-level) or sentencepiece (unigram with byte fallback).")
     ] = "bpe",
     max_characters: Characters = None,
     kind: Kind = "auto",
     settings: Settings = None,
 ) -> None:
-    """Train a tokenizer on the texts of a dataset; it has ChatML's special tokens and template.
+    """Train a tokenizer on the texts of a dataset, with ChatML's special tokens and template.
 
-    The same data give the same tokenizer, token by token.
+    The result is deterministic: the same data give the same tokenizer.
     """
     from medray.runs.inputs import require_rows
 

@@ -20,25 +20,29 @@ _NUM_SHOWN = 12
 
 
 def extend_command(
-    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    out: Annotated[Path, typer.Option(help="Output folder, new or empty.")],
     paths: Paths = None,
     model: Annotated[str, typer.Option(help="Catalogue name, folder or hub id.")] = "smollm2-135m",
-    num_tokens: Annotated[int, typer.Option(min=1, help="New tokens, at most.")] = 1000,
-    min_count: Annotated[int, typer.Option(min=2, help="A new token occurs so often.")] = 8,
+    num_tokens: Annotated[int, typer.Option(min=1, help="Maximum number of new tokens.")] = 1000,
+    min_count: Annotated[
+        int, typer.Option(min=2, help="Minimum number of occurrences of a new token.")
+    ] = 8,
     max_characters: Characters = None,
     tokenizer_only: Annotated[
-        bool, typer.Option("--tokenizer-only", help="Leave the model's weights out.")
+        bool,
+        typer.Option("--tokenizer-only", help="Write the tokenizer only, not the model's weights."),
     ] = False,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that ships with the model.")
+        bool,
+        typer.Option("--trust-remote-code", help="Allow code that ships with the model to run."),
     ] = False,
     kind: Kind = "auto",
     settings: Settings = None,
 ) -> None:
-    """Continue the byte-pair merges of a model's tokenizer on the texts of a dataset, and write model and tokenizer.
+    """Extend a model's BPE tokenizer with merges learned from a dataset, and write model and tokenizer.
 
-    The embedding of a new token starts as the mean of those of the tokens it stands for. Old tokens keep their
-    numbers and their embeddings; new ones follow, in the same order for the same data.
+    The embedding of a new token starts as the mean over the tokens it replaces. Existing tokens keep their ids and
+    embeddings; new tokens follow, in the same order for the same data.
     """
     from medray.config.model import ModelConfig
     from medray.runs.inputs import require_model, require_rows

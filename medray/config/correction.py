@@ -29,7 +29,7 @@ class _Bounded(Section):
     def _bounds_agree(self) -> Self:
         if self.low >= self.high:
             raise ValueError(
-                f"low={self.low} is not below high={self.high}: nothing would be trained on"
+                f"low={self.low} is not below high={self.high}, so no token would be trained: set low below high"
             )
         return self
 

@@ -58,7 +58,7 @@ class FileConfig(Section):
             codecs.lookup(value)
         except LookupError:
             raise ValueError(
-                f"{value!r} is no encoding: auto, utf-8, gb18030, shift_jis, big5, ..."
+                f"{value!r} is not an encoding: use auto, utf-8, gb18030, shift_jis, big5, ..."
             ) from None
         return value
 
@@ -71,8 +71,8 @@ class FileConfig(Section):
     def _generated_or_read(self) -> Self:
         if self.is_generated and self.path is not None:
             raise ValueError(
-                f"data.kind={self.kind} makes its rows and would not read data.path={self.path}: leave"
-                " out one of the two, or set data.kind=auto"
+                f"data.kind={self.kind} generates its rows and would ignore data.path={self.path}: remove"
+                " one of the two, or set data.kind=auto"
             )
         return self
 
@@ -135,14 +135,16 @@ class DataConfig(FileConfig):
     def _something_is_read(self) -> Self:
         if self.sources and self.path is not None:
             raise ValueError(
-                "data.sources and data.path are both set: make the path one of the sources"
+                "data.sources and data.path are both set: move the path into data.sources"
             )
         if self.sources and self.kind != "auto":
-            raise ValueError(f"data.kind={self.kind} beside data.sources: name each source's kind")
+            raise ValueError(
+                f"data.kind={self.kind} has no effect with data.sources: set the kind of each source"
+            )
         if not self.is_generated and self.path is None and not self.sources:
             raise ValueError(f"data.kind={self.kind} reads a file: set data.path")
         if self.eval_path is not None and self.is_generated:
             raise ValueError(
-                f"data.kind={self.kind} makes its own held-out rows: leave data.eval_path out"
+                f"data.kind={self.kind} generates its own held-out rows: remove data.eval_path"
             )
         return self

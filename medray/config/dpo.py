@@ -39,14 +39,18 @@ class PreferenceConfig(Section):
     def _fits_the_kind(self) -> Self:
         if self.label_smoothing and self.kind not in ("sigmoid", "robust"):
             raise ValueError(
-                f"label_smoothing has no meaning for kind={self.kind}: set it to 0, or kind to sigmoid or robust"
+                f"label_smoothing has no effect with kind={self.kind}: set it to 0, or set kind=sigmoid or robust"
             )
         if self.kind == "robust" and not self.label_smoothing:
-            raise ValueError("kind=robust corrects for wrong labels: set label_smoothing above 0")
+            raise ValueError(
+                "kind=robust needs the share of wrong labels: set label_smoothing above 0"
+            )
         if self.gamma and self.kind != "simpo":
-            raise ValueError(f"gamma is simpo's target margin: set it to 0 for kind={self.kind}")
+            raise ValueError(
+                f"gamma is the target margin of SimPO: set gamma=0 with kind={self.kind}"
+            )
         if self.kind == "simpo" and self.reference != "auto":
-            raise ValueError("kind=simpo has no reference: leave loss.reference out")
+            raise ValueError("kind=simpo has no reference model: remove loss.reference")
         return self
 
     @property

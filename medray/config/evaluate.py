@@ -62,7 +62,7 @@ class EvaluateJob(Section):
     pairs: HeldOutPairs = HeldOutPairs()
     chat: ChatConfig = ChatConfig()
     max_new_tokens: int = Field(default=8, ge=1)
-    """Longest answer, tokens."""
+    """Maximum length of an answer, in tokens."""
     learner: LearnerConfig = LearnerConfig()
     """How rows are cut for the forward passes."""
     engine: EngineConfig = EngineConfig()
@@ -76,11 +76,9 @@ class EvaluateJob(Section):
         names = [model.name for model in self.models]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two of models are called {name}: name them apart")
+                raise ValueError(f"two entries of models are named {name}: give each its own name")
         if self.model.lora is not None:
-            raise ValueError(
-                "model.lora trains an adapter, and nothing is trained here: leave it out"
-            )
+            raise ValueError("model.lora has no effect in an evaluation: remove it")
         if self.model.device == "cuda" and self.workers.evaluator.gpus == 0:
             raise ValueError("model.device=cuda needs workers.evaluator.gpus > 0")
         return self

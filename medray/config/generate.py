@@ -36,7 +36,7 @@ class SamplingConfig(Section):
     samples: int = Field(default=1, ge=1)
     """Answers a prompt."""
     max_new_tokens: int = Field(default=512, ge=1)
-    """Longest answer, tokens."""
+    """Maximum length of an answer, in tokens."""
     temperature: float = Field(default=0.0, ge=0)
     """0 takes the likeliest token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -81,7 +81,9 @@ class GenerateJob(Section):
     @model_validator(mode="after")
     def _output_has_a_format(self) -> Self:
         if not self.output.endswith(SUFFIXES):
-            raise ValueError(f"output={self.output}: end the name in one of {', '.join(SUFFIXES)}")
+            raise ValueError(
+                f"output={self.output}: the file name must end in {', '.join(SUFFIXES)}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -90,7 +92,7 @@ class GenerateJob(Section):
             raise ValueError("device=cuda needs workers.engine.gpus, e.g. workers.engine.gpus=1")
         if self.sampling.samples > 1 and self.sampling.temperature == 0:
             raise ValueError(
-                f"sampling.samples={self.sampling.samples} at temperature 0 gives one answer that many times: "
+                f"sampling.samples={self.sampling.samples} at temperature 0 repeats the same answer: "
                 "set sampling.temperature above 0"
             )
         return self

@@ -25,7 +25,7 @@ class GrpoJob(RlJob):
     def _enough_to_compare(self) -> Self:
         if self.rollout.samples_per_prompt < self.algorithm.min_samples:
             raise ValueError(
-                f"rollout.samples_per_prompt={self.rollout.samples_per_prompt} leaves nothing to compare a response "
-                f"with: set it to {self.algorithm.min_samples} or more"
+                f"rollout.samples_per_prompt={self.rollout.samples_per_prompt} gives a response nothing to be compared "
+                f"with: set rollout.samples_per_prompt={self.algorithm.min_samples} or more"
             )
         return self

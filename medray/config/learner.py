@@ -51,11 +51,11 @@ def check_strategy(learner: LearnerConfig, model: ModelConfig, num_ranks: int, k
     strategy = learner.strategy
     if strategy == "single" and num_ranks > 1:
         raise ValueError(
-            f"learner.strategy=single is for one rank, not {key}={num_ranks}: set learner.strategy=ddp"
+            f"learner.strategy=single runs on one rank, but {key}={num_ranks}: set learner.strategy=ddp"
         )
     if learner.offload_optimizer and not strategy.startswith("zero"):
         raise ValueError(
-            f"learner.offload_optimizer is a feature of ZeRO: set learner.strategy=zero2, not {strategy}"
+            f"learner.offload_optimizer needs ZeRO: set learner.strategy=zero2 instead of {strategy}"
         )
     if learner.shards_weights and model.quantisation != "none":
         raise ValueError(

@@ -76,7 +76,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"config file {path} does not exist") from None
     except IsADirectoryError:
-        raise ConfigError(f"config file {path} is a folder: name the YAML file in it") from None
+        raise ConfigError(f"config file {path} is a folder: pass a YAML file in it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where else ""
@@ -87,7 +87,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(
-            f"{path}: the top level must be keys and values, not a {type(loaded).__name__}"
+            f"{path}: the top level must be a mapping of keys to values, not a {type(loaded).__name__}"
         )
     return cast(dict[str, Any], loaded)
 

@@ -101,10 +101,10 @@ class ModelConfig(Section):
     def _quantised_base_is_frozen(self) -> Self:
         if self.quantisation != "none" and self.lora is None:
             raise ValueError(
-                f"quantisation={self.quantisation} trains adapters only: set model.lora={{}} or quantisation=none"
+                f"quantisation={self.quantisation} supports adapters only: set model.lora={{}} or quantisation=none"
             )
         if self.adapter is not None and self.lora is None:
             raise ValueError(
-                "adapter is trained further as one: set model.lora={}, or merge it by naming its folder in model.path"
+                "model.adapter continues an adapter: set model.lora={}, or put its folder in model.path to merge it"
             )
         return self

@@ -36,7 +36,7 @@ class PpoKlConfig(KlConfig):
     def _controller_has_something_to_steer(self) -> Self:
         if self.target is not None and (self.coef == 0 or self.place != "reward"):
             raise ValueError(
-                f"target={self.target} steers the coefficient of the penalty in the reward: set algorithm.kl.coef "
+                f"target={self.target} adapts the coefficient of the KL penalty in the reward: set algorithm.kl.coef "
                 "above 0 and algorithm.kl.place=reward"
             )
         return self
@@ -118,8 +118,8 @@ class PpoJob(RlJob):
         num_ranks = self.workers.critic.count
         if minibatch < num_ranks:
             raise ValueError(
-                f"a minibatch of {minibatch} prompts cannot feed workers.critic.count={num_ranks}: raise "
-                "rollout.prompts_per_step or lower the ranks"
+                f"a minibatch of {minibatch} prompts is smaller than workers.critic.count={num_ranks}: raise "
+                "rollout.prompts_per_step or lower workers.critic.count"
             )
         if not self.is_shared:
             check_strategy(self.learner, self.critic_model, num_ranks, "workers.critic.count")
@@ -135,7 +135,7 @@ class PpoJob(RlJob):
         if self.learner.shards_weights:
             raise ValueError(
                 f"roles.layout=shared needs the whole base on every rank, and learner.strategy={self.learner.strategy} "
-                "splits it: set learner.strategy=ddp, or roles.layout=separate"
+                "shards it: set learner.strategy=ddp, or roles.layout=separate"
             )
         if self.model.lora is None:
             raise ValueError(
@@ -143,7 +143,7 @@ class PpoJob(RlJob):
             )
         if self.critic.model is not None:
             raise ValueError(
-                "roles.layout=shared puts the critic on the policy's base: leave critic.model out, or set "
+                "roles.layout=shared builds the critic on the policy's base: remove critic.model, or set "
                 "roles.layout=separate"
             )
         return self

@@ -59,7 +59,7 @@ class DuplicatesConfig(Section):
     def _bands_fit(self) -> Self:
         if self.num_hashes % self.num_bands:
             raise ValueError(
-                f"num_hashes={self.num_hashes} is not a multiple of num_bands={self.num_bands}: make it one"
+                f"num_hashes={self.num_hashes} is not a multiple of num_bands={self.num_bands}: change one of them"
             )
         return self
 
@@ -145,8 +145,8 @@ class PrepareJob(Section):
             return self
         if self.data.mixing != "passes":
             raise ValueError(
-                f"data.mixing={self.data.mixing} counts rows beforehand, and preparation streams them: leave it out and"
-                " give each source its passes as weight"
+                f"data.mixing={self.data.mixing} needs row counts, but preparation streams rows: remove it and"
+                " set the weight of each source to its number of passes"
             )
         for key, instead in (
             ("num_train", "max_rows of a source caps it"),
@@ -154,6 +154,6 @@ class PrepareJob(Section):
         ):
             if getattr(self.data, key):
                 raise ValueError(
-                    f"data.{key} counts rows beforehand, and preparation streams them: leave it out; {instead}"
+                    f"data.{key} needs row counts, but preparation streams rows: remove it; {instead}"
                 )
         return self

@@ -36,7 +36,7 @@ class QuantiseJob(Section):
     model: str
     """A catalogue name, a model folder, a hub id, or the folder of a run or adapter, which is merged first."""
     out: str
-    """Folder to write; it must not exist."""
+    """Output folder; must not exist."""
     method: Method = "4bit"
     """4bit: NF4 with double quantisation (arXiv:2305.14314); 8bit: LLM.int8 (arXiv:2208.07339), both by bitsandbytes.
     gptq (arXiv:2210.17323) and awq (arXiv:2306.00978): 4-bit weights in groups; fp8: weights and activations, scales
@@ -63,7 +63,7 @@ class QuantiseJob(Section):
     def _method_can_run(self) -> Self:
         if self.compressor is not None and self.method not in COMPRESSED:
             raise ValueError(
-                f"compressor is for method={', '.join(COMPRESSED)}: leave it out with method={self.method}"
+                f"compressor applies to method={', '.join(COMPRESSED)} only: remove it with method={self.method}"
             )
         if self.method == "awq" and self.device == "cpu":
             raise ValueError(

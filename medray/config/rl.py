@@ -68,8 +68,8 @@ class RlJob(Section):
             )
         if rollout.prompts_per_step // algorithm.minibatches < num_ranks:
             raise ValueError(
-                f"a minibatch of {rollout.prompts_per_step // algorithm.minibatches} prompts cannot feed "
-                f"workers.learner.count={num_ranks}: raise rollout.prompts_per_step or lower the ranks"
+                f"a minibatch of {rollout.prompts_per_step // algorithm.minibatches} prompts is smaller than "
+                f"workers.learner.count={num_ranks}: raise rollout.prompts_per_step or lower workers.learner.count"
             )
         check_strategy(self.learner, self.model, num_ranks, "workers.learner.count")
         if self.data.num_train is not None and self.data.num_train < rollout.prompts_per_step:
@@ -82,15 +82,15 @@ class RlJob(Section):
             )
         if self.model.lora is not None and self.model.lora.dropout > 0:
             raise ValueError(
-                "model.lora.dropout > 0 would make the learner score another policy than is sampled: set it to 0"
+                "with model.lora.dropout > 0 the trained policy differs from the sampled one: set model.lora.dropout=0"
             )
         if algorithm.is_taught_by_engines and rollout.temperature != 1.0:
             raise ValueError(
-                f"rollout.temperature={rollout.temperature:g}: a teacher in vLLM says its probabilities at temperature "
+                f"rollout.temperature={rollout.temperature:g}: a vLLM teacher returns log-probabilities at temperature "
                 "1: set rollout.temperature=1, or algorithm.distill.engine=learner"
             )
         if not self.rewards:
-            raise ValueError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
+            raise ValueError("rewards is empty: add at least one, e.g. rewards: [{kind: choice}]")
         return self
 
     @model_validator(mode="after")
@@ -98,12 +98,12 @@ class RlJob(Section):
         workers, device = self.workers, self.model.device
         if self.sync.backend != "object_store" and device != "cuda":
             raise ValueError(
-                f"sync.backend={self.sync.backend} moves GPU memory: set model.device=cuda or sync.backend=object_store"
+                f"sync.backend={self.sync.backend} needs GPUs: set model.device=cuda or sync.backend=object_store"
             )
         if self.sync.backend != "object_store" and self.learner.shards_weights:
             raise ValueError(
-                f"sync.backend={self.sync.backend} sends from one rank, which learner.strategy={self.learner.strategy} "
-                "leaves with a part of the weights: set sync.backend=object_store"
+                f"sync.backend={self.sync.backend} sends from one rank, but learner.strategy={self.learner.strategy} "
+                "shards the weights: set sync.backend=object_store"
             )
         if workers.colocate and device != "cuda":
             raise ValueError(
@@ -120,11 +120,12 @@ class RlJob(Section):
             return self
         if self.deterministic:
             raise ValueError(
-                f"rollout.max_lag={lag} lets weights change in mid-response, which no second "
-                "run repeats: set deterministic=false, or rollout.max_lag=0"
+                f"rollout.max_lag={lag} lets weights change in the middle of a response, so the run is not "
+                "reproducible: set deterministic=false, or rollout.max_lag=0"
             )
         if self.workers.colocate:
             raise ValueError(
-                f"rollout.max_lag={lag} overlaps what workers.colocate lets take turns: unset one of them"
+                f"rollout.max_lag={lag} runs generation and training concurrently, but workers.colocate "
+                "time-shares the GPU: unset one of them"
             )
         return self

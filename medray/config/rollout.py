@@ -80,13 +80,13 @@ class RolloutConfig(Section):
     def _ratio_is_unbiased(self) -> Self:
         if self.temperature == 0:
             raise ValueError(
-                "temperature=0 samples one response only: training needs temperature > 0 (1.0 is usual)"
+                "temperature=0 makes all responses of a prompt equal: set temperature above 0 (1.0 is usual)"
             )
         for key, neutral in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0)):
             value = getattr(self, key)
             if value != neutral:
                 raise ValueError(
-                    f"{key}={value} truncates the distribution that the ratio is taken against and biases it: "
-                    f"set {key}={neutral}, and temperature below 1 if you want sharper samples"
+                    f"{key}={value} truncates the sampling distribution, which biases the importance ratio: "
+                    f"set {key}={neutral}; for sharper samples set temperature below 1"
                 )
         return self

@@ -93,13 +93,13 @@ class ServedModel(Section):
         ranks = self.engine.tensor_parallel * self.pipeline_parallel
         if self.device == "cpu" and ranks > 1:
             raise ValueError(
-                f"an engine over {ranks} devices needs GPUs: set device=cuda, or engine.tensor_parallel=1 and "
+                f"an engine on {ranks} devices needs GPUs: set device=cuda, or engine.tensor_parallel=1 and "
                 "pipeline_parallel=1"
             )
         if self.engine.kind != "vllm":
             raise ValueError(f"engine.kind={self.engine.kind}: serving runs on vllm, leave it out")
         if self.device == "cpu" and self.accelerator is not None:
-            raise ValueError("accelerator names a GPU type: set device=cuda, or leave it out")
+            raise ValueError("accelerator names a GPU type: set device=cuda, or remove accelerator")
         return self
 
 
@@ -147,7 +147,7 @@ class CorsConfig(Section):
         for origin in origins:
             if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
                 raise ValueError(
-                    f"{origin!r} is no origin: write scheme and host, as https://clinic.example, or *"
+                    f"{origin!r} is not an origin: write scheme and host, such as https://clinic.example, or *"
                 )
         return origins
 

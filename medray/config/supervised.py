@@ -97,20 +97,20 @@ class SupervisedJob(Section):
     def _shared_keys_agree(self) -> Self:
         if self.merge and self.model.lora is None:
             raise ValueError(
-                "merge writes an adapter into its base, and none is trained: set merge=false or model.lora={}"
+                "merge=true needs an adapter, but none is trained: set merge=false or model.lora={}"
             )
         workers = self.workers.learner
         if self.batch.rows_per_step < workers.count:
             raise ValueError(
-                f"batch.rows_per_step={self.batch.rows_per_step} cannot feed "
-                f"workers.learner.count={workers.count}: raise it or lower the count"
+                f"batch.rows_per_step={self.batch.rows_per_step} is smaller than "
+                f"workers.learner.count={workers.count}: raise batch.rows_per_step or lower the count"
             )
         if self.model.device == "cuda" and workers.gpus == 0:
             raise ValueError("model.device=cuda needs workers.learner.gpus > 0")
         check_strategy(self.learner, self.model, workers.count, "workers.learner.count")
         if self.selection.patience is not None and self.evaluation.num_rows == 0:
             raise ValueError(
-                "selection.patience watches held-out rows: set evaluation.num_rows above 0"
+                "selection.patience needs held-out rows: set evaluation.num_rows above 0"
             )
         return self
 
@@ -145,6 +145,6 @@ def require_reference(reference: str, model: ModelConfig) -> None:
         )
     if reference in ("auto", "adapter_off") and model.adapter is not None:
         raise ValueError(
-            "with model.adapter the model without its adapter is not the policy that training starts from: name the "
+            "with model.adapter, the base without the adapter is not the policy that training starts from: put the "
             "adapter's folder in model.path instead, or set loss.reference=precomputed"
         )

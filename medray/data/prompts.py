@@ -32,7 +32,7 @@ def dialogue(row: Mapping[str, Any], config: PromptConfig) -> list[dict[str, Any
         messages = messages[:-1]
     if not messages or messages[-1]["role"] not in ("user", "tool"):
         raise DataError(
-            f"{key} ends with the assistant's turn: set prompts.drop_answer=true to answer anew"
+            f"{key} ends with an assistant turn: set prompts.drop_answer=true to generate it again"
         )
     if config.system is not None:
         rest = [m for m in messages if m["role"] != "system"]
@@ -46,9 +46,9 @@ def _checked(value: Any, key: str) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for i, message in enumerate(value):
         if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-            raise DataError(f"{key}[{i}] is no message with a role of {', '.join(ROLES)}")
+            raise DataError(f"{key}[{i}] is not a message with a role of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
-            raise DataError(f"{key}[{i}].content is no text")
+            raise DataError(f"{key}[{i}].content is not text")
         messages.append({str(k): v for k, v in message.items() if v is not None})
     if not messages:
         raise DataError(f"{key} is empty")

@@ -111,7 +111,7 @@ def check_finite(record: Record) -> None:
 
 def _check_finite(value: Any, name: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise RowError("not finite", f"{name!r} is {value}; write a number, or leave it out")
+        raise RowError("not finite", f"{name!r} is {value}; write a number, or remove the field")
     if isinstance(value, Mapping):
         for key, item in value.items():
             _check_finite(item, f"{name}.{key}")

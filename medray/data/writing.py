@@ -50,7 +50,7 @@ def open_writer(path: Path) -> Iterator[RecordWriter]:
 def require_suffix(path: Path) -> None:
     """Refuse a name that does not end in one of `SUFFIXES`."""
     if not path.name.endswith(SUFFIXES):
-        raise ConfigError(f"--out {path}: end the name in one of {', '.join(SUFFIXES)}")
+        raise ConfigError(f"--out {path}: the file name must end in {', '.join(SUFFIXES)}")
 
 
 def _packed(raw: BinaryIO, path: Path) -> contextlib.AbstractContextManager[Any]:

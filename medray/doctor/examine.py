@@ -42,7 +42,7 @@ def examine(
     checks = _checks(subject)
     unknown = [name for name in subject.only if name not in checks]
     if unknown:
-        raise ConfigError(f"no check called {unknown[0]!r}: one of {', '.join(checks)}")
+        raise ConfigError(f"unknown check {unknown[0]!r}: use one of {', '.join(checks)}")
     for name in subject.only or checks:
         progress(name)
         try:

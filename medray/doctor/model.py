@@ -43,7 +43,7 @@ def check_model(config: ModelConfig) -> Iterator[Finding]:
             "model",
             str(broken),
             "no text can be tokenised",
-            "copy the tokenizer's files beside the model",
+            "copy the tokenizer files into the model folder",
         )
         return
     found = [*_ends(source, tokenizer), *_padding(tokenizer), *_template(tokenizer)]

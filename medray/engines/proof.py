@@ -21,7 +21,7 @@ def require_shape(manifest: WeightManifest, tensor: NamedArray) -> TensorInfo | 
     promised = manifest.tensors.get(name)
     if promised is not None and tuple(array.shape) != promised.shape:
         raise MissingTensorError(
-            f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, promised {promised.shape}"
+            f"weight sync {manifest.version}: {name} has shape {tuple(array.shape)}, expected {promised.shape}"
         )
     return promised
 
@@ -55,7 +55,7 @@ def require_agreement(manifest: WeightManifest, logp: Floats, tolerance: float) 
     if not gap <= tolerance:
         raise LogprobMismatchError(
             f"weight sync {manifest.version}: engine and learner differ by {gap:.3g} nats at probe token "
-            f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was lost on the way, or "
+            f"{int(np.argmax(gaps)) + 1} (tolerance {tolerance:g}): a tensor was not transferred correctly, or "
             "sync.tolerance is too tight for the dtype"
         )
     return gap

@@ -39,7 +39,8 @@ class Interview:
         findings = record.extra.get("findings")
         if not isinstance(findings, Mapping):
             raise DataError(
-                f"record {record.id}: extra.findings is missing: the interview needs a map of what may be asked for"
+                f"record {record.id}: extra.findings is missing: the interview needs a mapping of the findings "
+                "that can be asked for"
             )
         told = [
             str(said)

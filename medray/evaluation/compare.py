@@ -99,14 +99,14 @@ def _question(prompt: Prompt, tokenizer: Any) -> Question:
     folded = [name.casefold() for name in names]
     if record.answer.casefold() not in folded:
         raise DataError(
-            f"questions: record {record.id} has not one right answer among its options: name a dataset of "
+            f"questions: record {record.id} does not have exactly one right answer among its options: use a dataset of "
             "multiple-choice or closed questions, or set questions.num_eval=0"
         )
     firsts = tuple(tokenizer(name, add_special_tokens=False)["input_ids"][0] for name in names)
     if len(set(firsts)) < len(firsts):
         raise DataError(
-            f"questions: options of record {record.id} begin with the same token, so they cannot be told apart: "
-            "name other questions, or set questions.num_eval=0"
+            f"questions: options of record {record.id} start with the same token and cannot be compared by likelihood: "
+            "use other questions, or set questions.num_eval=0"
         )
     return Question(prompt.token_ids, firsts, folded.index(record.answer.casefold()))
 

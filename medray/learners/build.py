@@ -109,7 +109,7 @@ def require_critic(checkpoint: str | None) -> None:
     """
     if checkpoint is not None and not Path(checkpoint).is_dir():
         raise CheckpointError(
-            f"{checkpoint}: the critic that belongs to the policy's checkpoint is missing: choose another out="
+            f"{checkpoint}: the critic of this checkpoint is missing: restore it, or choose another out="
         )
 
 

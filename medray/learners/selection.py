@@ -30,7 +30,7 @@ class Selection:
         name = self.config.metric
         if f"{PREFIX}{name}" not in metrics:
             known = ", ".join(sorted(key.removeprefix(PREFIX) for key in metrics))
-            raise ConfigError(f"selection.metric={name} is not measured: one of {known}")
+            raise ConfigError(f"selection.metric={name} is not measured: use one of {known}")
         value = metrics[f"{PREFIX}{name}"]
         if self._is_better(value):
             self.best_step, self.best_value, self.num_stale = step, value, 0

@@ -150,8 +150,8 @@ def reference_of(
             )
         if getattr(cast(Any, job).loss, "reference_point", None) == "mismatched":
             raise ConfigError(
-                "loss.reference=precomputed does not know the pairs of prompt and other response that each step of a "
-                f"prepared folder makes: {instead}"
+                "loss.reference=precomputed does not support the mismatched pairs that each step of a "
+                f"prepared folder creates: {instead}"
             )
     return kind
 

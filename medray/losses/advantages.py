@@ -112,7 +112,7 @@ def remax_advantages(
     """
     if len(rewards) != len(greedy_rewards):
         raise DataError(
-            f"{len(rewards)} groups but {len(greedy_rewards)} greedy rewards: pass one a group"
+            f"{len(rewards)} groups but {len(greedy_rewards)} greedy rewards: pass one per group"
         )
     groups = _checked(rewards, smallest=1)
     baselines = _checked([[r] for r in greedy_rewards], smallest=1)
@@ -149,7 +149,7 @@ def _checked(rewards: Sequence[Sequence[float]], *, smallest: int) -> list[npt.N
     for index, group in enumerate(groups):
         if len(group) < smallest:
             raise DataError(
-                f"group {index} has {len(group)} response(s), needs {smallest} or more: "
+                f"group {index} has {len(group)} response(s), but needs {smallest} or more: "
                 "raise rollout.samples_per_prompt or drop the group"
             )
         if not np.isfinite(group).all():

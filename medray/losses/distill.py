@@ -108,7 +108,7 @@ def top_distill_loss(
 def _check(beta: float, temperature: float, chunk: int) -> None:
     if not 0 < beta < 1:
         raise ValueError(
-            f"beta={beta} must lie between 0 and 1: for the ends use forward_kl or reverse_kl"
+            f"beta={beta} must be strictly between 0 and 1: use forward_kl or reverse_kl for the limits"
         )
     if temperature <= 0 or chunk < 1:
         raise ValueError(f"temperature={temperature} and chunk={chunk} must be positive")

@@ -20,7 +20,7 @@ def log_ratio(
     if not bool(finite.all()):
         first = int((~finite).nonzero()[0])
         raise NumericsError(
-            f"behaviour_logp[{first}] is {float(behaviour_logp[first])}: the engine gave no usable "
+            f"behaviour_logp[{first}] is {float(behaviour_logp[first])}: the engine returned no usable "
             "log-probability for a trained token; drop the response or mask the token"
         )
     return (logp - behaviour_logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)

@@ -48,14 +48,16 @@ def aggregate(
         weight = sequence_lengths.index_select(0, sequence_index.long()).to(per_token.dtype)
         return total_over(per_token / weight, totals.num_sequences)
     if max_new_tokens is None:
-        raise ValueError("aggregation 'fixed' divides by max_new_tokens: pass it")
+        raise ValueError("aggregation 'fixed' divides by max_new_tokens: pass max_new_tokens")
     return total_over(per_token, totals.num_sequences * max_new_tokens)
 
 
 def total_over(values: Float[Tensor, " N"], count: int) -> Float[Tensor, ""]:
     """Sum of the values over a count of the whole step (tokens, responses or pairs)."""
     if count <= 0:
-        raise ValueError(f"the step's denominator is {count}: a step needs a trained item")
+        raise ValueError(
+            f"the step's denominator is {count}: a step needs at least one trained token or response"
+        )
     return values.sum() / count
 
 

@@ -117,7 +117,7 @@ def _load(
 ) -> M:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
-            "model.device=cuda, but this process sees no GPU: set model.device=cpu or workers.learner.gpus"
+            "model.device=cuda, but no GPU is visible: set model.device=cpu, or workers.learner.gpus above 0"
         )
     torch.manual_seed(seed)
     attention.register()
@@ -160,7 +160,7 @@ def _weight_files(config: ModelConfig, checkpoint: str | None) -> WeightFiles:
     chain = adapter_chain(config.path)
     if chain.adapters and config.quantisation != "none":
         raise ModelError(
-            f"model.path={config.path} is an adapter, and merging it into a quantised base loses precision: "
+            f"model.path={config.path} is an adapter, and merging it into a quantized base loses precision: "
             "run `medray merge` first, or set model.quantisation=none"
         )
     return WeightFiles(chain.weights, chain.adapters, checkpoint or config.adapter)

@@ -75,7 +75,7 @@ def resolve(app: ServeApp) -> list[Model]:
     names = [name for model in models for name in model.names]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"two models are called {name}: set models.N.name or adapters.N.name")
+            raise ConfigError(f"two models are named {name}: set models.N.name or adapters.N.name")
     return models
 
 
@@ -101,7 +101,8 @@ def resolve_served(model: ServedModel, key: str = "model") -> Model:
         name, found = name_of(base), locate(base, f"{key}={model.path}: its base")
         if isinstance(found, Path) and is_adapter(found):
             raise ModelError(
-                f"{model.path} stands on another adapter ({base}): merge them first (medray merge {model.path} ...)"
+                f"{model.path} is an adapter of another adapter ({base}): merge them first (medray merge "
+                f"{model.path} ...)"
             )
     else:
         name = model.name or name_of(model.path)
@@ -126,7 +127,9 @@ def locate(path: str, key: str = "model") -> Path | str:
         and (found / "metrics.jsonl").is_file()
         and chosen_checkpoint(found) is None
     ):
-        raise ModelError(f"{path} is a run without a checkpoint yet: let it reach its first one")
+        raise ModelError(
+            f"{path} is a run without a checkpoint: wait until it has written its first one"
+        )
     return found
 
 
@@ -143,15 +146,17 @@ def name_of(path: str) -> str:
 
 def _adapter(name: str, folder: Path | str) -> Adapter:
     if not isinstance(folder, Path) or not is_adapter(folder):
-        raise ModelError(f"adapter {name}: {folder} holds no adapter ({SETTINGS})")
+        raise ModelError(f"adapter {name}: {folder} contains no adapter ({SETTINGS})")
     base_of(folder)  # readable
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     if settings.get("task_type") not in (None, "CAUSAL_LM"):
-        raise ModelError(f"adapter {name} is no language model's ({settings['task_type']})")
+        raise ModelError(
+            f"adapter {name} does not belong to a language model ({settings['task_type']})"
+        )
     for key, what in (("use_dora", "DoRA"), ("modules_to_save", "whole modules")):
         if settings.get(key):
             raise ModelError(
-                f"adapter {name} trained {what}, which vLLM cannot load beside a base: merge it first "
+                f"adapter {name} trained {what}, which vLLM cannot load as an adapter: merge it first "
                 f"(medray merge {folder} ...) and serve the result"
             )
     return Adapter(name, folder, int(settings.get("r", 16)))
@@ -170,7 +175,9 @@ def require_language_model(folder: Path) -> None:
         raise ModelError(f"{folder}: config.json cannot be read ({error})") from None
     if not any(a.endswith(("ForCausalLM", "ForConditionalGeneration")) for a in architectures):
         kind = ", ".join(architectures) or "no architecture in config.json"
-        raise ModelError(f"{folder} is no language model ({kind}): only those can be served")
+        raise ModelError(
+            f"{folder} is not a language model ({kind}): only language models can be served"
+        )
     _require_whole_weights(folder)
 
 

@@ -26,7 +26,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model.path={config.path}: no tokenizer could be loaded ({str(error).strip().partition(chr(10))[0]}): "
-            "name a folder that is there, a catalogue model (medray fetch-model --list) or a hub id that can be reached"
+            "use an existing folder, a catalogue model (medray fetch-model --list) or a reachable hub id"
         ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

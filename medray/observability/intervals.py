@@ -38,7 +38,7 @@ def wilson(successes: float, n: int, z: float = 1.96) -> Interval:
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
     if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n} is not a share")
+        raise ValueError(f"{successes} successes of {n} is not a proportion")
     if abs(successes - round(successes)) <= 1e-6 * n:
         successes = round(successes)
     share, spread = successes / n, z * z / n
@@ -78,7 +78,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
         ValueError: `values` is empty.
     """
     if not values:
-        raise ValueError("the mean of no values has no interval")
+        raise ValueError("a mean needs at least one value")
     mean, n = fmean(values), len(values)
     if n == 1:
         return Interval(mean, -math.inf, math.inf, n)

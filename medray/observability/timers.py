@@ -53,7 +53,7 @@ class StepTimer:
         """
         self._refuse_inside(f"timer({phase!r})")
         if phase in _RESERVED:
-            raise ValueError(f"timer({phase!r}): the name is taken by time/{phase}_s")
+            raise ValueError(f"timer({phase!r}): the name is reserved (time/{phase}_s)")
         if self._on_phase is not None:
             self._on_phase(phase)
         self._open, began_ns = phase, self._clock_ns()
@@ -81,6 +81,4 @@ class StepTimer:
 
     def _refuse_inside(self, call: str) -> None:
         if self._open is not None:
-            raise RuntimeError(
-                f"{call} inside timer({self._open!r}): phases follow one another, they do not nest"
-            )
+            raise RuntimeError(f"{call} inside timer({self._open!r}): phases cannot be nested")

@@ -60,7 +60,7 @@ def hf_config(config: ModelConfig) -> Any:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"model.path={config.path}: no configuration could be read ({reason.rstrip('.')}): "
-            "give model.path a folder that holds the model, or this machine a network"
+            "set model.path to a folder with the model, or connect to a network"
         ) from None
 
 

@@ -141,7 +141,7 @@ def _entries() -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError):
-        raise DataError(f"{path} is damaged: remove it, and run medray tune again") from None
+        raise DataError(f"{path} is damaged: remove it and run medray tune again") from None
     return entries
 
 

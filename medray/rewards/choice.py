@@ -30,7 +30,7 @@ class ChoiceOptions(Section):
     def _something_is_paid(self) -> Self:
         if not self.strict and self.parsed == self.right == self.stopped == 0:
             raise ValueError(
-                "parsed, right and stopped are all 0, so every response ties: raise one"
+                "parsed, right and stopped are all 0, so all responses tie: raise one of them"
             )
         return self
 
@@ -89,8 +89,8 @@ def _labels(record: Record) -> Labels:
     labels = labels_for(record.options, record.answer)
     if labels is None:
         raise GraderError(
-            f"record {record.id} is no multiple choice (answer {record.answer!r} of"
-            f" {len(record.options)} options): use kind: text, or load it with data.kind=choice"
+            f"record {record.id} is not a multiple-choice question (answer {record.answer!r},"
+            f" {len(record.options)} options): use kind: text, or load the data with data.kind=choice"
         )
     return labels
 

@@ -78,7 +78,7 @@ def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
         ConfigError: there is none, or one cannot be made; the text names the key.
     """
     if not configs:
-        raise ConfigError("rewards is empty: name at least one, e.g. rewards: [{kind: choice}]")
+        raise ConfigError("rewards is empty: add at least one, e.g. rewards: [{kind: choice}]")
     seen: Counter[str] = Counter()
     found: list[WeightedReward] = []
     for i, config in enumerate(configs):
@@ -105,7 +105,9 @@ def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:
     for i, reward in enumerate(rewards):
         if not low <= reward <= high:
             bounds = f"[{one.reward.low}, {one.reward.high}]"
-            raise GraderError(f"{where} gave {reward} to response {i}, outside its bounds {bounds}")
+            raise GraderError(
+                f"{where} returned {reward} for response {i}, outside its bounds {bounds}"
+            )
     if set(scored.parts) != set(one.reward.parts):
         raise GraderError(
             f"{where} reported parts {sorted(scored.parts)},"
@@ -128,5 +130,7 @@ def _floats(values: Sequence[float], count: int, where: str) -> tuple[float, ...
         raise GraderError(f"{where} has {len(floats)} values for {count} responses")
     if not all(is_finite):
         worst = is_finite.index(False)
-        raise GraderError(f"{where} gave {floats[worst]} to response {worst}")
+        raise GraderError(
+            f"{where} returned {floats[worst]} for response {worst}: rewards must be finite"
+        )
     return floats

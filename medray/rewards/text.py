@@ -50,7 +50,9 @@ class TextOptions(Section):
     @model_validator(mode="after")
     def _something_is_paid(self) -> Self:
         if self.exact == self.f1 == self.stopped == 0:
-            raise ValueError("exact, f1 and stopped are all 0, so every response ties: raise one")
+            raise ValueError(
+                "exact, f1 and stopped are all 0, so all responses tie: raise one of them"
+            )
         return self
 
 

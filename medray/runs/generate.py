@@ -59,7 +59,7 @@ def run_generate(job: GenerateJob) -> None:
         if record.is_file() and json.loads(record.read_text())["job"] == work.identity:
             print(f"{output} is complete already")
             return
-        raise ConfigError(f"output={output} exists: remove it, or name another")
+        raise ConfigError(f"output={output} exists: remove it, or choose another")
     claim_parts(work)
     missing = [chunk for chunk in work.chunks if not work.part(chunk.number).is_file()]
     progress = BatchProgress(work.num_rows)
@@ -109,7 +109,7 @@ def claim_parts(work: ChunkedInput) -> None:
     if mark.is_file():
         if json.loads(mark.read_text()) != work.identity:
             raise ConfigError(
-                f"{work.parts} holds answers of other settings, input or weights: remove it to begin anew"
+                f"{work.parts} contains answers from other settings, input or weights: remove it to start over"
             )
         return
     write_text(mark, json.dumps(work.identity))

@@ -206,7 +206,7 @@ def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
     if len(train.prompts) < wanted:
         skipped = f" ({train.skipped()})" if train.skipped_ids() else ""
         raise DataError(
-            f"{len(train.prompts)} training prompts are fewer than rollout.prompts_per_step={wanted}{skipped}"
+            f"only {len(train.prompts)} training prompts for rollout.prompts_per_step={wanted}{skipped}"
         )
     sides = {"to train on": train, "held out": held_out}
     counts = [f"{len(side.prompts)} prompts {name}" for name, side in sides.items()]

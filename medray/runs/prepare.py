@@ -73,7 +73,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise ResourceError(
-            f"out={folder} is being prepared by another process: wait for it, or name another folder"
+            f"out={folder} is being prepared by another process: wait for it, or choose another folder"
         ) from None
 
 
@@ -89,18 +89,18 @@ def open_folder(job: PrepareJob, tokenizer: Any) -> Manifest:
     )
     if not is_prepared(folder):
         if folder.is_dir() and any(folder.iterdir()):
-            raise DataError(f"out={folder} holds other files: name an empty or a new folder")
+            raise DataError(f"out={folder} contains other files: choose an empty or a new folder")
         write_manifest(folder, fresh)
         return fresh
     found = read_manifest(folder)
     if job.resume == "never":
-        raise DataError(f"out={folder} is there: remove it, name another, or set resume=auto")
+        raise DataError(f"out={folder} exists: remove it, choose another, or set resume=auto")
     change = first_difference(found.identity, fresh.identity)
     if change is None and found.tokenizer_sha256 != fresh.tokenizer_sha256:
         change = "the tokenizer is another one"
     if change is not None:
         raise DataError(
-            f"out={folder} was prepared otherwise: {change}; remove the folder, or name another one"
+            f"out={folder} was prepared with other settings: {change}; remove the folder, or choose another"
         )
     return found
 

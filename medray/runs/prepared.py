@@ -60,7 +60,7 @@ def require_same_settings(job: SupervisedJob, manifest: Manifest) -> None:
     data = {k for k in job.data.model_fields_set if getattr(job.data, k) != _default(job.data, k)}
     if ignored := sorted(data - {"path", "kind"}):
         raise ConfigError(
-            f"data.{ignored[0]} has no effect on {job.data.path}, which is prepared: leave it out, or prepare the "
+            f"data.{ignored[0]} has no effect on {job.data.path}, which is prepared: remove it, or prepare the "
             "data with it"
         )
     for key in DECIDED:
@@ -74,7 +74,7 @@ def _compare(key: str, value: Any, prepared: Any) -> None:
             _compare(f"{key}.{name}", getattr(value, name), prepared.get(name))
     elif value != prepared:
         raise ConfigError(
-            f"{key}={value}, and data.path was prepared with {key}={prepared}: leave it out, or prepare the data anew"
+            f"{key}={value}, but data.path was prepared with {key}={prepared}: remove it, or prepare the data again"
         )
 
 

@@ -67,7 +67,7 @@ def run_quantise(job: QuantiseJob) -> None:
     out = Path(job.out)
     require_new_folder(out, "out")
     if job.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("device=cuda, but this process sees no GPU: set device=cpu")
+        raise ResourceError("device=cuda, but no GPU is visible: set device=cpu")
     require_tools(job)
     with tempfile.TemporaryDirectory(prefix="medray-") as scratch:
         source = dense_source(job, Path(scratch) / "merged")

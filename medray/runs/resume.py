@@ -64,7 +64,7 @@ def find_resume(job: RlJob) -> Resume | None:
     scalars = load_scalars(newest)
     if scalars["step"] >= job.num_steps:
         raise CheckpointError(
-            f"{job.out} is finished at step {scalars['step']}: raise num_steps to go on, or choose another out="
+            f"{job.out} finished at step {scalars['step']}: raise num_steps to continue, or choose another out="
         )
     return Resume(newest, scalars["step"], scalars)
 
@@ -82,11 +82,11 @@ def require_unfinished(job: SupervisedJob, num_steps: int | None = None) -> None
     step = scalars["step"]
     if num_steps is not None and step >= num_steps:
         raise CheckpointError(
-            f"{job.out} is finished at step {step}: raise batch.num_epochs to go on, or choose another out="
+            f"{job.out} finished at step {step}: raise batch.num_epochs to continue, or choose another out="
         )
     if scalars["done"] and scalars["selection"]["num_stale"] and job.selection.patience is not None:
         raise CheckpointError(
-            f"{job.out} stopped early at step {step}: raise selection.patience to go on, or choose another out="
+            f"{job.out} stopped early at step {step}: raise selection.patience to continue, or choose another out="
         )
 
 
@@ -110,14 +110,14 @@ def require_same_inputs(
     known = before.get("data", {}).get("content")
     if known and data.get("content", known) != known:
         raise CheckpointError(
-            f"data of {out}: the rows of {data.get('source')} are not those the run was trained on (sha256 "
+            f"data of {out}: the rows of {data.get('source')} differ from those the run was trained on (sha256 "
             f"{known[:12]}, now {data['content'][:12]}): restore the file, or choose another out="
         )
     for path, print_ in models.items():
         earlier = before.get("models", {}).get(path)
         if earlier and earlier != print_:
             raise CheckpointError(
-                f"model {path} of {out} is not the one the run was trained with (sha256 {earlier[:12]}, now "
+                f"model {path} of {out} differs from the one the run was trained with (sha256 {earlier[:12]}, now "
                 f"{print_[:12]}): restore the folder, or choose another out="
             )
 
@@ -158,7 +158,8 @@ def _require_same_settings(out: Path, job: Section, may_change: Sequence[str]) -
     for key, old, new in _differences(before, now):
         if not any(key == name or key.startswith(f"{name}.") for name in may_change):
             raise CheckpointError(
-                f"{out} was trained with {key}={old}, this config says {new}: go on as it was, or choose another out="
+                f"{out} was trained with {key}={old}, but this config has {new}: restore the old value, or "
+                "choose another out="
             )
 
 

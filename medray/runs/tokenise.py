@@ -114,7 +114,7 @@ def _examples(
         except RowError as error:
             row = BadRow(places.get(record.id, record.id), error.reason, error.detail)
             if is_strict and isinstance(error, Unrendered):
-                raise DataError(f"{row} (data.on_bad_row=skip leaves such rows out)") from error
+                raise DataError(f"{row} (data.on_bad_row=skip skips such rows)") from error
             dropped.add(row)
 
 

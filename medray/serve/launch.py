@@ -71,7 +71,7 @@ def run(
     """
     if address.host not in LOOPBACK and not app.auth.enabled:
         raise ConfigError(
-            "auth.enabled=false is for this machine alone: leave it on, or listen on 127.0.0.1 "
+            "auth.enabled=false is allowed on this machine only: set auth.enabled=true, or listen on 127.0.0.1 "
             f"instead of {address.host}"
         )
     models = resolve(app)
@@ -225,7 +225,8 @@ def _require_free(address: Address) -> None:
             probe.bind((address.host, address.port))
         except OSError as error:
             raise ResourceError(
-                f"cannot listen on {address.host}:{address.port} ({error.strerror}): choose another with --host, --port"
+                f"cannot listen on {address.host}:{address.port} ({error.strerror}): choose another address "
+                "with --host or --port"
             ) from None
 
 

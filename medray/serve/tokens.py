@@ -40,13 +40,13 @@ def read_tokens(auth: AuthConfig, *, create: bool = False) -> list[str]:
             _write_secret(path, secrets.token_urlsafe(32))
         if not path.is_file():
             raise ConfigError(
-                f"auth: no token: set {auth.token_env}, or put one into {path}, or set auth.enabled=false"
+                f"auth: no token: set {auth.token_env}, write one to {path}, or set auth.enabled=false"
             )
         tokens, source = path.read_text(encoding="utf-8").split(), str(path)
     if not tokens or min(map(len, tokens)) < MIN_LENGTH:
         raise ConfigError(
             f"auth: {source} must hold tokens of at least {MIN_LENGTH} characters: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
+            "generate one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     return tokens
 

@@ -89,7 +89,7 @@ class JsonlSink:
         for name, value in metrics.items():
             if name in _OWN_KEYS:
                 raise ValueError(
-                    f"metric name {name!r} is a key of {METRICS_FILE} itself: use area/{name}"
+                    f"metric name {name!r} is a reserved key of {METRICS_FILE}: use area/{name}"
                 )
             finite = math.isfinite(value)
             row[name] = float(value) if finite else None
@@ -121,7 +121,7 @@ def read_metrics(folder: str | Path) -> list[MetricRow]:
     """
     path = Path(folder) / METRICS_FILE
     if not path.is_file():
-        raise DataError(f"{path} does not exist: name the run folder that a job wrote")
+        raise DataError(f"{path} does not exist: pass the run folder of a job")
     return [_row(json.loads(line)) for line in _whole_lines(path)]
 
 
@@ -150,7 +150,7 @@ def _whole_lines(path: Path) -> list[str]:
             if number == len(ended) and not tail:
                 break
             raise DataError(
-                f"{path}:{number}: not a metrics line; remove it or start in another folder"
+                f"{path}:{number}: not a metrics line: remove it, or use another run folder"
             )
         whole.append(line)
     if _is_row(tail):

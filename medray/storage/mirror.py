@@ -91,7 +91,7 @@ class Mirror:
         if (final / MARKER).is_file():
             return final
         if name not in self.checkpoints():
-            raise CheckpointError(f"{self.url} has no whole checkpoint {name}")
+            raise CheckpointError(f"{self.url} has no complete checkpoint {name}")
         partial = temporary_beside(final)  # ranks of one node may fetch it at the same time
         final.parent.mkdir(parents=True, exist_ok=True)
         with self._explained(f"fetch {name}"):

@@ -78,7 +78,7 @@ def read_rollouts(folder: str | Path, steps: Iterable[int] | None = None) -> pa.
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         wanted = missing[0] if missing else Path(folder, ROLLOUTS_FOLDER)
-        raise DataError(f"{wanted}: no rollouts there; they are written when logging.rollouts=true")
+        raise DataError(f"{wanted} does not exist: rollouts are written with logging.rollouts=true")
     return pa.concat_tables([pq.read_table(path) for path in paths], promote_options="default")
 
 

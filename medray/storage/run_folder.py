@@ -49,5 +49,5 @@ def load_scalars(checkpoint: Path) -> dict[str, Any]:
         return json.loads((checkpoint / SCALARS).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise CheckpointError(
-            f"{checkpoint}: {SCALARS} cannot be read ({error}); remove the folder to go on from an older one"
+            f"{checkpoint}: {SCALARS} cannot be read ({error}): remove the folder to resume from an older checkpoint"
         ) from None

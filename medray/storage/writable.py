@@ -24,11 +24,11 @@ def require_writable(path: str | Path, key: str) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise ConfigError(
-            f"{key}={path} cannot be written: {folder} is a file, not a folder: name another place"
+            f"{key}={path} cannot be written: {folder} is a file, not a folder: choose another path"
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(
-            f"{key}={path} cannot be written: no permission in {folder}: name a folder that you can write"
+            f"{key}={path} cannot be written: no write permission in {folder}: choose another folder"
         )
 
 
@@ -46,5 +46,5 @@ def require_new_folder(path: str | Path, key: str, *, may_be_empty: bool = False
     wanted = Path(path).expanduser()
     is_empty = wanted.is_dir() and not any(wanted.iterdir())
     if wanted.exists() and not (may_be_empty and is_empty):
-        raise ConfigError(f"{key}={path} exists: remove it, or name another folder")
+        raise ConfigError(f"{key}={path} exists: remove it, or choose another folder")
     require_writable(path, key)

@@ -194,7 +194,7 @@ class AsynchronousSource(PromptSource):
         if self._failure is not None:
             raise self._failure
         if not self._thread.is_alive():
-            raise DeadlineExceeded("the thread that drives the rollouts has ended")
+            raise DeadlineExceeded("the rollout thread has stopped")
 
     def _fill(self) -> None:
         """Request as many groups as `max_lag` allows and the remaining steps need."""

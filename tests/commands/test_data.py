@@ -77,7 +77,7 @@ def test_validate_names_every_bad_row_and_fails(tmp_path: Path) -> None:
         f"{first}: sharegpt, 5 rows, 3 good, 2 bad (1 bad JSON; 1 empty value)",
         f"{second}: text, 2 rows, 1 good, 1 bad (1 empty value)",
     ]
-    assert str(error) == "3 of 7 rows are bad: correct what is listed"
+    assert str(error) == "3 of 7 rows are bad: fix the problems listed above"
     assert error.exit_code == 2
 
 
@@ -90,7 +90,7 @@ def test_validate_goes_on_after_a_damaged_file(tmp_path: Path) -> None:
         f"{tmp_path / 'a.json'}: text, 1 rows, 1 good, 0 bad (not readable to the end)",
         f"{tmp_path / 'b.jsonl'}: text, 1 rows, 1 good",
     ]
-    assert str(error) == "1 of 2 files cannot be read to the end: correct what is listed"
+    assert str(error) == "1 of 2 files cannot be read to the end: fix the problems listed above"
 
 
 def test_validate_for_a_stage(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_convert_stops_at_a_bad_row_unless_told_otherwise(tmp_path: Path) -> Non
     assert not out.exists()
     lines = run("convert", path, "--out", out, "--set", "on_bad_row=skip")
     assert lines[0] == f"{out}: 1 rows of {path}"
-    assert lines[1].startswith("left out 1 (bad JSON, e.g. ")
+    assert lines[1].startswith("skipped 1 (bad JSON, e.g. ")
 
 
 def test_convert_several_datasets_into_one(tmp_path: Path) -> None:
@@ -232,13 +232,13 @@ def test_split_keeps_an_official_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say how much to hold out: either --num-eval or --fraction"),
+        ([], "pass either --num-eval or --fraction to say how much to hold out"),
         (["--num-eval", "1", "--fraction", "0.1"], "say how much to hold out"),
         (
             ["--num-eval", "1", "--format", "csv"],
             "--format csv: use one of jsonl, jsonl.gz, parquet",
         ),
-        (["--num-eval", "9"], "the split leaves 0 rows to train on and 3 held out, in 3 groups"),
+        (["--num-eval", "9"], "the split has 0 training rows and 3 held-out rows in 3 groups"),
         (["--num-eval", "1", "--set", "sede=1"], "unknown key sede: did you mean seed?"),
     ],
 )
@@ -258,7 +258,7 @@ def test_a_path_with_a_quote_in_it(tmp_path: Path) -> None:
 def test_nothing_named() -> None:
     _, error = fail("validate")
     assert str(error).startswith(
-        "name a file, a folder or a dataset id, or a --kind that reads none: icd10"
+        "pass a file, a folder or a dataset id, or a --kind that reads none: icd10"
     )
 
 

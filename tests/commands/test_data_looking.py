@@ -47,7 +47,7 @@ def test_sample(tmp_path: Path) -> None:
     lines = run("sample", path, "-n", "4")
     drawn = [json.loads(line) for line in lines[:4]]
     assert all(row["medray"] == 1 for row in drawn)
-    assert lines[4].startswith("left out 1 (empty value, e.g. ")
+    assert lines[4].startswith("skipped 1 (empty value, e.g. ")
     assert run("sample", path, "-n", "4") == lines
     assert run("sample", path, "-n", "4", "--seed", "1") != lines
     out = tmp_path / "few.jsonl"
@@ -76,7 +76,7 @@ def test_diff_goes_by_what_rows_say(tmp_path: Path) -> None:
         f"changed: 1 ({a}:3 -> {b}:1)",
         f"only in A: 2 ({a}:4, {a}:2)",
         f"only in B: 1 ({b}:3)",
-        "answers to the same words in both: 1",
+        "answers to the same user turn in both: 1",
     ]
     assert not any(word in "\n".join(lines) for word in ("Before", "After", "Old?"))
     numbers = json.loads("\n".join(run("diff", a, b, "--json")))
@@ -156,4 +156,4 @@ def test_report_of_pairs_and_rows_that_cannot_be_trained(tmp_path: Path, tiny_mo
     assert "too long: " in out.read_text()
     question = write_jsonl(tmp_path / "b.jsonl", {"messages": [{"role": "user", "content": "Q?"}]})
     run("report", question, *options)
-    assert "nothing in it can be trained on" in out.read_text() or "stage pt" in out.read_text()
+    assert "it has nothing to train on" in out.read_text() or "stage pt" in out.read_text()

@@ -76,7 +76,7 @@ def test_a_prepared_folder(tiny_model: Path, tmp_path: Path) -> None:
     by_id = run("render", tmp_path / "out", "--id", "a.jsonl:4", "--model", tiny_model)
     assert by_id == [title, _, *text]
     _, error = fail("render", tmp_path / "out", "--row", "9", "--model", tiny_model)
-    assert str(error) == f"{tmp_path / 'out'} has 5 training rows, and --row is 9"
+    assert str(error) == f"{tmp_path / 'out'} has 5 training rows, but --row=9"
 
 
 @pytest.mark.parametrize(

@@ -28,4 +28,4 @@ def test_a_job_that_is_interrupted_says_so_in_one_line(sent: signal.Signals) -> 
     _, said = job.communicate(timeout=60)
 
     assert job.returncode == 130, said
-    assert said == "interrupted: the same command continues from the last checkpoint\n"
+    assert said == "interrupted: run the same command again to continue from the last checkpoint\n"

@@ -220,9 +220,11 @@ def test_one_sample_a_prompt_suits_those_that_compare_with_something_else(name: 
     overrides = [f"algorithm.kind={name}", "rollout.samples_per_prompt=1"]
     if name in ("reinforce_pp", "remax"):
         assert load_config(GrpoJob, None, overrides).rollout.samples_per_prompt == 1
-        assert "set it to 2" in _message(*overrides, "algorithm.dynamic_sampling=true")
+        assert "samples_per_prompt=2" in _message(*overrides, "algorithm.dynamic_sampling=true")
     else:
-        assert "samples_per_prompt=1 leaves nothing to compare" in _message(*overrides)
+        assert "samples_per_prompt=1 gives a response nothing to be compared" in _message(
+            *overrides
+        )
 
 
 def test_a_distillation_job_is_the_teacher_alone_unless_it_names_an_algorithm() -> None:

@@ -43,14 +43,14 @@ def test_a_job_with_another_default_keeps_the_rule() -> None:
     [
         ({"kind": "qa"}, "data.kind=qa reads a file: set data.path"),
         ({"kind": "auto"}, "data.kind=auto reads a file: set data.path"),
-        ({"kind": "icd10", "path": "x"}, "would not read data.path=x: leave out one of the two"),
+        ({"kind": "icd10", "path": "x"}, "would ignore data.path=x: remove one of the two"),
         ({"path": "x", "sources": [{"path": "y"}]}, "data.sources and data.path are both set"),
-        ({"kind": "qa", "sources": [{"path": "y"}]}, "name each source's kind"),
+        ({"kind": "qa", "sources": [{"path": "y"}]}, "set the kind of each source"),
         ({"sources": [{"weight": 2}]}, "a source of kind auto reads a file: set its path"),
         ({"sources": [{"path": "x", "weight": 0}]}, "greater than 0"),
-        ({"kind": "icd10", "eval_path": "x"}, "makes its own held-out rows"),
+        ({"kind": "icd10", "eval_path": "x"}, "generates its own held-out rows"),
         ({"path": "x", "held_out_fraction": 1}, "less than 1"),
-        ({"path": "x", "encoding": "latin-99"}, "'latin-99' is no encoding"),
+        ({"path": "x", "encoding": "latin-99"}, "'latin-99' is not an encoding"),
     ],
 )
 def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str) -> None:

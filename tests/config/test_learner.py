@@ -16,7 +16,7 @@ QUANTISED = {"quantisation": "4bit", "lora": {}}
 REFUSED: list[tuple[type[Any], dict[str, Any], str]] = [
     (GrpoJob, {"learner": {"strategy": "single"}, "workers": {"learner": {"count": 2}}}, "workers.learner.count=2"),
     (SftJob, {"learner": {"strategy": "single"}, "workers": {"learner": {"count": 2}}}, "workers.learner.count=2"),
-    (SftJob, {"learner": {"offload_optimizer": True}}, "set learner.strategy=zero2, not auto"),
+    (SftJob, {"learner": {"offload_optimizer": True}}, "set learner.strategy=zero2 instead of auto"),
     (SftJob, {"learner": {"strategy": "zero3"}, "model": QUANTISED}, "set learner.strategy=zero2 or"),
     (GrpoJob, {"learner": {"strategy": "fsdp2"}, "model": QUANTISED}, "cannot shard quantised weights"),
     (

@@ -148,5 +148,5 @@ def test_a_run_that_began_under_old_names_goes_on(tmp_path: Path) -> None:
 def test_other_settings_under_old_names_are_other_settings(tmp_path: Path) -> None:
     job = tiny_job(tmp_path / "model", tmp_path)
     _run_folder(job, {"seed": 3})
-    with pytest.raises(CheckpointError, match="trained with seed=3, this config says 17"):
+    with pytest.raises(CheckpointError, match="trained with seed=3, but this config has 17"):
         find_resume(job)

@@ -76,7 +76,7 @@ def test_questions_need_one_answer_and_labels_that_differ() -> None:
     (found,) = questions([prompt("maybe", ("yes", "no", "maybe"))], tokenizer)
     assert (found.options, found.right) == ((121, 110, 109), 2)
     for wrong in (prompt("AB", ("flu", "cold")), prompt("flu", ())):
-        with pytest.raises(DataError, match="r1 has not one right answer"):
+        with pytest.raises(DataError, match="r1 does not have exactly one right answer"):
             questions([wrong], tokenizer)
     with pytest.raises(DataError, match="begin with the same token"):
         questions([prompt("none", ("none", "nothing"))], tokenizer)

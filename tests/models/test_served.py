@@ -52,7 +52,7 @@ def test_a_run_of_an_adapter_is_served_on_its_base(tmp_path: Path, tiny_model: P
 def test_names_must_differ(tmp_path: Path, tiny_model: Path) -> None:
     copy = shutil.copytree(tiny_model, tmp_path / tiny_model.name)
     twice = {"models": [{"path": str(tiny_model)}, {"path": str(copy)}]}
-    with pytest.raises(ConfigError, match="two models are called"):
+    with pytest.raises(ConfigError, match="two models are named"):
         resolve(ServeApp.model_validate(twice))
     twice["models"][1]["name"] = "other"
     assert [m.name for m in resolve(ServeApp.model_validate(twice))] == [tiny_model.name, "other"]
@@ -63,11 +63,11 @@ def test_names_must_differ(tmp_path: Path, tiny_model: Path) -> None:
     [
         (
             {"config.json": {"architectures": ["LlamaForSequenceClassification"]}},
-            "no language model",
+            "is not a language model",
         ),
         (_adapter("smollm2-135m", use_dora=True), "merge it first"),
         (_adapter("smollm2-135m", modules_to_save=["lm_head"]), "merge it first"),
-        (_adapter("smollm2-135m", task_type="SEQ_CLS"), "no language model's"),
+        (_adapter("smollm2-135m", task_type="SEQ_CLS"), "does not belong to a language model"),
     ],
 )
 def test_what_cannot_be_served(tmp_path: Path, files: dict[str, object], said: str) -> None:
@@ -80,13 +80,13 @@ def test_what_cannot_be_served(tmp_path: Path, files: dict[str, object], said: s
 def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "metrics.jsonl").write_text("")
-    with pytest.raises(ModelError, match="without a checkpoint yet"):
+    with pytest.raises(ModelError, match="without a checkpoint"):
         find_model(str(tmp_path))
 
 
 def test_a_base_is_no_adapter(tiny_model: Path) -> None:
     app = {"models": [{"path": str(tiny_model), "adapters": [{"path": str(tiny_model)}]}]}
-    with pytest.raises(ModelError, match="holds no adapter"):
+    with pytest.raises(ModelError, match="contains no adapter"):
         resolve(ServeApp.model_validate(app))
 
 

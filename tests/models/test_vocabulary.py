@@ -199,7 +199,7 @@ def test_sentencepiece_and_its_tokenizer_agree(tmp_path: Path) -> None:
 
 
 def test_too_few_tokens_are_refused() -> None:
-    with pytest.raises(ModelError, match="are for bytes and special tokens"):
+    with pytest.raises(ModelError, match="are needed for bytes and special tokens"):
         build_tokenizer("bpe", corpus(), 200)
     with pytest.raises(ModelError, match="sentencepiece cannot build"):
         build_tokenizer("sentencepiece", [], 5000)

@@ -46,7 +46,7 @@ def test_wilson_mirrors_and_contains_its_share(case):
 
 @pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 5), (6, 5)])
 def test_wilson_refuses_what_is_no_share(successes, n):
-    with pytest.raises(ValueError, match="is not a share"):
+    with pytest.raises(ValueError, match="is not a proportion"):
         wilson(successes, n)
 
 
@@ -75,7 +75,7 @@ def test_mean_interval_by_hand():
 
 def test_one_value_says_nothing_about_its_spread():
     assert mean_interval([0.5]) == Interval(0.5, -math.inf, math.inf, 1)
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="at least one value"):
         mean_interval([])
 
 
@@ -132,7 +132,7 @@ def test_half_points_are_not_rounded_away():
 def test_zeros_and_ones_are_a_share_and_other_values_a_mean() -> None:
     assert interval_of([1.0, 0.0, 1.0, 1.0]) == wilson(3, 4)
     assert interval_of([0.5, 0.0, 1.0]) == mean_interval([0.5, 0.0, 1.0])
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="at least one value"):
         interval_of([])
 
 

@@ -205,10 +205,10 @@ def test_the_command_refuses_with_exit_code_3(tiny_model: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "name a job's YAML"),
-        (["nothing.yaml"], "does not begin with the name of a job"),
-        (["jobs/configs/evaluate_pipeline_cpu.yaml"], "trains nothing"),
-        (["jobs/configs/generate_smollm2_cpu.yaml"], "trains nothing"),
+        ([], "pass a job's YAML"),
+        (["cluster.yaml"], "does not start with the name of a job"),
+        (["jobs/configs/evaluate_pipeline_cpu.yaml"], "training job"),
+        (["jobs/configs/generate_smollm2_cpu.yaml"], "training job"),
         (["jobs/configs/grpo_smollm2_cpu.yaml", "--machine", "memory=lots"], "is not a number"),
     ],
 )

@@ -115,7 +115,7 @@ def test_no_responses_give_empty_columns() -> None:
 
 
 def test_record_that_is_no_choice_cannot_be_graded() -> None:
-    with pytest.raises(GraderError, match=r"item-9 is no multiple choice.*kind: text"):
+    with pytest.raises(GraderError, match=r"item-9 is not a multiple-choice.*kind: text"):
         ChoiceReward().score(prompt("fever", id="item-9"), [response("B")])
 
 
@@ -129,11 +129,11 @@ def test_bad_options_name_the_key() -> None:
     with pytest.raises(ConfigError, match=r"rewards\.2\.options\.rihgt: did you mean right\?"):
         build_reward(bad, "rewards.2")
     nothing = RewardConfig(kind="choice", options={"parsed": 0, "right": 0, "stopped": 0})
-    with pytest.raises(ConfigError, match="every response ties"):
+    with pytest.raises(ConfigError, match="all responses tie"):
         build_reward(nothing)
     with pytest.raises(ConfigError, match=r"options\.right"):
         build_reward(RewardConfig(kind="choice", options={"right": float("nan")}))
-    with pytest.raises(ConfigError, match=r"options\.right: a number"):
+    with pytest.raises(ConfigError, match=r"options\.right: expected a number"):
         build_reward(RewardConfig(kind="choice", options={"right": True}))
 
 

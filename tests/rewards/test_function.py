@@ -82,7 +82,7 @@ def test_an_async_function_answers_for_a_group_at_once() -> None:
     ("kind", "message"),
     [
         ("failing", "reward failing on prompt item-1 raised TimeoutError: no answer about a"),
-        ("too_much", r"gave 3\.0 to response 0, outside its bounds \[0\.0, 1\.0\]"),
+        ("too_much", r"returned 3\.0 for response 0, outside its bounds \[0\.0, 1\.0\]"),
         ("nothing", "a reward function returns a number, not NoneType"),
     ],
 )

@@ -118,10 +118,13 @@ def test_settings_class_of_a_user_reward() -> None:
         (ValueError("no net"), r"raised ValueError: no net"),
         (TimeoutError("grader"), r"raised TimeoutError: grader"),
         (GroupScore((0.5,)), r"has 1 values for 2 responses"),
-        (GroupScore((0.5, float("nan"))), r"gave nan to response 1"),
-        (GroupScore((float("inf"), 0.0)), r"gave inf to response 0"),
-        (GroupScore((0.5, 1.5)), r"gave 1\.5 to response 1, outside its bounds \[0\.0, 1\.0\]"),
-        (GroupScore((-0.5, 0.5)), r"gave -0\.5 to response 0"),
+        (GroupScore((0.5, float("nan"))), r"returned nan for response 1"),
+        (GroupScore((float("inf"), 0.0)), r"returned inf for response 0"),
+        (
+            GroupScore((0.5, 1.5)),
+            r"returned 1\.5 for response 1, outside its bounds \[0\.0, 1\.0\]",
+        ),
+        (GroupScore((-0.5, 0.5)), r"returned -0\.5 for response 0"),
         (GroupScore(("0.5", 0.5)), r"not a list of numbers"),  # type: ignore[arg-type]
         (GroupScore((None, 0.5)), r"not a list of numbers"),  # type: ignore[arg-type]
         ([0.5, 0.5], r"returned list"),

@@ -52,5 +52,5 @@ def test_nothing_is_said_of_skipped_prompts_where_none_is(tiny_model: Path, tmp_
 
 def test_too_few_prompts_says_how_many_were_skipped(tiny_model: Path, tmp_path: Path) -> None:
     job = _job(tiny_model, tmp_path, num_long=17)
-    with pytest.raises(DataError, match=r"3 training prompts are fewer.*17 of 20 skipped, longer"):
+    with pytest.raises(DataError, match=r"only 3 training prompts.*17 of 20 skipped, longer"):
         prepare_prompts(job, load_dataset(job.data))

@@ -158,7 +158,7 @@ def test_another_preparation_is_not_written_over(tiny_model: Path, tmp_path: Pat
     tokenizer.add_tokens(["thrombophlebitis"])
     with pytest.raises(DataError, match="the tokenizer is another one"):
         open_folder(job(tiny_model, tmp_path / "out", data), tokenizer)
-    with pytest.raises(DataError, match="holds other files"):
+    with pytest.raises(DataError, match="contains other files"):
         open_folder(job(tiny_model, tmp_path, data), tokenizer)
 
 

@@ -39,7 +39,7 @@ def test_a_hub_id_that_the_hub_does_not_give(monkeypatch: pytest.MonkeyPatch) ->
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
-    with pytest.raises(ModelError, match="the hub does not give it"):
+    with pytest.raises(ModelError, match="cannot be loaded from the hub"):
         require_found("nobody/nothing")
 
 

@@ -100,7 +100,7 @@ def test_wrong_settings_are_named(settings: dict[str, Any], said: str) -> None:
 
 def test_an_open_address_needs_authentication() -> None:
     app = ServeApp.model_validate({"models": [{"path": "x"}], "auth": {"enabled": False}})
-    with pytest.raises(ConfigError, match="this machine alone"):
+    with pytest.raises(ConfigError, match="this machine only"):
         run(app, Address("0.0.0.0"), follow_s=None, report=print)
 
 

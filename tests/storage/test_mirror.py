@@ -87,7 +87,7 @@ def test_half_a_checkpoint_does_not_count(mirror: Mirror) -> None:
     shutil.rmtree(mirror.out)
 
     assert mirror.fetch_run() == "step_000002"
-    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
         mirror.fetch_checkpoint("step_000004")
 
 

@@ -114,7 +114,7 @@ def test_mismatched_lengths_write_nothing(tmp_path):
 
 
 def test_missing_rollouts_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"rollouts: no rollouts there"):
+    with pytest.raises(DataError, match=r"rollouts does not exist"):
         read_rollouts(tmp_path)
     write_rollouts(tmp_path, 1, GROUPS, SCORES)
     with pytest.raises(DataError, match=r"step_00004\.parquet"):

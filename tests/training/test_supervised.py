@@ -77,7 +77,7 @@ def test_two_workers_take_the_steps_of_one(tiny_model: Path, tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match="finished at step 4"):
         run_supervised("kto", two)
     other = supervised_job("kto", tiny_model, tmp_path / "two", seed=5, workers=settings)
-    with pytest.raises(CheckpointError, match="trained with seed=17, this config says 5"):
+    with pytest.raises(CheckpointError, match="trained with seed=17, but this config has 5"):
         run_supervised("kto", other)
 
 

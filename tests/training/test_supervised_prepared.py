@@ -152,7 +152,7 @@ def test_what_a_prepared_folder_cannot_do_is_one_line(tiny_model: Path, tmp_path
     for method, changes, error, said in (
         ("sft", {}, DataError, "was prepared for stage=kto, and this job reads sft"),
         ("kto", {"loss": {"reference": "precomputed"}}, ConfigError, "set loss.reference=separate"),
-        ("kto", {"chat": {"max_tokens": 99}}, ConfigError, "chat.max_tokens=99, and data.path was"),
+        ("kto", {"chat": {"max_tokens": 99}}, ConfigError, "chat.max_tokens=99, but data.path was"),
     ):
         job = job_on(folder, method, tiny_model, tmp_path, **changes)
         with pytest.raises(error, match=said) as caught:
@@ -161,11 +161,11 @@ def test_what_a_prepared_folder_cannot_do_is_one_line(tiny_model: Path, tmp_path
     job = supervised_job("kto", tiny_model, tmp_path, data={"path": str(folder), "num_train": 8})
     with pytest.raises(ConfigError, match=r"data\.num_train has no effect on"):
         tokenise_dataset("kto", job)
-    with pytest.raises(DataError, match="holds prepared tokens"):
+    with pytest.raises(DataError, match="contains prepared tokens"):
         load_dataset(job.data)
     tokenizer = save_tiny_model(tmp_path / "other") / "chat_template.jinja"
     tokenizer.write_text("{{ messages[0]['content'] }}")
-    with pytest.raises(DataError, match="those of the model differ"):
+    with pytest.raises(DataError, match="differ from this model's"):
         tokenise_dataset("kto", job_on(folder, "kto", tmp_path / "other", tmp_path))
 
 

@@ -37,7 +37,7 @@ def reserve(roles: Sequence[Role], *, spread: bool, deadline_s: float) -> Placem
     if not ready:
         remove_placement_group(group)
         raise ResourceError(
-            f"no room for {wanted} within {deadline_s:g} s: other jobs hold the cluster's resources"
+            f"{wanted} could not be placed within {deadline_s:g} s: other jobs use the cluster's resources"
         )
     return group
 

@@ -117,13 +117,14 @@ class AnswerRows:
             try:
                 ids = renderer_of(self._tokenizer).prompt_ids(messages, ChatOptions())
             except (jinja2.TemplateError, TypeError) as error:
-                raise DataError(f"the chat template refuses the dialogue: {error}") from None
+                raise DataError(f"the chat template rejects the dialogue: {error}") from None
         else:
             ids = np.asarray(self._tokenizer(messages[-1]["content"])["input_ids"], dtype=np.int32)
         room = self._engine.max_model_len - self._job.sampling.max_new_tokens
         if len(ids) > room:
             raise DataError(
-                f"the prompt has {len(ids)} tokens, and {room} fit beside sampling.max_new_tokens"
+                f"the prompt has {len(ids)} tokens, but only {room} fit together with sampling.max_new_tokens: "
+                "lower sampling.max_new_tokens, or shorten the prompt"
             )
         return ids
 

@@ -134,7 +134,7 @@ class RewardPool:
             )
             names = tuple(sorted({f"{self.name}-{sent.grader}" for sent in late}))
             raise DeadlineExceeded(
-                f"grade: no answer from {texts} within {limit:g} s a group", names
+                f"grade: no answer from {texts} within {limit:g} s per group", names
             )
 
     def _send(self, groups: Sequence[GroupHandle], grader: int) -> None:

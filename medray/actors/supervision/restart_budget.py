@@ -27,6 +27,6 @@ class RestartBudget:
         if self.left <= 0:
             self._incidents.add("death", who, doing, "the run")
             raise RestartBudgetExhausted(
-                f"{loss}; no restart is left (workers.max_restarts={self.most})"
+                f"{loss}; this actor type was already restarted {self.most} times (workers.max_restarts)"
             )
         self.left -= 1

@@ -90,7 +90,7 @@ class Watchdog:
                 continue
             state, stack = self._inspect(place)
             self._record("late", name, place, state, stack, doing=str(error), cost="the run")
-            stands.append(f"{name} ({place}, {state}) stands in {innermost(stack) or 'no Python'}")
+            stands.append(f"{name} ({place}, {state}) is in {innermost(stack) or 'no Python code'}")
         if not stands:
             return error
         return DeadlineExceeded(f"{error}; {'; '.join(stands)}; stacks: {self.incidents.path}")

@@ -48,7 +48,7 @@ class PreparedFeed:
             raise DataError(f"{prepared.folder} has no row to train on")
         if not prepared.is_complete and batch.num_steps is None:
             raise ConfigError(
-                f"{prepared.folder} is still being prepared, so that an epoch has no length yet: set batch.num_steps"
+                f"{prepared.folder} is still being prepared, so the length of an epoch is unknown: set batch.num_steps"
             )
         self._prepared = prepared
         self._batch = batch

@@ -28,7 +28,7 @@ class PromptStream:
             ValueError: the position is negative.
         """
         if not prompts:
-            raise DataError("no prompts to stream: check data.path and data.max_prompt_tokens")
+            raise DataError("no prompts: check data.path and data.max_prompt_tokens")
         if position < 0:
             raise ValueError(f"position is {position}; it counts prompts taken, so it is 0 or more")
         self._prompts = tuple(prompts)

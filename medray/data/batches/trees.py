@@ -142,8 +142,8 @@ def with_mismatched(trees: Sequence[PromptTree], max_tokens: int | None = None) 
         )
         if partner is None:
             raise DataError(
-                "KTO's reference point pairs a prompt with the response to another, and there is only one prompt "
-                f"({len(trees)} rows): take more rows, or set loss.reference_point=zero"
+                "KTO's reference point pairs a prompt with a response to another prompt, but there is only one prompt "
+                f"({len(trees)} rows): add rows, or set loss.reference_point=zero"
             )
         other = trees[partner].continuations[0]
         if max_tokens is not None:

@@ -43,7 +43,7 @@ def read_excel(file: DataFile, digests: Digests | None = None) -> Iterator[RawRo
                     names = _header(list(cells), file, sheet.title)
                     if header not in (None, names):
                         raise DataError(
-                            f"{file.path}: sheets have different columns: keep one in the file"
+                            f"{file.path}: its sheets have different columns: keep one sheet"
                         )
                     header = names
                     continue
@@ -61,7 +61,7 @@ def _header(cells: list[Any], file: DataFile, sheet: str) -> list[str]:
     names = ["" if cell is None else str(cell).strip() for cell in cells]
     if "" in names:
         raise DataError(
-            f"{file.path}: column {names.index('') + 1} of {sheet!r} has no name: name it"
+            f"{file.path}: column {names.index('') + 1} of {sheet!r} has no name: give it one"
         )
     return names
 

@@ -62,7 +62,7 @@ def find_files(config: FileConfig) -> list[DataFile]:
     path = Path(config.path).expanduser()
     if is_prepared(path):
         raise DataError(
-            f"data.path={path} is a prepared folder, of tokens and not of rows: only a job of the stage it was"
+            f"data.path={path} is a prepared folder with tokens, not rows: only a job of the stage it was"
             " prepared for reads it"
         )
     if path.is_dir():
@@ -122,8 +122,8 @@ def _below(folder: Path) -> list[Path]:
     found = [p for p in _walk(folder) if has_rows(p)]
     if not found:
         raise DataError(
-            f"data.path={folder} is a folder without files of rows: put {', '.join(FORMATS)} files"
-            " into it, or name another"
+            f"data.path={folder} is a folder without data files: put {', '.join(FORMATS)} files"
+            " into it, or set another path"
         )
     return found
 
@@ -132,7 +132,7 @@ def _matching(pattern: str, config: FileConfig) -> list[DataFile]:
     paths = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
     files = [p for p in paths if has_rows(p)]
     if not files:
-        raise DataError(f"data.path={pattern} matches no file of rows: check the pattern")
+        raise DataError(f"data.path={pattern} matches no data file: check the pattern")
     common = Path(os.path.commonpath([p.parent for p in files]))
     found = [_data_files(p, p.relative_to(common).as_posix(), config) for p in files]
     return _with_splits(list(itertools.chain.from_iterable(found)))
@@ -164,7 +164,7 @@ def _data_files(path: Path, name: str, config: FileConfig) -> list[DataFile]:
     files = [file for file in files if file.format not in BINARY and "__MACOSX" not in file.name]
     if not files:
         raise DataError(
-            f"{path}: the archive holds no text file of rows: unpack it and name what is in it"
+            f"{path}: the archive contains no data file: unpack it, and set data.path to a file in it"
         )
     return _with_splits(files)
 
@@ -172,7 +172,7 @@ def _data_files(path: Path, name: str, config: FileConfig) -> list[DataFile]:
 def _data_file(path: Path, name: str, config: FileConfig, member: str = "") -> DataFile:
     form = format_of(Path(member) if member else path)
     if form is None:
-        raise DataError(f"data.path={path} is of no format that is read: {advice(path)}")
+        raise DataError(f"data.path={path} has an unsupported format: {advice(path)}")
     is_headless = any((column or "").startswith("#") for column in config.columns.values())
     return DataFile(
         path, name, form, config.encoding, config.documents, member=member, is_headless=is_headless

@@ -106,7 +106,7 @@ def _object(scanner: _Scanner, file: DataFile) -> Iterator[RawRow]:
     scanner.expect("}")
     if not num_rows:
         raise DataError(
-            f"{file.place}: the top level is one object without rows: write a list of objects, one object a line, or"
+            f"{file.place}: the top level is an object without rows: write a list of objects, one object per line, or"
             ' {"train": [...], "test": [...]}'
         )
 
@@ -133,7 +133,7 @@ class _Scanner:
         found = self._next()
         if found != char:
             wanted = "a list" if char == "[" else f"{char!r}"
-            raise self._error(f"{wanted} is expected, not {found or 'the end of the file'!r}")
+            raise self._error(f"expected {wanted}, found {found or 'the end of the file'!r}")
         self._position += 1
 
     def value(self) -> tuple[int, Any]:

@@ -13,7 +13,7 @@ class RepeatedKey(Exception):
     def as_row_error(self) -> RowError:
         """What is wrong with the row, for people."""
         return RowError(
-            "repeated key", f"{self.args[0]!r} stands twice in one object; keep one of the two"
+            "repeated key", f"{self.args[0]!r} appears twice in one object; keep one of them"
         )
 
 

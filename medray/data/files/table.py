@@ -93,8 +93,9 @@ class _Columns:
         if repeated is not None:
             shown = f" ({names[repeated]!r})" if looks_like_a_header(named) else ""
             raise DataError(
-                f"{file.place}:1: columns {names.index(names[repeated]) + 1} and {repeated + 1} have one name{shown}:"
-                " rename one, or if there is no header line, name columns by their numbers:"
+                f"{file.place}:1: columns {names.index(names[repeated]) + 1} and {repeated + 1} have the same "
+                f"name{shown}:"
+                " rename one, or if there is no header line, refer to columns by number:"
                 ' data.columns={question: "#1", answer: "#2"}'
             )
         if not named:

@@ -133,8 +133,8 @@ def _require_both(sides: dict[str, WrittenSide], source: str) -> None:
     train, held_out = sides["train"], sides["held_out"]
     if not train.rows or not held_out.rows:
         raise DataError(
-            f"{source}: the split leaves {train.rows} rows to train on and {held_out.rows} held out, in"
-            f" {train.groups + held_out.groups} groups: hold out another share, or give rows of more groups"
+            f"{source}: the split has {train.rows} training rows and {held_out.rows} held-out rows in"
+            f" {train.groups + held_out.groups} groups: hold out another share, or use data with more groups"
         )
 
 

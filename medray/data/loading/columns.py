@@ -33,7 +33,7 @@ def check_columns(config: FileConfig) -> None:
         if column is not None and field not in known:
             near = difflib.get_close_matches(field, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(ROLES)}"
-            raise ConfigError(f"data.columns: no schema reads a field {field!r}: {hint}")
+            raise ConfigError(f"data.columns: no schema has a field {field!r}: {hint}")
 
 
 def renamed_rows(
@@ -57,7 +57,7 @@ def renamed_rows(
     for field, column in columns.items():
         if column is not None and objects and all(_find(o, column) is _ABSENT for o in objects):
             raise DataError(
-                f"{name}: data.columns takes {field!r} from {column!r}, which none of the first {len(objects)} rows has"
+                f"{name}: data.columns maps {field!r} to {column!r}, which is in none of the first {len(objects)} rows"
             )
     for row in itertools.chain(first, rows):
         if isinstance(row.fields, RowError):

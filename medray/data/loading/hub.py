@@ -78,7 +78,7 @@ class HubRows:
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200] if is_online else "there is no network"
             raise DataError(
-                f"data.path={self.id} is no file or folder here, and the hub does not give it"
+                f"data.path={self.id} is not a local file or folder and cannot be loaded from the hub"
                 f" ({reason}): correct the path (and data.subset, data.hub_split), or"
                 " download the dataset where there is a network and set data.path to its folder"
             ) from None

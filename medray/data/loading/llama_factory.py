@@ -122,7 +122,7 @@ def entry_of(entries: Mapping[str, Entry], name: str | None, path: Path) -> Entr
     entry = entries[name]
     if not entry.file_name:
         raise DataError(
-            f"{path}: {name!r} names no file here: download it, and name the file with data.columns"
+            f"{path}: {name!r} names no local file: download it, and set data.path to it with data.columns"
         )
     return entry
 

@@ -154,14 +154,16 @@ def _require_enough(
     if num_held_out < config.num_eval:
         raise DataError(
             f"data.num_eval={config.num_eval} asks for more held-out records than the"
-            f" {num_held_out} of {source.name}: set data.num_eval={num_held_out // 4} or less, or give more rows"
+            f" {num_held_out} of {source.name}: set data.num_eval={num_held_out // 4} or less, or add rows"
         )
     if num_train == 0 and source.held_out_ids is not None:
-        raise DataError(f"{source.name}: all records are of the official test split: add more")
+        raise DataError(
+            f"{source.name}: all records belong to the official test split: add training records"
+        )
     if num_train == 0:
         raise DataError(
             f"data.num_eval={config.num_eval} leaves none of the {total} records of {source.name}"
-            " to train on: lower data.num_eval, or give rows of more groups"
+            " to train on: lower data.num_eval, or use data with more groups"
         )
     if config.num_train is not None and num_train < config.num_train:
         raise DataError(

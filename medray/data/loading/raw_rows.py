@@ -79,8 +79,8 @@ def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
         )
     if is_prepared(config.path):
         raise DataError(
-            f"{config.path} holds prepared tokens, which pt, sft, rm, dpo, orpo and kto jobs train on by themselves "
-            "(data.path): here, name the data that they were made from"
+            f"{config.path} contains prepared tokens, which only pt, sft, rm, dpo, orpo and kto jobs read "
+            "(data.path): use the original data here"
         )
     return [FileRows(file, config.columns) for file in find_files(config)]
 

@@ -39,7 +39,7 @@ def checked_rows(
         if isinstance(row, Row):
             yield row
         elif config.on_bad_row == "error" and not row.is_left_out:
-            raise DataError(f"{row} (data.on_bad_row=skip leaves such rows out)")
+            raise DataError(f"{row} (data.on_bad_row=skip skips such rows)")
         else:
             dropped.add(row)
 

@@ -106,4 +106,4 @@ def _without_thinking(content: str) -> str:
 
 
 def _unfit(stage: Stage, why: str) -> RowError:
-    return RowError(f"unfit for {stage}", f"{why}; leave the row out or name another dataset")
+    return RowError(f"unfit for {stage}", f"{why}; remove the row or use another dataset")

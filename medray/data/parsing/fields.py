@@ -58,7 +58,7 @@ def require_list(row: Fields, key: str) -> Sequence[Any]:
     if not isinstance(value, list):
         raise RowError("wrong type", f"{key!r} is {kind_of(value)}; write a list")
     if not value:
-        raise RowError("empty value", f"{key!r} has nothing in it; fill it in or remove the row")
+        raise RowError("empty value", f"{key!r} is empty; fill it in or remove the row")
     return value
 
 
@@ -79,10 +79,11 @@ def check_encodable(value: Any, name: str) -> str:
     except UnicodeEncodeError as error:
         if "\udc80" <= value[error.start] <= "\udcff":  # as the readers of text files leave them
             raise RowError(
-                "invalid text", f"{name!r} holds bytes that are no text; re-save the file as UTF-8"
+                "invalid text",
+                f"{name!r} contains bytes that are not text; re-save the file as UTF-8",
             ) from None
         raise RowError(
-            "invalid Unicode", f"{name!r} holds half a surrogate pair; re-export the text"
+            "invalid Unicode", f"{name!r} contains half of a surrogate pair; re-export the text"
         ) from None
     return value
 

@@ -33,7 +33,9 @@ def language_of(row: Fields, text: str) -> str:
     if stated is None:
         return prompt_language(text)
     if stated not in LANGUAGES:
-        raise RowError("unknown language", f"'lang' is {stated!r}; write en or zh, or leave it out")
+        raise RowError(
+            "unknown language", f"'lang' is {stated!r}; write en or zh, or remove the field"
+        )
     return stated
 
 

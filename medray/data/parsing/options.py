@@ -33,9 +33,7 @@ def find_options(row: Fields) -> tuple[list[str], list[Any]]:
         columns = option_columns(row)
         if not columns:
             require(row, "options")
-            raise RowError(
-                "empty value", "'options' has nothing in it; fill it in or remove the row"
-            )
+            raise RowError("empty value", "'options' is empty; fill it in or remove the row")
         found = list(columns), [row[column] for column in columns.values()]
     else:
         found = _from_value(parsed_text(row[name]), name)

@@ -42,7 +42,9 @@ def rank(row: Mapping[str, Any]) -> Ranked:
     """
     answers, scores, has_scale = _listed(row) or _numbered(row) or ([], [], False)
     if not answers:
-        raise RowError("no ranking", "it takes two answers and scores, ranks or a winner for them")
+        raise RowError(
+            "no ranking", "a ranking needs two answers and their scores, ranks or a winner"
+        )
     best, worst = scores.index(max(scores)), scores.index(min(scores))
     if scores[best] == scores[worst]:
         raise LeftOut("tie", "no answer is better than another")
@@ -73,7 +75,7 @@ def _listed(row: Mapping[str, Any]) -> _Scored | None:
     if any(isinstance(parsed_text(label), list) for label in labels):
         raise RowError(
             "step labels",
-            f"{names[0]!r} are steps with a label each, which no stage trains on; leave it out",
+            f"{names[0]!r} are labelled steps, which no stage trains on; remove the row",
         )
     items = [_item(item, f"{names[0]}[{i}]") for i, item in enumerate(value)]
     answers, scores = [answer for answer, _ in items], [score for _, score in items]
@@ -82,7 +84,7 @@ def _listed(row: Mapping[str, Any]) -> _Scored | None:
         numbers = parsed_text(row[given[0]])
         if not isinstance(numbers, list) or len(numbers) != len(answers):
             raise RowError(
-                "no ranking", f"{given[0]!r} must hold one number for each of {names[0]!r}"
+                "no ranking", f"{given[0]!r} must have one number for each of {names[0]!r}"
             )
         sign = -1.0 if normal(given[0]) == "ranks" else 1.0
         return (

@@ -141,9 +141,7 @@ def _refuse_media(turn: dict[str, Any], name: str) -> None:
     """Refuse a turn with images or sound, of which only the text would be trained."""
     for key, value in turn.items():
         if role_of(key) == "media" and not is_blank(value):
-            raise RowError(
-                "unread field", f"'{name}.{key}' is {MEANING['media']}; leave the row out"
-            )
+            raise RowError("unread field", f"'{name}.{key}' is {MEANING['media']}; remove the row")
 
 
 def _answer(

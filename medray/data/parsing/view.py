@@ -40,7 +40,7 @@ class View:
             one, other = names[:2]
             raise RowError(
                 "ambiguous fields",
-                f"{one!r} and {other!r} may both be {MEANING.get(role, role)}: set data.columns={{{other!r}: null}}"
+                f"{one!r} and {other!r} could both be {MEANING.get(role, role)}: set data.columns={{{other!r}: null}}"
                 f" to read {one!r}, or the other way round",
             )
         for name, value in self._row.items():

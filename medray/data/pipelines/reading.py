@@ -70,7 +70,7 @@ def read_windows(
 
 _CHANGED = (
     "{out} was begun with other data: its first {rows} rows are not what data names now; "
-    "remove the folder to begin anew"
+    "remove the folder to start over"
 )
 
 

@@ -61,6 +61,7 @@ def require_clean(record: Record, check: Callable[[Record], object], name: str) 
         return
     if not isinstance(found, str) or not found:
         raise DataError(
-            f"decontaminate={name} returned {found!r} for {record.id}: return None to keep a record, or why it goes"
+            f"decontaminate={name} returned {found!r} for {record.id}: return None to keep a record, or the "
+            "reason to drop it"
         )
     raise RowError(found, f"decontaminate={name}")

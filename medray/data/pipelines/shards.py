@@ -78,7 +78,7 @@ class ShardWriter:
             return
         for row in table.filter(table.column("bad")).slice(0, 1).to_pylist():
             raise DataError(
-                f"{row['where']}: {row['reason']}: {row['detail']} (data.on_bad_row=skip leaves such rows out)"
+                f"{row['where']}: {row['reason']}: {row['detail']} (data.on_bad_row=skip skips such rows)"
             )
 
     def _repeats(self, table: pa.Table, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -224,6 +224,6 @@ def _restored(folder: Path, job: PrepareJob, manifest: Manifest) -> NearDuplicat
                 index.add(saved["keys"], saved["sketches"])
         except (OSError, ValueError, KeyError) as error:
             raise DataError(
-                f"{path} is needed to continue and cannot be read ({error}): remove {folder} to begin anew"
+                f"{path} is needed to continue and cannot be read ({error}): remove {folder} to start over"
             ) from None
     return index

@@ -129,14 +129,14 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"{folder} is no prepared folder: it has no {FILE}; run jobs/prepare_data.py"
+            f"{folder} is not a prepared folder (no {FILE}): run jobs/prepare_data.py"
         ) from None
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path} cannot be read ({reason}): prepare the data anew") from None
+        raise DataError(f"{path} cannot be read ({reason}): prepare the data again") from None
     if manifest.format != FORMAT:
         raise DataError(
-            f"{path} has layout {manifest.format} and this version reads {FORMAT}: prepare the data anew"
+            f"{path} has layout {manifest.format}, but this version reads {FORMAT}: prepare the data again"
         )
     return manifest
 

@@ -36,13 +36,13 @@ def open_prepared(folder: str | Path, stage: str, tokenizer_sha256: str | None =
     manifest = read_manifest(Path(folder).expanduser())
     if manifest.stage != stage:
         raise DataError(
-            f"data.path={folder} was prepared for stage={manifest.stage}, and this job reads {stage}: "
-            "name another folder, or prepare it with that stage"
+            f"data.path={folder} was prepared for stage={manifest.stage}, but this job needs {stage}: "
+            "use another folder, or prepare it for that stage"
         )
     if tokenizer_sha256 is not None and manifest.tokenizer_sha256 != tokenizer_sha256:
         raise DataError(
             f"data.path={folder} was prepared with the tokenizer and template of"
-            f" {manifest.identity['model']}, and those of the model differ: prepare it with this model's"
+            f" {manifest.identity['model']}, which differ from this model's: prepare it with this model"
         )
     return manifest
 
@@ -95,7 +95,7 @@ class PreparedTrees(Sequence[PromptTree]):
         self._refresh()
         if follow_s is None and not self.is_complete:
             raise DataError(
-                f"{folder} is not complete: run jobs/prepare_data.py again with the same settings to go on"
+                f"{folder} is not complete: run jobs/prepare_data.py again with the same settings to continue"
             )
 
     def __getstate__(self) -> dict[str, object]:
@@ -164,7 +164,7 @@ class PreparedTrees(Sequence[PromptTree]):
             if time.monotonic() - since > self._follow_s:
                 raise DeadlineExceeded(
                     f"{self.folder} is not complete, and nothing was added to it for {self._follow_s:.0f} s: run "
-                    "jobs/prepare_data.py again with the same settings to go on"
+                    "jobs/prepare_data.py again with the same settings to continue"
                 )
             time.sleep(_POLL_S)
             self._refresh()
@@ -205,8 +205,8 @@ def open_shard(folder: Path, entry: ShardEntry) -> TreeShard:
     try:
         if path.stat().st_size != entry.num_bytes:
             raise DataError(
-                f"{path} has another size than {folder}/manifest.json says: prepare anew"
+                f"{path} does not have the size stated in {folder}/manifest.json: prepare the data again"
             )
         return TreeShard(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} cannot be read ({error}): prepare the data anew") from None
+        raise DataError(f"{path} cannot be read ({error}): prepare the data again") from None

@@ -101,7 +101,7 @@ class ChatRenderer:
             text = template.render(prepared.messages, prepared.tools, add)
             text, spans = TurnFinder(template, prepared.messages, prepared.tools, add).find(text)
         except _refusals() as error:
-            raise ModelError(f"{template.title} refuses this dialogue: {error}") from error
+            raise ModelError(f"{template.title} rejects this dialogue: {error}") from error
         encoded = encode(self.tokenizer, text, [(span.start, span.end) for span in spans])
         turns = _turns(spans, prepared, messages, encoded.span, options.train)
         trained = np.zeros(len(encoded.token_ids), dtype=np.bool_)
@@ -160,7 +160,7 @@ class ChatRenderer:
             return prepared, self._template(None, options.variables)
         if not template.takes_tools:
             raise ConfigError(
-                f"tool_format=native, but {template.title} takes no tools: set tool_format=default"
+                f"tool_format=native, but {template.title} does not support tools: set tool_format=default"
             )
         return prepare_native(messages, options.tools), template
 
@@ -234,7 +234,7 @@ def _require_template(tokenizer: Any) -> None:
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: use an"
-            " instruction-tuned model, put a chat_template.jinja beside its tokenizer, or name one with"
+            " instruction-tuned model, put a chat_template.jinja next to its tokenizer, or set one with"
             " model.template"
         )
 

@@ -113,6 +113,6 @@ def _token_ids(record: Record, renderer: ChatRenderer, system: str | None) -> To
         return renderer.prompt_ids(with_system(record.messages, system), options)
     except (TemplateError, TypeError) as error:
         raise ModelError(
-            f"the model's chat template refuses record {record.id}: {error}: check the roles of its"
-            " messages (some templates take no system message: leave data.system unset)"
+            f"the model's chat template rejects record {record.id}: {error}: check the roles of its"
+            " messages (some templates have no system message: leave data.system unset)"
         ) from error

@@ -124,8 +124,8 @@ class Template:
             found = set(self.named.stop or (tokenizer.eos_token or "",))
             if "" in found:
                 raise ModelError(
-                    f"{self.title} ends turns with the tokenizer's end-of-sequence token, and it has none:"
-                    " choose a template with a stop token of its own, such as chatml"
+                    f"{self.title} ends turns with the tokenizer's end-of-sequence token, but the tokenizer has none:"
+                    " choose a template with its own stop token, such as chatml"
                 )
         else:
             special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}

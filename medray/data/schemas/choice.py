@@ -224,7 +224,7 @@ def right_indices(answer: Any, options: list[str]) -> set[int]:
         if not 0 <= answer < len(options):
             raise RowError(
                 "answer not among options",
-                f"index {answer} of {len(options)} options; indices count from 0",
+                f"index {answer} of {len(options)} options; indices start at 0",
             )
         return {answer}
     text = check_text(answer, "answer")

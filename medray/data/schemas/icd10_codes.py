@@ -59,7 +59,7 @@ def generated_source(config: DataConfig, prefix: str, make: MakeRecord) -> Sourc
     ):
         if wanted > len(side):
             raise DataError(
-                f"data.{key}={wanted} asks for more than the {len(side)} ICD-10 codes of that side:"
+                f"data.{key}={wanted} is more than the {len(side)} ICD-10 codes of that split:"
                 f" set data.{key}={len(side)} or less"
             )
     held_out = held_out[: config.num_eval]

@@ -39,7 +39,7 @@ def _item(row: Fields, where: str, config: DataConfig, first: int) -> Record:
             f"{where}: 'cop' is {cop}, so this release counts from {1 - first}: set data.kind={other}"
         )
     if not first <= cop < first + len(_OPTIONS):
-        raise RowError("no answer", f"'cop' is {cop}; the test set has no answers: leave it out")
+        raise RowError("no answer", f"'cop' is {cop}; the test set has no answers: remove the row")
     options = check_options([require_text(row, key) for key in _OPTIONS])
     record = arranged_choice(
         require_text(row, "question"),

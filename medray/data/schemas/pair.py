@@ -75,7 +75,7 @@ def _unanswered(prompt: tuple[Message, ...], chosen: tuple[Message, ...]) -> tup
         if prompt[-1:] != chosen[-1:]:
             raise RowError(
                 "answered prompt",
-                "the turns end with an answer that is not the preferred one; leave it out",
+                "the turns end with an answer that is not the preferred one; remove it",
             )
         return prompt[:-1]
     return prompt

@@ -45,7 +45,7 @@ def parse_preference_messages(row: dict[str, Any], where: str, config: DataConfi
         if side and not side[0]["role"] == side[-1]["role"] == "assistant":
             raise RowError(
                 "prompts differ",
-                f"{name!r} does not go on with the assistant's answer where the two lists part;"
+                f"{name!r} has no assistant answer where the two lists differ first;"
                 " give both the same prompt",
             )
     return pair_record(row, where, prompt, chosen, rejected)
@@ -65,7 +65,7 @@ def check_prompt(given: tuple[Message, ...], shared: tuple[Message, ...]) -> Non
     if given and not set(user_text(given)) <= {*said, "\n".join(said), "\n\n".join(said)}:
         raise RowError(
             "prompts differ",
-            "what the prompt asks is not in the dialogue that 'chosen' and 'rejected' begin with; correct one",
+            "the prompt is not part of the dialogue that 'chosen' and 'rejected' start with; correct one",
         )
 
 
@@ -95,7 +95,7 @@ def _matches(row: Fields) -> bool:
 
 SCHEMA = RowSchema(
     name="preference-messages",
-    summary="chosen and rejected as message lists, or texts beside a prompt (UltraMedical-Preference)",
+    summary="chosen and rejected as message lists, or texts with a prompt (UltraMedical-Preference)",
     stages=("preference", "kto", "sft", "rl"),
     matches=_matches,
     parse=parse_preference_messages,

@@ -74,8 +74,8 @@ def answer_turns(
     if "</think>" in content:
         raise RowError(
             "two thoughts",
-            f"{name!r} holds a thought, and so does {view.column('reasoning')!r}: set"
-            f" data.columns={{{view.column('reasoning')!r}: null}} to leave one out",
+            f"{name!r} and {view.column('reasoning')!r} both contain a thought: set"
+            f" data.columns={{{view.column('reasoning')!r}: null}} to ignore one",
         )
     return ({**turns[0], "content": with_thinking(reasoning, content, config.thinking)}, *turns[1:])
 

@@ -154,7 +154,7 @@ def _load_object(content: bytes, path: Path) -> dict[str, Any]:
             f"{path}:{error.lineno}: not valid JSON ({error.msg}): download it again"
         ) from None
     except _RepeatedKey as error:
-        raise DataError(f"{path}: {error.args[0]} stands twice: keep one of the two") from None
+        raise DataError(f"{path}: {error.args[0]} appears twice: keep one of them") from None
     if not isinstance(loaded, dict):
         raise DataError(
             f"{path}: the top level must be an object keyed by PMID, as in ori_pqal.json"

@@ -136,12 +136,12 @@ def calls_of(message: Mapping[str, Any]) -> Iterator[ToolCall]:
 
 def _role(message: Mapping[str, Any]) -> str:
     if message["role"] not in ROLES:
-        raise DataError(f"role {message['role']!r} is unknown: one of {', '.join(ROLES)}")
+        raise DataError(f"role {message['role']!r} is unknown: use one of {', '.join(ROLES)}")
     return message["role"]
 
 
 def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if content is not None and not isinstance(content, str):
-        raise DataError(f"the content of a {message['role']} message is no text: {content!r:.80}")
+        raise DataError(f"the content of a {message['role']} message is not text: {content!r:.80}")
     return content or ""

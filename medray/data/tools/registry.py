@@ -27,7 +27,7 @@ def get_tool_format(name: str) -> ToolFormat:
     """
     if name not in TOOL_FORMATS:
         raise ConfigError(
-            f"tool_format={name} is unknown: one of {NATIVE}, {', '.join(TOOL_FORMATS)}"
+            f"tool_format={name} is unknown: use one of {NATIVE}, {', '.join(TOOL_FORMATS)}"
         )
     return TOOL_FORMATS[name]
 

@@ -228,7 +228,7 @@ class VllmEngine:
         engine, cached = self._score_probe(manifest.probe)
         if cached:
             raise StaleCacheError(
-                f"weight sync {manifest.version}: {cached} tokens came from a cache filled under older weights"
+                f"weight sync {manifest.version}: {cached} probe tokens came from the prefix cache of older weights"
             )
         return require_agreement(manifest, engine, tolerance)
 

@@ -121,7 +121,7 @@ class Sampler:
         sample.extend(part.token_ids, _logps(part), version)
         reason: FinishReason = "stop" if at >= 0 else part.finish_reason
         if reason not in ("stop", "length"):
-            raise RuntimeError(f"vLLM gave a request up: finish reason {reason}")
+            raise RuntimeError(f"vLLM aborted a request: finish reason {reason}")
         text = text[:at] if at >= 0 else text
         if reason == "stop" and self._goes_on(sample, text):
             return False

@@ -43,7 +43,7 @@ class VllmTeacher:
         if limit is not None and max_tokens >= limit:
             raise ModelError(
                 f"algorithm.distill.teacher.path={model.path} has {limit} positions, and a prompt with its response "
-                f"may have {max_tokens} tokens: lower data.max_prompt_tokens or rollout.max_new_tokens"
+                f"may take {max_tokens} tokens: lower data.max_prompt_tokens or rollout.max_new_tokens"
             )
         prepare_environment(config, device=model.device, threads=threads)
         from vllm import LLM

@@ -42,7 +42,7 @@ class TextLikelihood:
             DataError: there are no texts.
         """
         if not self.nats:
-            raise DataError("no text to compute a perplexity of: raise texts.num_eval")
+            raise DataError("no text to compute the perplexity on: raise texts.num_eval")
         mean = ratio_interval(self.nats, self.num_tokens)
         value, low, high = (perplexity_of(v) for v in (mean.value, mean.low, mean.high))
         return Interval(value, low, high, mean.n)

@@ -61,7 +61,7 @@ def pair_metrics(
         DataError: there are no pairs.
     """
     if not scores:
-        raise DataError("no pairs to evaluate a reward model on: raise data.num_eval")
+        raise DataError("no preference pairs to evaluate the reward model on: raise data.num_eval")
     margins: Vector = np.array([chosen - rejected for chosen, rejected in scores])
     sizes = np.array(lengths, dtype=np.float64)
     won = (margins > 0) + 0.5 * (margins == 0)

@@ -129,8 +129,8 @@ class TopTeacher:
         self.student = student
         if config.top >= whole_shape(_head(student))[0]:
             raise ModelError(
-                f"algorithm.distill.top={config.top} leaves no other tokens of a vocabulary of "
-                f"{whole_shape(_head(student))[0]}: lower it"
+                f"algorithm.distill.top={config.top} covers the whole vocabulary of "
+                f"{whole_shape(_head(student))[0]} tokens: lower algorithm.distill.top"
             )
 
     def __call__(self, hidden: Tensor, row: RowTensors) -> Tensor:
@@ -165,7 +165,7 @@ def _check_tokenizers(student: Any, teacher: Any, path: str) -> None:
     if tokens[0] != tokens[1]:
         raise ModelError(
             f"algorithm.distill.teacher.path={path}: its tokenizer is not the student's "
-            f"({len(tokens[1])} and {len(tokens[0])} tokens): take a teacher of the same family"
+            f"({len(tokens[1])} and {len(tokens[0])} tokens): use a teacher of the same model family"
         )
 
 

@@ -27,7 +27,7 @@ def split_pairs(per_response: Tensor, row: RowTensors) -> tuple[Tensor, Tensor]:
     """
     if any(size != 2 for size in row.tree_sizes):
         raise DataError(
-            f"a preference pair has two responses, and a row holds trees of {sorted(set(row.tree_sizes))}"
+            f"a preference pair has two responses, but the row has prompts with {sorted(set(row.tree_sizes))} responses"
         )
     return per_response[0::2], per_response[1::2]
 

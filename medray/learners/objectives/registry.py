@@ -32,5 +32,5 @@ def build_objective(method: str, loss: Section) -> Objective:
         ConfigError: there is no such method.
     """
     if method not in OBJECTIVES:
-        raise ConfigError(f"no method called {method!r}: one of {', '.join(OBJECTIVES)}")
+        raise ConfigError(f"unknown method {method!r}: use one of {', '.join(OBJECTIVES)}")
     return OBJECTIVES[method](loss)

@@ -34,7 +34,9 @@ def adapter_chain(path: str, key: str = "model.path") -> AdapterChain:
     at = resolve_model(path, key)
     while is_adapter(at):
         if Path(at) in adapters:
-            raise ModelError(f"{key}={path}: its adapters name each other as their base")
+            raise ModelError(
+                f"{key}={path}: its adapters form a cycle: each names the other as its base"
+            )
         adapters.insert(0, Path(at))
         at = resolve_model(base_of(at), f"{key}={path}: its base")
     return AdapterChain(at, tuple(adapters))
@@ -49,7 +51,7 @@ def require_mergeable(adapter: Path, out: Path) -> None:
     """
     if not is_adapter(adapter):
         raise ModelError(
-            f"{adapter}: no adapter (adapter_config.json) to merge: name the folder of an adapter or LoRA checkpoint"
+            f"{adapter} contains no adapter (adapter_config.json): pass the folder of an adapter or LoRA checkpoint"
         )
     require_new_folder(out, "out")
     adapter_chain(str(adapter), key="adapter")

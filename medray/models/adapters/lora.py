@@ -81,7 +81,7 @@ def add_adapter(module: PreTrainedModel, lora: LoraConfig, *, resized: bool) -> 
     saved = _modules_to_save(module, lora)
     if resized and EMBEDDINGS not in lora.modules_to_save:
         raise ModelError(
-            "the tokenizer has more tokens than the model, and adapters alone would leave the new ones untrained: "
+            "the tokenizer has more tokens than the model, and adapters alone do not train the new ones: "
             "set model.lora.modules_to_save=[embeddings]"
         )
     settings = peft.LoraConfig(
@@ -142,8 +142,8 @@ def _attach(module: PreTrainedModel, folder: Path | str, *, trainable: bool) -> 
         settings: Any = peft.PeftConfig.from_pretrained(str(folder))
         if trainable and settings.task_type != _task(module):
             raise ModelError(
-                f"adapter {folder} is of a {settings.task_type} model and has no score head: name its folder in "
-                "model.path, so that it is merged and a new adapter trained"
+                f"adapter {folder} belongs to a {settings.task_type} model and has no score head: put its folder in "
+                "model.path to merge it and train a new adapter"
             )
         if not trainable:
             settings.task_type = None  # a language model's adapter fits a reward model's decoder
@@ -174,7 +174,7 @@ def _modules_to_save(module: PreTrainedModel, lora: LoraConfig) -> list[str]:
     known = {name.rsplit(".", 1)[-1] for name, _ in module.named_modules()}
     for name in names:
         if name not in known:
-            raise ModelError(f"model.lora.modules_to_save: the model has no module called {name!r}")
+            raise ModelError(f"model.lora.modules_to_save: the model has no module named {name!r}")
     return names
 
 

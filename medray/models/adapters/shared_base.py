@@ -40,13 +40,13 @@ def reward_model_on(policy: PolicyModel, path: str) -> RewardModel:
     folder = resolve_model(path)
     if not is_adapter(folder):
         raise ModelError(
-            f"reward model {path}: roles.layout=shared needs one that was trained as an adapter (model.lora={{}} in "
-            "jobs/rm.py): train it so, or set roles.layout=separate"
+            f"reward model {path}: roles.layout=shared needs a reward model trained as an adapter (model.lora={{}} in "
+            "jobs/rm.py): retrain it, or set roles.layout=separate"
         )
     base, own = resolve_model(base_of(folder)), resolve_model(policy.config.path)
     if base != own:
         raise ModelError(
-            f"reward model {path}: its base {base} is not the policy's, {own}: set model.path to it, or "
+            f"reward model {path}: its base {base} differs from the policy's base {own}: set model.path to it, or "
             "roles.layout=separate"
         )
     model = _scoring(policy)
@@ -68,7 +68,7 @@ def _scoring(policy: PolicyModel) -> RewardModel:
     except ValueError:
         raise ModelError(
             f"model.path={policy.config.path}: transformers has no classifier for {config.model_type}: set "
-            "roles.layout=separate and name another critic"
+            "roles.layout=separate and use another critic"
         ) from None
     shell.config = config
     setattr(shell, shell.base_model_prefix, getattr(clone, clone.base_model_prefix))

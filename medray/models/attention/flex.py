@@ -96,7 +96,7 @@ def flex_tree_attention(
         ModelError: the architecture makes its masks itself, so its layers cannot be known.
     """
     if not isinstance(attention_mask, BlockMask):
-        raise ModelError("flex attention needs the masks of transformers' mask interface")
+        raise ModelError("flex attention needs masks made by transformers' mask interface")
 
     def capped(score: Tensor, *_: Tensor) -> Tensor:
         return score if softcap is None else softcap * torch.tanh(score / softcap)

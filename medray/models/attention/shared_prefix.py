@@ -112,7 +112,7 @@ def current_layout(kind: type[L]) -> L:
     """
     layout = _LAYOUT.get()
     if not isinstance(layout, kind):
-        raise ModelError(f"attention was called without the {kind.__name__} of a row")
+        raise ModelError(f"attention was called outside a packed row (no {kind.__name__} is set)")
     return layout
 
 
@@ -279,7 +279,7 @@ def tree_attention(
         ModelError: the architecture makes its masks itself, so its layers cannot be known.
     """
     if not isinstance(attention_mask, RowMask):
-        raise ModelError("tree attention needs the masks of transformers' mask interface")
+        raise ModelError("tree attention needs masks made by transformers' mask interface")
     layout, terms = attention_mask.layout, _Terms(scaling, softcap, s_aux)
     q, k, v = (layout.cut(t[0].transpose(0, 1)) for t in (query, key, value))  # [T, H, D]
     outputs = []

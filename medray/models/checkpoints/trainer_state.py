@@ -33,7 +33,7 @@ class StateFiles(Mapping[str, Tensor]):
                 self._files |= dict.fromkeys(file.keys(), file)
         except Exception as error:
             raise CheckpointError(
-                f"{checkpoint}: {STATE} cannot be read ({error}); remove the folder to go on from an older one"
+                f"{checkpoint}: {STATE} cannot be read ({error}): remove the folder to resume from an older checkpoint"
             ) from None
 
     def __getitem__(self, name: str) -> Tensor:

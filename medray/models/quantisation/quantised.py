@@ -30,7 +30,7 @@ def engine_plugins(quantisation: str | None, *, model: str) -> tuple[str, ...]:
         return ()
     if importlib.util.find_spec(PLUGIN) is None:
         raise ModelError(
-            f"{model} is stored by bitsandbytes, which vLLM loads with a plug-in: pip install --no-deps "
+            f"{model} is quantized with bitsandbytes, which vLLM loads with a plug-in: pip install --no-deps "
             "-r constraints/bitsandbytes.txt"
         )
     return (BITSANDBYTES,)

@@ -41,7 +41,8 @@ def require_score_head(path: str) -> None:
     """
     if not has_score_head(path):
         raise ModelError(
-            f"reward model {path}: it is a language model without a score head: train one with jobs/rm.py, or name a "
+            f"reward model {path}: it is a language model without a score head: train a reward model with "
+            "jobs/rm.py, or use a "
             "sequence-classification model"
         )
 

@@ -145,6 +145,6 @@ def _label_index(hf_config: Any, label: str | int | None, path: str) -> int | No
     if label in names:
         return names.index(str(label))
     raise ModelError(
-        f"reward model {path}: it has {len(names)} labels, and label={label} is none of them: set the reward's "
+        f"reward model {path}: it has {len(names)} labels and none is named {label}: set the reward's "
         f"options.label to one of {', '.join(names)}"
     )

@@ -31,7 +31,7 @@ def build_tokenizer(kind: Kind, lines: Iterable[str], vocabulary_size: int) -> A
     least = _NUM_BYTES + len(SPECIAL) + 1
     if vocabulary_size <= least:
         raise ModelError(
-            f"--vocab-size {vocabulary_size}: {least} are for bytes and special tokens, give more"
+            f"--vocab-size {vocabulary_size}: {least} are needed for bytes and special tokens: raise --vocab-size"
         )
     core = (_byte_level if kind == "bpe" else _unigram)(lines, vocabulary_size)
     tokenizer = PreTrainedTokenizerFast(

@@ -36,4 +36,4 @@ def corpus_lines(config: DataConfig, max_characters: int | None = None) -> Itera
             is_empty = False
             yield line
     if is_empty:
-        raise DataError(f"{source.name}: there is no text in it: name other data")
+        raise DataError(f"{source.name}: it contains no text: use other data")

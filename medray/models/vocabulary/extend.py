@@ -62,7 +62,7 @@ def find_extension(
     )
     if not merges:
         raise ModelError(
-            f"no two tokens stand side by side {min_count} times in this corpus: give more text, or lower --min-count"
+            f"no two tokens are adjacent {min_count} times in this corpus: add text, or lower --min-count"
         )
     first_id = max(vocabulary.values()) + 1
     tokens = [t for t in dict.fromkeys(m.token for m in merges) if t not in vocabulary]
@@ -142,7 +142,7 @@ def _core(tokenizer: Any) -> Any:
     if core is None or not isinstance(core.model, BPE):
         kind = type(core.model).__name__ if core is not None else "slow"
         raise ModelError(
-            f"a tokenizer of the kind {kind} cannot be extended: only byte-pair encoding (BPE) can be continued"
+            f"a {kind} tokenizer cannot be extended: only byte-pair encoding (BPE) is supported"
         )
     return core
 

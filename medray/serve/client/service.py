@@ -63,7 +63,7 @@ def connect(model: str, url: str | None, *, report: Report) -> Iterator[Service]
 def _require_local(model: str) -> None:
     if isinstance(locate(model), str):
         raise ModelError(
-            f"{model} is no folder and no service at {DEFAULT_URL} has it: name a run, a model folder, or pass --url"
+            f"{model} is not a folder, and no service at {DEFAULT_URL} serves it: pass a run, a model folder, or --url"
         )
 
 
@@ -95,10 +95,12 @@ def _models(url: str) -> list[str]:
     except httpx.HTTPError as error:
         raise ConfigError(f"{url} does not answer ({error}): is the service running?") from None
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        raise ConfigError(f"{url} refuses the token: set {AuthConfig().token_env} to the service's")
+        raise ConfigError(
+            f"{url} rejects the token: set {AuthConfig().token_env} to the service's token"
+        )
     if answer.status_code != httpx.codes.OK:
         raise ConfigError(
-            f"{url} answers {answer.status_code}: is it an OpenAI-compatible service?"
+            f"{url} returned status {answer.status_code}: is it an OpenAI-compatible service?"
         )
     return [card["id"] for card in answer.json()["data"]]
 
@@ -148,7 +150,7 @@ def _wait_ready(process: subprocess.Popen[bytes], base: str, output: object) -> 
             pass
         time.sleep(0.5)
     raise DeadlineExceeded(
-        f"the service is not ready after {START_S:.0f} s: try medray serve by itself"
+        f"the service is not ready after {START_S:.0f} s: run medray serve on its own to see why"
     )
 
 

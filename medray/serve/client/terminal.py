@@ -126,7 +126,7 @@ class TerminalChat:
         except KeyboardInterrupt:
             self._say("\n(stopped)")
         except openai.AuthenticationError:
-            raise ConfigError("the service refuses the token: set MEDRAY_SERVE_TOKEN") from None
+            raise ConfigError("the service rejects the token: set MEDRAY_SERVE_TOKEN") from None
         except (openai.OpenAIError, httpx.HTTPError) as error:  # a connection lost within a stream
             self._conversation.withdraw()
             self._say(f"\nno answer: {_message(error)}")

@@ -82,7 +82,7 @@ class ChatBody(Generation):
         form = self.response_format
         bound = self.structured_outputs is not None or (form is not None and form.type != "text")
         if bound and self.tool_choice not in (None, "none", "auto"):
-            raise ValueError("tool_choice: cannot be required beside a form of the answer")
+            raise ValueError("tool_choice: required cannot be combined with a response format")
         return self
 
     @property
@@ -125,7 +125,9 @@ class CompletionBody(Generation):
     @model_validator(mode="after")
     def _completion_goes_together(self) -> Self:
         if self.echo and self.logprobs is not None:
-            raise ValueError("echo: cannot be set beside logprobs: prompts are not scored here")
+            raise ValueError(
+                "echo: cannot be combined with logprobs, because prompts are not scored"
+            )
         if len({type(prompt) for prompt in self.prompt}) > 1:
             raise ValueError("prompt: must be texts or lists of token ids, not both")
         return self

@@ -86,7 +86,7 @@ class Generation(Part):
             raise ValueError("min_tokens: must be at most max_tokens")
         form = self.response_format
         if self.structured_outputs is not None and form is not None and form.type != "text":
-            raise ValueError("structured_outputs: cannot be set beside response_format")
+            raise ValueError("structured_outputs: cannot be combined with response_format")
         return self
 
 

@@ -66,7 +66,7 @@ def test_known_order_pins_resumes_across_versions() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(DataError, match=r"no prompts to stream: check data\.path"):
+    with pytest.raises(DataError, match=r"no prompts: check data\.path"):
         PromptStream([], 0)
     with pytest.raises(ValueError, match="position is -1"):
         PromptStream(prompts(1), 0, position=-1)

@@ -59,8 +59,8 @@ def test_one_file_is_called_by_its_base_name(folder: Path) -> None:
     ("path", "message"),
     [
         ("none.jsonl", r"data\.path=.*none\.jsonl does not exist: check it"),
-        ("*.csv", r"data\.path=.*\*\.csv matches no file of rows"),
-        ("a/README.md", r"README\.md is of no format that is read: give it the suffix .* one of \.jsonl"),
+        ("*.csv", r"data\.path=.*\*\.csv matches no data file"),
+        ("a/README.md", r"README\.md has an unsupported format: give it the suffix .* one of \.jsonl"),
         (".cache/empty", r"does not exist"),
     ],
 )  # fmt: skip

@@ -94,7 +94,7 @@ def test_without_a_network_the_error_is_one_line() -> None:
     )
     [line] = run.stdout.splitlines()
     assert line.startswith(
-        "data.path=no-such-owner/no-such-set is no file or folder here, and the hub does not give it ("
+        "data.path=no-such-owner/no-such-set is not a local file or folder and cannot be loaded from the hub ("
     )
     assert line.endswith(
         "download the dataset where there is a network and set data.path to its folder"

@@ -125,7 +125,7 @@ def test_error_stops_at_the_first_bad_row(tmp_path: Path) -> None:
         load_dataset(qa(path))
     assert str(caught.value) == (
         f"{path}:4: missing key: no 'answer'; add it or rename one (the row has 'question')"
-        " (data.on_bad_row=skip leaves such rows out)"
+        " (data.on_bad_row=skip skips such rows)"
     )
 
 
@@ -149,7 +149,7 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.path=.*none\.jsonl does not exist"):
         load_dataset(qa(tmp_path / "none.jsonl"))
-    with pytest.raises(DataError, match=r"is a folder without files of rows: put \.jsonl, "):
+    with pytest.raises(DataError, match=r"is a folder without data files: put \.jsonl, "):
         load_dataset(qa(tmp_path))
 
 

@@ -175,5 +175,5 @@ def test_shares_by_hand() -> None:
 
 def test_a_preparation_streams_and_cannot_mix_by_size() -> None:
     data = {"sources": [{"path": "a"}, {"path": "b"}], "mixing": "tokens"}
-    with pytest.raises(ValueError, match=r"data\.mixing=tokens counts rows beforehand"):
+    with pytest.raises(ValueError, match=r"data\.mixing=tokens needs row counts"):
         PrepareJob.model_validate({"data": data})

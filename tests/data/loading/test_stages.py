@@ -68,4 +68,4 @@ def test_a_refusal_says_what_is_missing() -> None:
     with pytest.raises(RowError) as caught:
         for_stage(CHAT, "preference")
     assert caught.value.reason == "unfit for preference"
-    assert caught.value.detail.startswith("it needs a chosen and a rejected continuation; leave")
+    assert caught.value.detail.startswith("it needs a chosen and a rejected continuation; remove")

@@ -180,9 +180,7 @@ def test_a_bad_row_stops_and_what_is_whole_stays(tmp_path: Path) -> None:
     with path.open("a") as stream:
         stream.write("{\n")
     job = prepare_job(tmp_path / "out", {"path": str(path)})
-    with pytest.raises(
-        DataError, match=r"a\.jsonl:41: bad JSON.*on_bad_row=skip leaves such rows out"
-    ):
+    with pytest.raises(DataError, match=r"a\.jsonl:41: bad JSON.*on_bad_row=skip skips such rows"):
         prepare_here(job)
     manifest = read_manifest(tmp_path / "out")
     assert not manifest.complete

@@ -147,7 +147,7 @@ def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, copy)
     shard = copy / "train-000001.arrow"
     shard.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(DataError, match="has another size than"):
+    with pytest.raises(DataError, match="does not have the size stated in"):
         list(read_prepared(copy))
     shard.unlink()
     with pytest.raises(DataError, match=r"train-000001\.arrow cannot be read"):
@@ -156,12 +156,12 @@ def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         read_manifest(copy)
     (copy / FILE).unlink()
-    with pytest.raises(DataError, match="is no prepared folder"):
+    with pytest.raises(DataError, match="is not a prepared folder"):
         read_manifest(copy)
 
 
 def test_a_prepared_folder_is_no_dataset_of_rows(folder: Path) -> None:
     from medray.config.data import DataConfig
 
-    with pytest.raises(DataError, match="holds prepared tokens"):
+    with pytest.raises(DataError, match="contains prepared tokens"):
         load_dataset(DataConfig(path=str(folder)))

@@ -219,7 +219,7 @@ def test_a_thought_on_one_line_after_a_prompt_that_opens_one() -> None:
 
 @pytest.mark.parametrize("name", ["llama 3.1", "gpt-oss"])
 def test_a_call_that_a_template_leaves_out_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match=r"refuses this dialogue|leaves out a call of find"):
+    with pytest.raises(ModelError, match=r"rejects this dialogue|leaves out a call of find"):
         rendered(FAMILIES[name], TWO_CALLS)
 
 

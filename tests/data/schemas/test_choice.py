@@ -77,7 +77,7 @@ def test_forms_of_the_answer(answer: Any, expected: str) -> None:
     [
         ({"answer": "E"}, r"answer not among options: 'E' is neither .* letters up to D"),
         ({"answer": "Measles"}, r"answer not among options"),
-        ({"answer": 4}, r"answer not among options: index 4 of 4 options; indices count from 0"),
+        ({"answer": 4}, r"answer not among options: index 4 of 4 options; indices start at 0"),
         ({"answer": -1}, r"answer not among options"),
         ({"answer": "AA"}, r"answer not among options"),
         ({"answer": ""}, r"empty value: 'answer' is blank"),

@@ -95,9 +95,9 @@ def test_smallest_chapter_borrows_from_the_others() -> None:
 
 
 def test_more_items_than_codes() -> None:
-    with pytest.raises(DataError, match=r"data\.num_train=99999 asks for more than the 3\d{4} ICD"):
+    with pytest.raises(DataError, match=r"data\.num_train=99999 is more than the 3\d{4} ICD"):
         load(num_train=99_999)
-    with pytest.raises(DataError, match=r"data\.num_eval=9999 asks for more than the 4\d{3} ICD"):
+    with pytest.raises(DataError, match=r"data\.num_eval=9999 is more than the 4\d{3} ICD"):
         load(num_eval=9999)
 
 

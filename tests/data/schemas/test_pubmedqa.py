@@ -92,7 +92,7 @@ def test_missing_key_and_non_object(tmp_path: Path) -> None:
     [
         ('{"1": {},\n"2": }', r"ori_pqal\.json:2: not valid JSON"),
         ("[]", r"ori_pqal\.json: the top level must be an object keyed by PMID"),
-        ('{"7": {}, "7": {}}', r"ori_pqal\.json: 7 stands twice"),
+        ('{"7": {}, "7": {}}', r"ori_pqal\.json: 7 appears twice"),
         ("", r"ori_pqal\.json is empty"),
         ("{}", r"no usable row"),
     ],

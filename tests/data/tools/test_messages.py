@@ -139,7 +139,7 @@ def test_the_templates_own_way(arguments: dict[str, Any]) -> None:
 
 
 def test_native_needs_a_template_that_takes_tools() -> None:
-    with pytest.raises(ConfigError, match="takes no tools: set tool_format=default"):
+    with pytest.raises(ConfigError, match="does not support tools: set tool_format=default"):
         render_chat(DIALOGUE, byte_tokenizer(), tools=[TOOL], tool_format="native")
 
 

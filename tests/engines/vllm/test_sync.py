@@ -142,7 +142,7 @@ def test_wrong_shape_is_named(engine: VllmEngine, policy: PolicyModel) -> None:
     manifest, weights = _delivery(policy, 10)
     broken = [(n, a[:-1] if n == "model.norm.weight" else a) for n, a in weights]
     with pytest.raises(
-        MissingTensorError, match=r"model\.norm\.weight has shape \(63,\), promised \(64,\)"
+        MissingTensorError, match=r"model\.norm\.weight has shape \(63,\), expected \(64,\)"
     ):
         engine.load_weights(manifest, broken, tolerance=TOLERANCE)
 

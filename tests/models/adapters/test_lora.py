@@ -155,7 +155,7 @@ def test_a_new_adapter_starts_from_what_an_old_one_made(tiny_model: Path, tmp_pa
 def test_wrong_names_are_one_line(tiny_model: Path, tmp_path: Path) -> None:
     for lora, message in [
         (LoraConfig(targets=("no_proj",)), "model.lora.targets"),
-        (LoraConfig(modules_to_save=("no_module",)), "no module called 'no_module'"),
+        (LoraConfig(modules_to_save=("no_module",)), "no module named 'no_module'"),
     ]:
         with pytest.raises(ModelError, match=message) as caught:
             load_policy(ModelConfig(path=str(tiny_model), lora=lora))

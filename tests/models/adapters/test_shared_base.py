@@ -110,5 +110,5 @@ def test_a_reward_model_that_does_not_fit_says_what_to_do(tiny_model: Path, tmp_
         reward_model_on(policy, str(whole))
     other = save_tiny_model(tmp_path / "other", seed=1)
     foreign = save_tiny_reward_adapter(other, tmp_path / "foreign")
-    with pytest.raises(ModelError, match=r"is not the policy's"):
+    with pytest.raises(ModelError, match=r"differs from the policy's"):
         reward_model_on(policy, str(foreign))

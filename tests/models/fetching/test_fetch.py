@@ -449,7 +449,7 @@ def test_a_lock_that_is_never_given_back_ends_the_wait(registry, tmp_path, monke
     monkeypatch.setattr(fetch, "LOCK_WAIT_S", 0.3)
     with (tmp_path / ".tiny.lock").open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        with pytest.raises(ResourceError, match="held by another process"):
+        with pytest.raises(ResourceError, match="locked by another process"):
             fetch_entry(registry.entry, tmp_path, report=lambda _: None)
 
 
