@@ -1,4 +1,4 @@
-"""The table of an evaluation: a line a model, a column a question."""
+"""The table of an evaluation: one row per model, one column per metric."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from medray.observability.formatting import estimate
 from medray.observability.intervals import Interval
 
 COLUMNS = {
-    "form": "answers in the form asked for",
-    "right": "right",
-    "perplexity": "perplexity of texts",
-    "pairs": "better of two answers",
+    "form": "format",
+    "right": "accuracy",
+    "perplexity": "perplexity",
+    "pairs": "pair accuracy",
 }
 """Column -> its heading."""
 
