@@ -6,25 +6,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from medray.config.base import Section
+from medray.config.base import Seconds, Section
 
 
 class DeadlineConfig(Section):
     """Seconds the driver waits before it names who is late and stops."""
 
-    start_s: float = Field(default=600, gt=0)
+    start_s: Seconds = 600
     """All actors constructed and their models loaded."""
-    generate_s: float = Field(default=1200, gt=0)
+    generate_s: Seconds = 1200
     """One rollout batch."""
-    grade_s: float = Field(default=300, gt=0)
+    grade_s: Seconds = 300
     """Rewards of one group."""
-    update_s: float = Field(default=1800, gt=0)
+    update_s: Seconds = 1800
     """One optimizer step over all ranks."""
-    sync_s: float = Field(default=300, gt=0)
+    sync_s: Seconds = 300
     """One weight sync, the probe included."""
-    save_s: float = Field(default=600, gt=0)
+    save_s: Seconds = 600
     """One checkpoint."""
-    frozen_s: float = Field(default=20, gt=0)
+    frozen_s: Seconds = 20
     """A process that stays stopped so long is taken for dead: named with its stack, killed and replaced."""
 
 

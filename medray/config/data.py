@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from medray.config.base import Section
+from medray.config.base import MayBeBlank, Section, Seed
 
 GENERATED_KINDS = ("icd10", "icd10-sft", "icd10-text", "icd10-preference")
 """Schemas that make their rows from an installed package and read no file."""
@@ -122,11 +122,11 @@ class DataConfig(FileConfig):
     thinking: Literal["tags", "headings", "none"] = "tags"
     """Where a chain of thought goes that the data hold apart from the answer: into <think></think> before it,
     under "## Thinking" and "## Final Response" (HuatuoGPT-o1), or nowhere."""
-    seed: int = 17
+    seed: Seed = 17
     """Seeds the split, the generated items and the order of options, apart from the run's seed."""
     max_prompt_tokens: int = Field(default=1024, ge=8)
     """Longer prompts are dropped, counted and reported."""
-    system: str | None = None
+    system: Annotated[str | None, MayBeBlank(empty=True)] = None
     """System message put before each prompt; None keeps the record's own."""
     on_bad_row: str = Field(default="error", pattern="^(error|skip)$")
     """What a malformed row does: stop the job naming file and line, or be skipped, counted and reported."""

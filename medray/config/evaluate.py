@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from medray.config.base import Section
+from medray.config.base import Seconds, Section
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
@@ -52,7 +52,9 @@ class EvaluateJob(Section):
 
     out: str = "runs/evaluation"
     """Folder of `table.md`, `evaluation.json` and every answer in `answers.jsonl`."""
-    models: tuple[EvaluatedModel, ...] = (EvaluatedModel(name="base", path="smollm2-135m"),)
+    models: tuple[EvaluatedModel, ...] = Field(
+        default=(EvaluatedModel(name="base", path="smollm2-135m"),), min_length=1
+    )
     """What is evaluated, in the order of the table. Policies share one engine, so they must have one architecture."""
     model: ModelConfig = ModelConfig()
     """The form that every model is held in; its `path` is not used."""
@@ -68,7 +70,7 @@ class EvaluateJob(Section):
     engine: EngineConfig = EngineConfig()
     """The engine that answers."""
     workers: EvaluateWorkers = EvaluateWorkers()
-    deadline_s: float = Field(default=3600, gt=0)
+    deadline_s: Seconds = 3600
     """Seconds that one model may take."""
 
     @model_validator(mode="after")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medray.config.base import Section
+from medray.config.base import MayBeBlank, Section, Seed
 from medray.config.model import TemplateName
-from medray.config.rollout import EngineConfig
+from medray.config.rollout import MIN_TEMPERATURE, EngineConfig
 from medray.config.workers import GenerateWorkers
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -22,7 +22,7 @@ class PromptConfig(Section):
     question, instruction (with input after it)."""
     id_key: str = "id"
     """Column that names a row; rows without it are named by file and line."""
-    system: str | None = None
+    system: Annotated[str | None, MayBeBlank(empty=True)] = None
     """System message for every row; None keeps the row's own."""
     chat: bool = True
     """Render with the chat template; false gives text to the model as it is."""
@@ -45,10 +45,19 @@ class SamplingConfig(Section):
     """Draw from this many likeliest tokens; 0 from all."""
     min_p: float = Field(default=0.0, ge=0, le=1)
     """Leave out tokens less likely than this share of the likeliest."""
-    stop: tuple[str, ...] = ()
+    stop: Annotated[tuple[str, ...], MayBeBlank()] = ()
     """Texts that end an answer, besides the model's own stop tokens."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Every row draws from a seed of its own, made from this one and its place in the file."""
+
+    @model_validator(mode="after")
+    def _temperature_is_the_engines(self) -> Self:
+        if 0 < self.temperature < MIN_TEMPERATURE:
+            raise ValueError(
+                f"temperature={self.temperature:g} is below what vLLM samples at: set sampling.temperature=0 for the "
+                f"likeliest token, or {MIN_TEMPERATURE} or more"
+            )
+        return self
 
 
 class GenerateJob(Section):

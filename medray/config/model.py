@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medray.config.base import Section
 
@@ -35,6 +35,13 @@ class LoraConfig(Section):
     modules_to_save: tuple[str, ...] = ()
     """Modules trained whole beside the adapters and saved with them; "embeddings" means the input embeddings and
     the output head, which a tokenizer with new tokens needs."""
+
+    @field_validator("targets")
+    @classmethod
+    def _something_is_adapted(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not value:
+            raise ValueError("[] adapts nothing: name linear modules, or leave the key out for all")
+        return value
 
 
 class RopeConfig(Section):
@@ -88,6 +95,21 @@ class ModelConfig(Section):
     def logprob_tolerance(self) -> float:
         """Largest |engine - learner| log-probability (nats) between two correct computations in this dtype."""
         return 1e-3 if self.dtype == "float32" else 0.15
+
+    def require_trainable(self, key: str) -> None:
+        """Refuse weights whose gradients would be wrong.
+
+        Args:
+            key: the section's place, which errors name.
+
+        Raises:
+            ValueError: float16, in which small gradients become zero: medray does not scale losses.
+        """
+        if self.dtype == "float16":
+            raise ValueError(
+                f"{key}.dtype=float16 would lose small gradients, and losses are not scaled: set {key}.dtype=bfloat16 "
+                "or float32"
+            )
 
     @model_validator(mode="after")
     def _flex_is_for_gpus(self) -> Self:

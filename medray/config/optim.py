@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from medray.config.base import Section
 from medray.config.parts import ScheduleName
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimConfig(Section):
@@ -13,8 +17,8 @@ class OptimConfig(Section):
 
     lr: float = Field(default=1e-5, ge=0)
     """Peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the first and second moment."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay of the first and second moment; below 1, or they would never move."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the second moment."""
     weight_decay: float = Field(default=0.0, ge=0)

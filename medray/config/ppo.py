@@ -114,6 +114,7 @@ class PpoJob(RlJob):
 
     @model_validator(mode="after")
     def _critic_fits(self) -> Self:
+        self.critic_model.require_trainable("critic.model" if self.critic.model else "model")
         minibatch = self.rollout.prompts_per_step // self.algorithm.minibatches
         num_ranks = self.workers.critic.count
         if minibatch < num_ranks:

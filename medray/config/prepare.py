@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from medray.config.base import Section
+from medray.config.base import Section, Seed
 from medray.config.data import DataConfig
 from medray.config.model import ModelConfig
 from medray.config.supervised import ChatConfig
@@ -24,9 +24,8 @@ GENERATED = {
 class FilterConfig(Section):
     """Which rows are kept by what they are; the others are dropped and counted by reason."""
 
-    languages: tuple[str, ...] = ()
-    """Keep rows whose text is mostly written in one of these, told by its script (en, zh, ja, ko, ru, ar, hi);
-    () keeps all."""
+    languages: tuple[Literal["en", "zh", "ja", "ko", "ru", "ar", "hi"], ...] = ()
+    """Keep rows whose text is mostly written in one of these, told by its script; () keeps all."""
     min_characters: int = Field(default=0, ge=0)
     """Shortest text of a row, all its turns together."""
     max_characters: int | None = Field(default=None, ge=1)
@@ -99,7 +98,7 @@ class PrepareJob(Section):
     """Folder of the shards and their manifest; `data.path` of a training job then names it."""
     stage: Literal["pt", "sft", "preference", "kto"] = "sft"
     """What the rows will train: pt, sft, preference (reward model, DPO, ORPO) or kto."""
-    seed: int = 17
+    seed: Seed = 17
     """Draws the order inside shards. The split into training and held-out rows has its own, `data.seed`."""
     resume: Literal["auto", "never"] = "auto"
     """auto continues a preparation that was interrupted; never refuses a folder that has one."""

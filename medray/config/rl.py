@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from medray.config.base import Section
+from medray.config.base import Section, Seed
 from medray.config.cluster import DeadlineConfig, SyncConfig
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig, check_strategy
@@ -29,7 +29,7 @@ class RlJob(Section):
     run whose folder is gone continues from; every node must reach it."""
     num_steps: int = Field(default=30, ge=1)
     """Rollout batches to train on."""
-    seed: int = 17
+    seed: Seed = 17
     """Seeds sampling, prompt order and initialisation."""
     deterministic: bool = False
     """Fixed submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
@@ -48,6 +48,15 @@ class RlJob(Section):
     logging: LoggingConfig = LoggingConfig()
     deadlines: DeadlineConfig = DeadlineConfig()
 
+    @field_validator("mirror")
+    @classmethod
+    def _mirror_is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError(
+                f"{value} is no URL: write s3://..., gs://... or, for a shared folder, file:///PATH"
+            )
+        return value
+
     @property
     def tolerance(self) -> float:
         """Largest probe gap a weight sync accepts, nats."""
@@ -60,6 +69,7 @@ class RlJob(Section):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
+        self.model.require_trainable("model")
         rollout, algorithm, num_ranks = self.rollout, self.algorithm, self.workers.learner.count
         if rollout.prompts_per_step % algorithm.minibatches:
             raise ValueError(
@@ -91,6 +101,10 @@ class RlJob(Section):
             )
         if not self.rewards:
             raise ValueError("rewards is empty: add at least one, e.g. rewards: [{kind: choice}]")
+        if algorithm.uses_advantages and not any(reward.weight for reward in self.rewards):
+            raise ValueError(
+                "every reward has weight 0, so nothing would be trained: set rewards.0.weight"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from medray.config.base import Section
+from medray.config.base import MayBeBlank, Section
 from medray.config.environment import EnvironmentConfig
 
+MIN_TEMPERATURE = 0.01
+"""vLLM raises lower temperatures to this one, which the ratio of the policy would not know."""
 BLOCK_TOKENS, BATCH_TOKENS = 32, 4096  # of engines whose settings name none
 
 
@@ -69,7 +71,7 @@ class RolloutConfig(Section):
     max_lag: int | None = Field(default=None, ge=0)
     """None: generation and training take turns. A number: they overlap, weights change in the middle of responses, and
     no group that is trained on began more than so many versions before (0 gives the figures of taking turns)."""
-    stop: tuple[str, ...] = ()
+    stop: Annotated[tuple[str, ...], MayBeBlank()] = ()
     """Strings that end a response, besides the model's own stop token."""
     environment: EnvironmentConfig | None = None
     """Who answers the policy, for dialogues of several turns; None samples single answers."""
@@ -81,6 +83,11 @@ class RolloutConfig(Section):
         if self.temperature == 0:
             raise ValueError(
                 "temperature=0 makes all responses of a prompt equal: set temperature above 0 (1.0 is usual)"
+            )
+        if self.temperature < MIN_TEMPERATURE:
+            raise ValueError(
+                f"temperature={self.temperature:g} is below what vLLM samples at, and the learner would divide by it: "
+                f"set rollout.temperature to {MIN_TEMPERATURE} or more"
             )
         for key, neutral in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0)):
             value = getattr(self, key)

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from medray.config.base import Section
+from medray.config.base import Seconds, Section
 from medray.config.rollout import EngineConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
@@ -31,15 +31,15 @@ class ReplicaConfig(Section):
     """Replicas under load; more than `min` turns autoscaling on."""
     target_requests: int = Field(default=16, ge=1)
     """Requests in flight a replica that autoscaling aims at."""
-    up_after_s: float = Field(default=30, gt=0)
+    up_after_s: Seconds = 30
     """Seconds of more load than the target before a replica is added."""
-    down_after_s: float = Field(default=600, gt=0)
+    down_after_s: Seconds = 600
     """Seconds of less load before one is taken away; it finishes its streams first."""
     max_requests: int = Field(default=128, ge=1)
     """Requests in flight a replica accepts; vLLM batches them."""
     max_queued: int = Field(default=512, ge=1)
     """Requests that may wait for a replica; beyond it the answer is 503."""
-    drain_s: float = Field(default=60, gt=0)
+    drain_s: Seconds = 60
     """Seconds a replica that is replaced or stopped may take to finish its streams."""
     surge_percent: int = Field(default=100, ge=0, le=100)
     """Replicas started beyond the target during a rolling update, so that old ones serve until new ones are ready.
@@ -121,7 +121,7 @@ class LimitsConfig(Section):
     """Longest request body; beyond it the answer is 413."""
     max_header_bytes: int = Field(default=16_384, ge=1024)
     """Names and values of a request's headers together; beyond it the answer is 431."""
-    read_s: float = Field(default=30, gt=0)
+    read_s: Seconds = 30
     """Seconds in which a request's whole body must have come in; beyond it the answer is 408."""
     max_new_tokens: int = Field(default=4096, ge=1)
     """Most tokens one answer may ask for, and what an answer may have that asks for no number."""
@@ -129,9 +129,9 @@ class LimitsConfig(Section):
     """Most answers (`n`) of one request."""
     max_concurrent: int = Field(default=256, ge=1)
     """Requests in flight an ingress replica accepts; beyond it the answer is 429."""
-    first_token_s: float = Field(default=120, gt=0)
+    first_token_s: Seconds = 120
     """Seconds until the first token; beyond it the answer is 504."""
-    timeout_s: float = Field(default=600, gt=0)
+    timeout_s: Seconds = 600
     """Seconds for a whole answer; a stream that takes longer ends with an error event."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medray.config.base import Section
+from medray.config.base import Section, Seed
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
@@ -18,8 +18,8 @@ from medray.config.workers import SupervisedWorkers
 class ChatConfig(Section):
     """How a dialogue becomes tokens."""
 
-    tool_format: str | None = None
-    """How tools are written out (default, glm4, llama3, mistral, qwen, native); None takes the template's own."""
+    tool_format: Literal["default", "glm4", "llama3", "mistral", "qwen", "native"] | None = None
+    """How tools are written out; None takes the template's own."""
     variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of the template, e.g. {enable_thinking: false}."""
     max_tokens: int = Field(default=2048, ge=8)
@@ -78,7 +78,7 @@ class SupervisedJob(Section):
 
     out: str = "runs/supervised"
     """Run folder: config, metrics, checkpoints."""
-    seed: int = 17
+    seed: Seed = 17
     """Seeds row order, new weights and noise."""
     merge: bool = False
     """At the end, also write the adapter and its base as one model to `out`/merged."""
@@ -95,6 +95,7 @@ class SupervisedJob(Section):
 
     @model_validator(mode="after")
     def _shared_keys_agree(self) -> Self:
+        self.model.require_trainable("model")
         if self.merge and self.model.lora is None:
             raise ValueError(
                 "merge=true needs an adapter, but none is trained: set merge=false or model.lora={}"

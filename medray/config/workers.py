@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from medray.config.base import Section
 from medray.config.cores import usable_cores
+
+
+def _are_custom(resources: dict[str, float]) -> dict[str, float]:
+    for name in resources:
+        if name in ("CPU", "GPU", "memory", "object_store_memory"):
+            raise ValueError(f"{name} is a resource of Ray's own: set cpus or gpus")
+    return resources
+
+
+Custom = Annotated[dict[str, Annotated[float, Field(gt=0)]], AfterValidator(_are_custom)]
 
 
 class WorkerGroup(Section):
@@ -26,8 +36,15 @@ class WorkerGroup(Section):
     `medray tune` found for an RL job on this machine, else all cores, or a fair share where roles compute at once."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs each process reserves; a fraction lets processes share one."""
-    custom: dict[str, float] = Field(default_factory=dict)
+    custom: Custom = Field(default_factory=dict)
     """Custom Ray resources each process reserves, e.g. {rollout_node: 1} to pin a role to a node type."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _ray_takes_whole_gpus(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError(f"{value:g} GPUs: Ray takes whole numbers, or a share below 1")
+        return value
 
     @property
     def num_threads(self) -> int:
@@ -130,7 +147,7 @@ class TokenizerWorkers(Section):
     """Number of processes; auto takes as many as the cluster has CPUs for. The result does not depend on it."""
     cpus: float = Field(default=1.0, gt=0)
     """CPU cores each process reserves."""
-    custom: dict[str, float] = Field(default_factory=dict)
+    custom: Custom = Field(default_factory=dict)
     """Custom Ray resources each process reserves, e.g. {data_node: 1}."""
 
 

@@ -82,8 +82,6 @@ def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
     seen: Counter[str] = Counter()
     found: list[WeightedReward] = []
     for i, config in enumerate(configs):
-        if not math.isfinite(config.weight):
-            raise ConfigError(f"rewards.{i}.weight is {config.weight}: give a finite number")
         name = config.kind.rpartition(":")[2]
         seen[name] += 1
         numbered = name if seen[name] == 1 else f"{name}_{seen[name]}"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from medray.config.base import Section
+from medray.config.base import StrictModel
 from medray.data.loading.report import drops_text, lost_thoughts_text
 from medray.errors import DataError
 from medray.storage.atomic import write_text
@@ -17,7 +17,7 @@ FORMAT = 1
 Side = Literal["train", "held_out"]
 
 
-class ShardEntry(Section):
+class ShardEntry(StrictModel):
     """Manifest entry of one shard: counts, size and checksum."""
 
     file: str
@@ -32,21 +32,21 @@ class ShardEntry(Section):
     sha256: str
 
 
-class Drops(Section):
+class Drops(StrictModel):
     """Rows left out for one reason, with the first few as `file:line: what is wrong`."""
 
     count: int
     examples: tuple[str, ...]
 
 
-class PartCounts(Section):
+class PartCounts(StrictModel):
     """What became of the rows of one source."""
 
     read: int = 0
     kept: int = 0
 
 
-class Counts(Section):
+class Counts(StrictModel):
     """What became of all rows: read = kept + those of `dropped`."""
 
     read: int = 0
@@ -63,7 +63,7 @@ class Counts(Section):
     """Thoughts of earlier turns, which the template leaves out."""
 
 
-class Manifest(Section):
+class Manifest(StrictModel):
     """A prepared folder, whole or as far as it is."""
 
     format: int = FORMAT
