@@ -167,25 +167,6 @@ def test_everything_an_algorithm_may_ask_for_at_once(tiny_model: Path, tmp_path:
     assert {r["step"] for r in rows} == {1, 2}
 
 
-def test_lora_run_takes_its_base_as_the_reference(tiny_model: Path, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
-    settings = tiny_settings(
-        tiny_model, tmp_path, algorithm={"kl": {"coef": 0.1, "place": "reward"}}
-    )
-    settings["model"] |= {"lora": {"rank": 4}, "quantisation": "4bit"}
-    settings["rollout"]["temperature"] = 0.8
-    code, output = run_job(settings, "num_steps=3", "optim.lr=1e-2")
-    assert code == 0, output
-    steps = [row.metrics for row in read_metrics(Path(settings["out"])) if row.kind == "train"]
-    assert abs(steps[0]["policy/kl_ref"]) < 1e-5, "an adapter begins as its base"
-    assert steps[-1]["policy/kl_ref"] > 1e-4
-    assert max(m["sync/max_logprob_gap"] for m in steps) < 1e-3
-    last = checkpoints(Path(settings["out"]))[-1]
-    assert (last / "adapter_model.safetensors").is_file()
-    assert AutoModelForCausalLM.from_pretrained(last).config.vocab_size == 320
-
-
 def _weights_hash(checkpoint: Path) -> str:
     return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
 
