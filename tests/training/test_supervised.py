@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +14,10 @@ from medray.actors.cluster.connect import connected
 from medray.errors import CheckpointError, ConfigError, DataError, ModelError
 from medray.models.fetching.fetch import resolve_model
 from medray.runs.launch_supervised import merge_result, run_supervised
-from medray.storage.manifest import read_provenance
 from medray.storage.metrics_file import MetricRow, read_metrics
 from medray.storage.run_folder import checkpoints, step_of
-from tests.conftest import ROOT
 from tests.data.helpers import write_jsonl
-from tests.support.supervised import STAGES, supervised_job, supervised_settings, train_here
+from tests.support.supervised import STAGES, supervised_job, train_here
 
 
 @pytest.fixture(scope="module")
@@ -155,24 +149,6 @@ def test_stages_build_on_run_folders_and_merge_at_the_end(tiny_model: Path, tmp_
     )
     for other in (base(input_ids=ids).logits, only_sft):
         assert (other - stacked).abs().max() > 1e-3
-
-
-@pytest.mark.ray
-def test_relative_paths_are_from_where_the_job_is_started(tiny_model: Path, tmp_path: Path) -> None:
-    """The second stage names the first one's run folder, as the YAML of `jobs/configs` does."""
-    (tmp_path / "tiny").symlink_to(tiny_model)
-    for method, model, out in (("pt", "tiny", "runs/pt"), ("sft", "runs/pt", "runs/sft")):
-        settings = supervised_settings(method, tiny_model, tmp_path, out=out, model={"path": model})
-        (tmp_path / "job.yaml").write_text(json.dumps(settings))  # JSON is YAML
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "jobs" / f"{method}.py"), "--config", "job.yaml"],
-            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert len(_train(tmp_path / out)) == 4
-        assert (tmp_path / out / "report.html").is_file()
-        assert len(read_provenance(tmp_path / out)) == 1, "no worker had to start again"
-        assert step_of(checkpoints(tmp_path / out)[-1]) == 4
 
 
 @pytest.mark.ray

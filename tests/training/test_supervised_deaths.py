@@ -1,4 +1,4 @@
-"""Supervised jobs killed: a worker, and the whole job; both end with the undisturbed run's weights."""
+"""A supervised job whose worker is killed, and then the whole job: it ends with the undisturbed run's weights."""
 
 from __future__ import annotations
 
@@ -8,31 +8,44 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
+from medray.config.supervised import SupervisedJob
+from medray.storage.manifest import read_provenance
 from medray.storage.metrics_file import read_metrics
-from medray.storage.run_folder import checkpoints
+from medray.storage.run_folder import checkpoints, step_of
 from tests.support.jobs import ROOT
-from tests.support.supervised import supervised_settings
+from tests.support.running import actor_processes, wait_for_step
+from tests.support.supervised import supervised_job, supervised_settings, train_here
 
 pytestmark = pytest.mark.ray
 
 STEPS = 12
 
 
-def _start(settings: dict[str, Any]) -> subprocess.Popen[str]:
-    path = Path(settings["out"]).parent / "job.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+@dataclass(frozen=True)
+class Trained:
+    """Two stages in one folder: PT in this process, then SFT as a job whose processes were killed."""
+
+    folder: Path
+    undisturbed: SupervisedJob
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "runs" / "sft"
+
+
+def _start(folder: Path) -> subprocess.Popen[str]:
+    """Start the job as a user does, from the folder that its relative paths are in."""
     return subprocess.Popen(
-        [sys.executable, "jobs/sft.py", "--config", str(path)],
-        cwd=ROOT,
+        [sys.executable, str(ROOT / "jobs" / "sft.py"), "--config", "job.yaml"],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -41,48 +54,13 @@ def _start(settings: dict[str, Any]) -> subprocess.Popen[str]:
     )
 
 
-def _settings(model: Path, folder: Path) -> dict[str, Any]:
-    return supervised_settings(
-        "sft",
-        model,
-        folder,
-        batch={"rows_per_step": 4, "num_steps": STEPS},
-        model={"path": str(model), "lora": {"rank": 4, "dropout": 0.1}},
-        neftune_alpha=5.0,
-        checkpoint={"every": 2, "keep_last": 1},
-    )
-
-
-def _wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise AssertionError(process.communicate()[0])
-        if (out / "metrics.jsonl").is_file():
-            rows = [row.step for row in read_metrics(out) if row.kind == "train"]
-            if rows and rows[-1] >= step:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"no step {step}")
-
-
-def _kill_worker(process: subprocess.Popen[str]) -> None:
-    workers = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "RayTrainWorker" in " ".join(child.cmdline())
-    ]
-    assert workers
-    for worker in workers:
-        worker.kill()
-
-
 def _kill_job(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     for child in children:
         if child.is_running():
             child.kill()
+    process.wait(30)
 
 
 def _outcome(out: Path) -> tuple[str, list[Any]]:
@@ -91,32 +69,51 @@ def _outcome(out: Path) -> tuple[str, list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, list[Any]]:
-    settings = _settings(tiny_model, tmp_path_factory.mktemp("undisturbed"))
-    process = _start(settings)
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Kill the worker at step 3 and the job at step 7, and start the job again."""
+    folder = tmp_path_factory.mktemp("stages")
+    (folder / "runs").mkdir()
+    pt = supervised_job("pt", tiny_model, folder, out=str(folder / "runs" / "pt"))
+    train_here("pt", pt)
+    changes: dict[str, Any] = {
+        "model": {"path": "runs/pt", "lora": {"rank": 4, "dropout": 0.1}},
+        "batch": {"rows_per_step": 4, "num_steps": STEPS},
+        "neftune_alpha": 5.0,
+        "checkpoint": {"every": 2, "keep_last": 1},
+    }
+    settings = supervised_settings("sft", tiny_model, folder, out="runs/sft", **changes)
+    (folder / "job.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    process = _start(folder)
+    wait_for_step(folder / "runs" / "sft", 3, process)
+    for worker in actor_processes(psutil.Process(process.pid), "RayTrainWorker"):
+        worker.kill()
+    wait_for_step(folder / "runs" / "sft", 7, process)
+    _kill_job(process)
+    process = _start(folder)
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
-    return _outcome(Path(settings["out"]))
+    changes["model"] |= {"path": pt.out}
+    undisturbed = supervised_job(
+        "sft", tiny_model, folder, out=str(folder / "undisturbed"), **changes
+    )
+    threads = undisturbed.workers.resources.num_threads  # sums of floats depend on it
+    torch.set_num_threads(threads)
+    train_here("sft", undisturbed)
+    return Trained(folder, undisturbed)
 
 
-@pytest.mark.parametrize("kill", [_kill_worker, _kill_job])
-def test_a_killed_run_ends_with_the_undisturbed_weights(
-    kill: Callable[[subprocess.Popen[str]], None],
-    undisturbed: tuple[str, list[Any]],
-    tiny_model: Path,
-    tmp_path: Path,
-) -> None:
-    settings = _settings(tiny_model, tmp_path)
-    out = Path(settings["out"])
-    process = _start(settings)
-    _wait_for_step(process, out, 5)
-    kill(process)
-    if kill is _kill_job:
-        process.wait(30)
-        process = _start(settings)
-    output, _ = process.communicate(timeout=280)
-    assert process.returncode == 0, output
-    assert len(json.loads((out / "provenance.json").read_text())["starts"]) == 2
-    assert _outcome(out) == undisturbed
+@pytest.mark.timeout(600)
+def test_a_killed_run_ends_with_the_undisturbed_weights(trained: Trained) -> None:
+    """Only this kills a worker of Ray Train and a whole supervised job."""
+    starts = json.loads((trained.out / "provenance.json").read_text())["starts"]
+    assert len(starts) == 3, "begun, a worker started again, the job started again"
+    assert _outcome(trained.out) == _outcome(Path(trained.undisturbed.out))
+
+
+def test_relative_paths_are_from_where_the_job_is_started(trained: Trained) -> None:
+    """The second stage names the first one's run folder, as the YAML of `jobs/configs` does."""
+    rows = [row.step for row in read_metrics(trained.out) if row.kind == "train"]
+    assert rows == list(range(1, STEPS + 1))
+    assert (trained.out / "report.html").is_file()
+    assert len(read_provenance(trained.out)) == 3
+    assert step_of(checkpoints(trained.out)[-1]) == STEPS
