@@ -96,7 +96,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
     undisturbed = supervised_job(
         "sft", tiny_model, folder, out=str(folder / "undisturbed"), **changes
     )
-    threads = undisturbed.workers.resources.num_threads  # sums of floats depend on it
+    threads = undisturbed.workers.learner.num_threads  # sums of floats depend on it
     torch.set_num_threads(threads)
     train_here("sft", undisturbed)
     return Trained(folder, undisturbed)
