@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXTRA  ?= cpu
 BIN    := .venv/bin
 ARGS   ?=
+JOBS   ?= 2
+SHARED := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 QUICK  := not slow and not gpu and not cluster
 
 .DEFAULT_GOAL := help
@@ -25,10 +27,10 @@ serve: setup  ## serve what make grpo has trained, on http://127.0.0.1:8000/v1
 	@$(BIN)/medray serve runs/grpo $(ARGS)
 
 test: setup lint  ## lint, then every test that needs neither minutes nor a GPU
-	@$(BIN)/pytest -m "$(QUICK)" $(ARGS)
+	@$(BIN)/pytest $(SHARED) -m "$(QUICK)" $(ARGS)
 
 test-fast: setup  ## every test without Ray and vLLM, for each save
-	@$(BIN)/pytest -m "$(QUICK) and not ray" $(ARGS)
+	@$(BIN)/pytest $(SHARED) -m "$(QUICK) and not ray" $(ARGS)
 
 test-slow: setup  ## the tests that take minutes or start several Ray nodes
 	@$(BIN)/pytest -m "(slow or cluster) and not gpu" $(ARGS)

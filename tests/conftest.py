@@ -27,8 +27,12 @@ def _may_start_ray(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the tests that need no Ray: they are quick, and most mistakes show in them."""
-    items.sort(key=_may_start_ray)
+    """Start with the tests that need no Ray, as most mistakes show in them.
+
+    Where several processes share the tests, files that start Ray come first: they are the long ones, and the short
+    ones fill the gaps they leave.
+    """
+    items.sort(key=_may_start_ray, reverse="PYTEST_XDIST_WORKER" in os.environ)
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,9 @@ def test_reward_rises_with_one_response_a_prompt(tiny_model: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_high_coefficient_keeps_the_policy_near_its_reference(tiny_model: Path) -> None:
+    """Only this sees 25 steps held by the KL term; its value and gradient are goldens of the losses."""
     optim = {"lr": 1e-3}
     free, held = (
         _train(tiny_model, num_steps=25, optim=optim, algorithm={"kl": {"coef": coef}})[1]
@@ -117,7 +119,9 @@ def test_normalised_rewards_and_the_penalty_for_a_missing_end(tiny_model: Path) 
     assert sink.steps[1]["reward/score"] < -1.5, "nearly no response stops within six tokens"
 
 
+@pytest.mark.slow
 def test_entropy_bonus_keeps_the_policy_broader(tiny_model: Path) -> None:
+    """Only this sees twelve steps with the bonus; its value and gradient are goldens of the losses."""
     _, plain = _train(tiny_model, algorithm={"kl": {"coef": 0.0}})
     _, broad = _train(tiny_model, algorithm={"kl": {"coef": 0.0}, "entropy_coef": 0.5})
     assert _mean(broad, "policy/entropy", LAST) > _mean(plain, "policy/entropy", LAST)
