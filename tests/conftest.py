@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def _no_ray_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     """Keep tests without the mark `ray` from starting it, in this process and in those they start."""
     if not _may_start_ray(request.node):
         monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """Ray in this process, started by the first test that asks for it and shared by all that do."""
+    import ray
+
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from tests.support.groups import random_groups, sampled
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def _scored(count: int) -> list[GroupHandle]:
     groups = [sampled(i, group, ray.put(group)) for i, group in enumerate(random_groups(count))]
     for group in groups:
@@ -35,7 +27,7 @@ def _scored(count: int) -> list[GroupHandle]:
     return groups
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_dead_writer_is_replaced_and_the_step_is_written_again(tmp_path: Path) -> None:
     """Only this kills the writer: its death costs nothing, and no step is written twice or left out."""
     job = GrpoJob.model_validate({"out": str(tmp_path)})

@@ -24,15 +24,7 @@ from medray.errors import DeadlineExceeded
 from tests.support.groups import random_groups, sampled
 from tests.support.jobs import tiny_job
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """A Ray instance of two CPUs."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
 
 def _incidents(folder: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,6 @@ from tests.support.groups import scored as scored_handle
 from tests.support.jobs import tiny_settings
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A Ray instance of two CPUs."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    yield
-    ray.shutdown()
 
 
 def _group(index: int) -> RolloutGroup:
@@ -76,7 +67,7 @@ def _metrics(job: PpoJob, num_ranks: int) -> dict[str, float]:
     return found
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize("strategy", ["auto", "fsdp2"])
 def test_two_ranks_take_the_step_of_one(
     tiny_model: Path, tmp_path: Path, strategy: StrategyName

@@ -30,14 +30,6 @@ from tests.support.jobs import tiny_job
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A Ray instance of two CPUs."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    yield
-    ray.shutdown()
-
-
 OLD_PASS = {"correction": {"kind": "tis"}, "epochs": 2, "clip_high": 0.01}
 
 
@@ -80,7 +72,7 @@ def _update(learners: LearnerGroup, job: GrpoJob) -> dict[str, float]:
     return values
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize(
     ("algorithm", "strategy"),
     [
@@ -114,7 +106,7 @@ def test_two_ranks_take_the_step_of_one(
         assert one["policy/correction_weight#0"] == one["policy/correction_weight#1"]
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_late_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Slow"}])
     grader = RewardActor.options(num_cpus=0).remote(job, 0)
@@ -143,7 +135,7 @@ def _sampled(groups: Sequence[RolloutGroup]) -> list[GroupHandle]:
     return [sampled(i, group, ray.put(group)) for i, group in enumerate(groups)]
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path, rewards=[{"kind": "tests.support.rewards:Broken"}])
     pool = _graders(job, tmp_path)
@@ -153,7 +145,7 @@ def test_a_broken_grader_is_an_error_and_never_a_reward(tiny_model: Path, tmp_pa
     assert pool.incidents.drain() == {"incidents/retry": 2.0}
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_group_that_cannot_be_graded_is_dropped_and_counted_where_asked(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -167,7 +159,7 @@ def test_a_group_that_cannot_be_graded_is_dropped_and_counted_where_asked(
     assert pool.incidents.drain() == {"incidents/drop": 2.0, "incidents/retry": 2.0}
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -182,7 +174,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     assert "graded again" in (tmp_path / "incidents.jsonl").read_text()
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path)
     pool = _graders(job, tmp_path)
@@ -199,7 +191,7 @@ def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_pa
     assert '"start"' in (tmp_path / "incidents.jsonl").read_text()
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
     grader: Any = RewardActor.options(num_cpus=0).remote(tiny_job(tiny_model, tmp_path), 0)
     gather({"grader": grader.start.remote()}, deadline_s=60, doing="start")
@@ -208,11 +200,11 @@ def test_a_dead_actor_is_named(tiny_model: Path, tmp_path: Path) -> None:
         gather({"grader-0": grader.score.remote(random_groups(1)[0])}, deadline_s=60, doing="grade")
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_job_too_large_for_the_cluster_says_what_is_lacking(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     workers = {"learner": {"count": 4, "cpus": 2, "gpus": 1}}
     job = tiny_job(tiny_model, tmp_path, workers=workers)
-    with pytest.raises(ResourceError, match=r"CPU \(needs 9.1, has 2\), GPU \(needs 4, has 0\)"):
+    with pytest.raises(ResourceError, match=r"CPU \(needs 9.1, has 3\), GPU \(needs 4, has 0\)"):
         reserve(rl_roles(job), spread=False, deadline_s=5)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 import torch
 
 from medray.actors.weights.publish import Form, PublishedWeights, Publisher, arrays, host_array
@@ -22,17 +20,9 @@ from medray.learners.scorer import Scorer
 from medray.models.checkpoints.export import adapter_parts, named_weights, tied_names
 from medray.models.load import PolicyModel, load_policy
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
 MIB = 2**20
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """A Ray instance of one CPU."""
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    yield
-    ray.shutdown()
 
 
 def _policy(model: Path, **settings: Any) -> PolicyModel:
