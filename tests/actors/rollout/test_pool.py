@@ -132,7 +132,8 @@ def test_a_worker_that_dies_while_it_starts_is_replaced(tmp_path: Path) -> None:
 def test_a_start_ends_when_no_more_workers_may_be_replaced(tmp_path: Path) -> None:
     pool, starting = _starting(tmp_path, max_restarts=0)
     with pytest.raises(
-        RestartBudgetExhausted, match=r"start: rollout-0 died.*restarted 0 times \(workers.max_restarts\)"
+        RestartBudgetExhausted,
+        match=r"start: rollout-0 died.*restarted 0 times \(workers.max_restarts\)",
     ):
         gather(starting, deadline_s=60, doing="start", revive=partial(_revive, pool))
     [line] = pool.incidents.path.read_text().splitlines()
