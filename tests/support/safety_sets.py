@@ -69,11 +69,11 @@ def documented() -> str:
     blocks = [
         ["Emergencies found, by register and script:", ""],
         table(EMERGENCIES, lambda row: f"{row.register}, {row.script}", "register, script"),
-        ["", "Near misses that alarm, by script (less is better):", ""],
+        ["", "False alarms on near misses, by script (lower is better):", ""],
         table(NEAR_MISSES, lambda row: row.script, "script"),
         ["", "Emergencies found, by category:", ""],
         table(EMERGENCIES, lambda row: row.category, "category"),
-        ["", "Near misses that alarm, by kind:", ""],
+        ["", "False alarms on near misses, by kind:", ""],
         table(NEAR_MISSES, lambda row: row.category, "kind"),
     ]
     return "\n".join(line for block in blocks for line in block)
