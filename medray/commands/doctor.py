@@ -66,7 +66,7 @@ def doctor_command(
     subject = replace(subject, only=tuple(n for n in only.split(",") if n))
     screen, found = Console(stderr=True), []
     with screen.status("looking") as status:
-        for finding in examine(subject, lambda name: status.update(f"looking at {name}")):
+        for finding in examine(subject, lambda name: status.update(f"checking {name}")):
             found.append(finding)
             if not as_json:
                 _show(finding)
@@ -108,7 +108,7 @@ def _show(finding: Finding) -> None:
 def _sum_up(found: list[Finding]) -> str:
     counts = [sum(f.severity.name == name for f in found) for name in ("ERROR", "WARNING")]
     if not any(counts):
-        return "nothing to mend"
+        return "no problems found"
     words = [
         f"{n} {word}{'s' * (n != 1)}"
         for n, word in zip(counts, ("error", "warning"), strict=True)

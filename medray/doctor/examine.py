@@ -50,7 +50,7 @@ def examine(
         except Exception as broken:  # one broken check must not hide the others
             reason = f"{type(broken).__name__}: {str(broken).partition(chr(10))[0]}"
             yield error(
-                name, f"this check failed itself ({reason})", "what it looks at is unknown", "report it"
+                name, f"this check failed ({reason})", "the state of this part is unknown", "report it"
             )  # fmt: skip
 
 
@@ -88,8 +88,8 @@ def check_plugins(build: Callable[[], None]) -> Iterator[Finding]:
         build()
     except ConfigError as broken:
         yield error(
-            "plug-ins", str(broken), "the job would end before its first step",
-            "correct that key; a module of your own is imported from the folder you work in",
+            "plug-ins", str(broken), "the job would stop before its first step",
+            "correct that key; your own modules are imported from the current folder",
         )  # fmt: skip
     else:
-        yield ok("plug-ins", "rewards, data, environment and parts of the job can be made")
+        yield ok("plug-ins", "rewards, data, environment and components of the job can be created")

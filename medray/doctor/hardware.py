@@ -34,23 +34,23 @@ def check_cpu(
     widest = next((f for f in ("avx512f", "avx2", "asimd") if f in flags), "no vector unit known")
     if flags and "avx2" not in flags and "asimd" not in flags:
         yield error(
-            "cpu", "the processor has neither AVX2 nor NEON", "vLLM's CPU build has no kernels for it",
+            "cpu", "the processor has neither AVX2 nor NEON", "vLLM's CPU build has no kernels for this processor",
             "use a newer machine, or a GPU with model.device=cuda",
         )  # fmt: skip
         return
     if device == "cpu" and dtype in ("bfloat16", "float16") and not fast:
         yield warning(
-            "dtype", f"model.dtype={dtype} on a processor with {widest} and no bf16 unit",
-            "without one, matrix products in 16 bits are emulated and 4-10 times slower than in 32",
+            "dtype", f"model.dtype={dtype} on a processor with {widest} and without bf16 instructions",
+            "16-bit matrix products are emulated and 4-10 times slower than in float32",
             "set model.dtype=float32",
         )  # fmt: skip
     elif device == "cpu":
-        advice = "has bfloat16 instructions" if fast else "float32 is the fast dtype here"
+        advice = "has bfloat16 instructions" if fast else "float32 is the fastest dtype here"
         yield ok("cpu", f"{cores} cores, {fast[0] if fast else widest}: {advice}")
     if cores < 2:
         yield warning(
-            "cores", "one core", "Ray's own processes and the job share it",
-            "use two or more; containers: raise the CPU limit",
+            "cores", "only one core", "Ray's processes and the job share it",
+            "use two or more cores; in containers, raise the CPU limit",
         )  # fmt: skip
 
 
@@ -73,8 +73,8 @@ def check_memory(available_gib: float | None = None) -> Iterator[Finding]:
     if free < MIN_MEMORY_GIB:
         yield warning(
             "memory", f"{free:.1f} GiB of memory available",
-            "the smallest job (135M parameters, full fine-tuning) takes about 6 GiB with its engine",
-            "stop other programs, or see `medray plan CONFIG` for what yours takes",
+            "the smallest job (135M parameters, full fine-tuning) needs about 6 GiB with its engine",
+            "stop other programs, or check what your job needs with `medray plan CONFIG`",
         )  # fmt: skip
     else:
         yield ok("memory", f"{free:.1f} GiB of memory available")
@@ -86,15 +86,15 @@ def check_shm(path: str = "/dev/shm") -> Iterator[Finding]:
         free = shutil.disk_usage(path).free / GIB
     except OSError:
         yield error(
-            "shm", f"{path} is not there", "Ray's object store lives in shared memory",
-            "mount a tmpfs there; Docker: --shm-size=8g",
+            "shm", f"{path} does not exist", "Ray's object store needs shared memory",
+            "mount a tmpfs at this path; Docker: --shm-size=8g",
         )  # fmt: skip
         return
     if free < MIN_SHM_GIB:
         yield error(
             "shm", f"{path} has {free:.2f} GiB free",
-            "rollouts and weights travel through Ray's object store in shared memory; without room Ray falls back to "
-            "the disk, ten times slower, or dies of SIGBUS",
+            "rollouts and weights are in Ray's object store in shared memory; when it is full, Ray falls back to "
+            "the disk, which is ten times slower, or dies of SIGBUS",
             "Docker: --shm-size=8g; Kubernetes: an emptyDir with medium Memory at /dev/shm (deploy/ has one)",
         )  # fmt: skip
     else:
@@ -110,14 +110,14 @@ def check_disk(folders: dict[str, Path]) -> Iterator[Finding]:
         free = shutil.disk_usage(place).free / GIB
         if not os.access(place, os.W_OK):
             yield error(
-                f"disk:{use}", f"{place} ({use}) cannot be written", "the job stops at its first file",
+                f"disk:{use}", f"{place} ({use}) cannot be written", "the job stops when it writes its first file",
                 "choose another folder, or change its owner",
             )  # fmt: skip
         elif free < MIN_DISK_GIB:
             yield error(
                 f"disk:{use}", f"{place} ({use}) has {free:.1f} GiB free",
-                "a full fine-tuning checkpoint takes three times the model in float32, and two are kept",
-                "free some disk, or choose another folder",
+                "a full fine-tuning checkpoint is three times the size of the model in float32, and two are kept",
+                "free some disk space, or choose another folder",
             )  # fmt: skip
         else:
             yield ok(f"disk:{use}", f"{place} ({use}) has {free:.0f} GiB free")
@@ -129,7 +129,7 @@ def check_gpu(device: str = "cpu") -> Iterator[Finding]:
     if not gpus:
         if device == "cuda":
             yield error(
-                "gpu", "model.device=cuda, and nvidia-smi shows no GPU", "the learner cannot start",
+                "gpu", "model.device=cuda, but nvidia-smi shows no GPU", "the learner cannot start",
                 "set model.device=cpu, install the NVIDIA driver, or run with `--gpus all` in Docker",
             )  # fmt: skip
         else:
@@ -139,7 +139,7 @@ def check_gpu(device: str = "cpu") -> Iterator[Finding]:
         yield ok("gpu", gpu)
     if device == "cpu":
         yield note(
-            "gpu", "the job asks for no GPU though there is one", "it will run on the CPU",
+            "gpu", "the machine has a GPU, but the job does not use it", "the job will run on the CPU",
             "set model.device=cuda and workers.*.gpus, see jobs/configs/grpo_lora_gpu.yaml",
         )  # fmt: skip
     yield from _driver(gpus)
@@ -173,7 +173,7 @@ def _nccl() -> Iterator[Finding]:
         yield note(
             "nccl",
             "the GPUs have no NVLink",
-            "NCCL goes over PCIe: weight sync and gradients are slower",
+            "NCCL uses PCIe: weight sync and gradient reduction are slower",
         )
 
 

@@ -27,12 +27,12 @@ def check_model(config: ModelConfig) -> Iterator[Finding]:
         yield error(
             "model",
             str(missing),
-            "no job can start without its model",
+            "the job cannot start without its model",
             f"medray fetch-model {config.path}",
         )
         return
     if isinstance(source, str):
-        yield note("model", f"{source} comes from the hub when a job starts")
+        yield note("model", f"{source} is downloaded from the hub when a job starts")
         return
     from medray.models.tokenizer import load_tokenizer
 
@@ -42,7 +42,7 @@ def check_model(config: ModelConfig) -> Iterator[Finding]:
         yield error(
             "model",
             str(broken),
-            "no text can be tokenised",
+            "no text can be tokenized",
             "copy the tokenizer files into the model folder",
         )
         return
@@ -60,15 +60,15 @@ def _ends(source: Path, tokenizer: Any) -> Iterator[Finding]:
     eos = tokenizer.eos_token_id
     if eos is None:
         yield error(
-            "eos", "the tokenizer has no eos token", "no response would ever end by itself",
+            "eos", "the tokenizer has no eos token", "responses would never end before the length limit",
             "set eos_token in tokenizer_config.json to the template's stop token",
         )  # fmt: skip
     elif stops and eos not in stops:
         names = ", ".join(repr(tokenizer.convert_ids_to_tokens(i)) for i in sorted(stops))
         yield error(
             "eos", f"the tokenizer ends with {tokenizer.eos_token!r}, generation_config.json with {names}",
-            "training teaches one stop token and the engine waits for another, so responses run to their limit",
-            f"put {eos} into eos_token_id of generation_config.json",
+            "training and the engine use different stop tokens, so responses run to their length limit",
+            f"add {eos} to eos_token_id in generation_config.json",
         )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _padding(tokenizer: Any) -> Iterator[Finding]:
     """medray packs rows and masks by position, so a missing pad token only matters to other tools."""
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= len(tokenizer):
         yield error(
-            "pad", f"pad_token_id {tokenizer.pad_token_id} is beyond the vocabulary of {len(tokenizer)}",
+            "pad", f"pad_token_id {tokenizer.pad_token_id} is outside the vocabulary of {len(tokenizer)} tokens",
             "the embedding of a padded row would be out of range", "set pad_token in tokenizer_config.json",
         )  # fmt: skip
 
@@ -95,7 +95,7 @@ def _template(tokenizer: Any) -> Iterator[Finding]:
     if not getattr(tokenizer, "chat_template", None):
         yield error(
             "template", "the tokenizer has no chat template", "dialogues cannot be rendered",
-            "name one with model.template (docs/TEMPLATES.md), or use an instruction-tuned model",
+            "set one with model.template (docs/TEMPLATES.md), or use an instruction-tuned model",
         )  # fmt: skip
         return
     try:
@@ -104,20 +104,20 @@ def _template(tokenizer: Any) -> Iterator[Finding]:
         yield error(
             "template",
             str(refused),
-            "no dialogue can be trained",
-            "name another with model.template",
+            "dialogues cannot be trained on",
+            "set another template with model.template",
         )
         return
     trained = chat.token_ids[chat.trained]
     taught = tokenizer.decode(trained.tolist(), skip_special_tokens=False)
     if ANSWER not in taught:
         yield error(
-            "mask", f"of an answer the template lets {taught!r} be trained", "the model would not learn its answers",
+            "mask", f"the template marks {taught!r} of an answer as trained", "the model would not learn the answers",
             "name another template with model.template",
         )  # fmt: skip
     elif tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in trained.tolist():
         yield warning(
             "stop", f"an answer ends with {taught.rpartition(ANSWER)[2]!r}, not with {tokenizer.eos_token!r}",
-            "the engine stops at the eos token, which training would never show",
-            "make the template's stop token the tokenizer's eos_token",
+            "the engine stops at the eos token, which the training data would never contain",
+            "set the tokenizer's eos_token to the template's stop token",
         )  # fmt: skip

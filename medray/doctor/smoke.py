@@ -27,23 +27,24 @@ def check_smoke(command: tuple[str, ...] = ()) -> Iterator[Finding]:
         done = subprocess.run(run, capture_output=True, text=True, timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
         yield error(
-            "smoke", f"vLLM did not answer within {DEADLINE_S:.0f} s", "no rollout worker would start",
-            "look at the output of `python -m medray.doctor.smoke`",
+            "smoke", f"vLLM did not answer within {DEADLINE_S:.0f} s", "rollout workers cannot start",
+            "see the output of `python -m medray.doctor.smoke`",
         )  # fmt: skip
         return
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         yield error(
-            "smoke", f"vLLM, the learner or the weight sync failed: {said}", "no GRPO job would run",
-            "look at the output of `python -m medray.doctor.smoke`; `make setup` installs the tested set",
+            "smoke", f"vLLM, the learner or the weight sync failed: {said}", "GRPO jobs cannot run",
+            "see the output of `python -m medray.doctor.smoke`; `make setup` installs the tested versions",
         )  # fmt: skip
         return
     seen: dict[str, float] = json.loads(lines[-1])
     yield ok(
         "smoke",
-        f"vLLM loads in {seen['load_s']:.0f} s, a weight sync takes {seen['sync_s']:.1f} s and leaves a gap of "
-        f"{seen['gap_nats']:.1e} nats, samples come at {seen['tokens_per_s']:.0f} tokens/s (tiny model)",
+        f"vLLM loads in {seen['load_s']:.0f} s, a weight sync takes {seen['sync_s']:.1f} s with a "
+        "log-probability gap of "
+        f"{seen['gap_nats']:.1e} nats, sampling runs at {seen['tokens_per_s']:.0f} tokens/s (tiny model)",
     )
 
 

@@ -59,15 +59,15 @@ def check_packages(constraints: Path | None = None) -> Iterator[Finding]:
         pins = read_pins(path)
     except OSError:
         yield note(
-            "packages", f"{path} is not there, so versions were not compared",
-            "medray is installed without its checkout", "name a list with --constraints FILE",
+            "packages", f"{path} does not exist, so versions were not compared",
+            "medray is installed without its checkout", "pass a constraints file with --constraints FILE",
         )  # fmt: skip
         return
     wrong = dict(_mismatches(pins))
     for name in [n for n in CORE if n in wrong]:
         yield error(
             f"package:{name}", f"{name} {wrong[name] or 'is missing'}, tested with {pins[name]}",
-            "ray, torch, vLLM and transformers only work together in matching versions",
+            "ray, torch, vLLM and transformers need matching versions",
             f"run `make setup`, or pip install -c {path} {name}",
         )  # fmt: skip
     others = [n for n in wrong if n not in CORE and n not in DEVELOPER]
@@ -75,7 +75,7 @@ def check_packages(constraints: Path | None = None) -> Iterator[Finding]:
         shown = ", ".join(f"{n} {wrong[n] or 'missing'} (tested: {pins[n]})" for n in others[:4])
         more = f" and {len(others) - 4} more" if len(others) > 4 else ""
         yield warning(
-            "packages", shown + more, "this combination of versions was never tested",
+            "packages", shown + more, "this combination of versions is untested",
             f"run `make setup`, or pip install -r {path}",
         )  # fmt: skip
     if not wrong:
@@ -111,7 +111,7 @@ def check_vision() -> Iterator[Finding]:
     reason = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
     yield error(
         "vision", f"{', '.join(installed)}: {reason}",
-        "transformers imports it where it is installed, so no model can be loaded",
+        "transformers imports it if it is installed, so no model can be loaded",
         f"pip uninstall -y {' '.join(installed)} (medray is text-only)",
     )  # fmt: skip
 

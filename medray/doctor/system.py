@@ -28,8 +28,8 @@ def check_limits() -> Iterator[Finding]:
         remedy = f"ulimit -n {min(65536, most) if most > 0 else 65536}"
         yield error(
             "open-files", f"at most {files} open files",
-            "every Ray worker holds tens of sockets; past the limit actors die with 'too many open files'",
-            f"{remedy}; for good: nofile in /etc/security/limits.conf, Docker: --ulimit nofile=65536",
+            "every Ray worker opens tens of sockets; beyond the limit, actors die with 'too many open files'",
+            f"{remedy}; permanently: nofile in /etc/security/limits.conf; Docker: --ulimit nofile=65536",
         )  # fmt: skip
     else:
         yield ok("open-files", f"{files} open files allowed")
@@ -37,7 +37,7 @@ def check_limits() -> Iterator[Finding]:
     if 0 < processes < MIN_PROCESSES:
         yield warning(
             "processes", f"at most {processes} processes and threads",
-            "Ray and torch start hundreds of threads; the first that is refused kills its actor",
+            "Ray and torch start hundreds of threads; an actor dies if one cannot be started",
             f"ulimit -u {MIN_PROCESSES} or more",
         )  # fmt: skip
 
@@ -47,9 +47,9 @@ def check_ports(ports: Mapping[int, str] | None = None) -> Iterator[Finding]:
     taken = {port: use for port, use in (ports or PORTS).items() if not _is_free(port)}
     for port, use in taken.items():
         yield note(
-            f"port:{port}", f"port {port} ({use}) is taken",
-            "by a cluster that runs already, which is fine, or by something else, which stops `ray up`",
-            f"see who holds it with `ss -ltnp 'sport = :{port}'`",
+            f"port:{port}", f"port {port} ({use}) is in use",
+            "either by a running cluster, which is fine, or by another program, which makes `ray up` fail",
+            f"find the process with `ss -ltnp 'sport = :{port}'`",
         )  # fmt: skip
     if not taken:
         yield ok("ports", f"{', '.join(map(str, ports or PORTS))} are free")
@@ -63,9 +63,9 @@ def check_interfaces(environ: Mapping[str, str] = os.environ) -> Iterator[Findin
         absent = [n for n in asked if not any(k.startswith(n) for k in known)]
         if absent and not environ[key].startswith("^"):
             yield error(
-                "interface", f"{key}={environ[key]}, and this machine has {', '.join(known)}",
-                "learner ranks would wait for each other until their deadline",
-                f"unset {key}, or name one of {', '.join(known)}",
+                "interface", f"{key}={environ[key]}, but this machine has {', '.join(known)}",
+                "learner ranks cannot connect and wait until their deadline",
+                f"unset {key}, or set it to one of {', '.join(known)}",
             )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def check_threads(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     if asked.isdigit() and int(asked) > cores:
         yield warning(
             "threads", f"OMP_NUM_THREADS={asked} on {cores} cores",
-            "threads that share a core wait for each other at every matrix product",
+            "threads that share a core wait for each other in every matrix product",
             "unset OMP_NUM_THREADS: medray sets workers.*.threads for each actor",
         )  # fmt: skip
 
@@ -86,8 +86,9 @@ def check_temporary(environ: Mapping[str, str] = os.environ) -> Iterator[Finding
     if len(folder.encode()) + SESSION_PATH_BYTES > SOCKET_PATH_BYTES:
         yield error(
             "ray-tmpdir", f"RAY_TMPDIR={folder} is {len(folder)} characters long",
-            f"sockets are made below it, and their paths may have {SOCKET_PATH_BYTES} bytes in all",
-            f"choose one of at most {SOCKET_PATH_BYTES - SESSION_PATH_BYTES} characters, or unset it for {TEMPORARY}",
+            f"Ray creates sockets below it, and socket paths are limited to {SOCKET_PATH_BYTES} bytes",
+            f"choose a path of at most {SOCKET_PATH_BYTES - SESSION_PATH_BYTES} characters, or unset it to use "
+            f"{TEMPORARY}",
         )  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def check_token(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Ray's token: who has it may run any code on the cluster, so nobody else may read it."""
     if environ.get("RAY_AUTH_MODE", "token") == "disabled":
         yield warning(
-            "token", "RAY_AUTH_MODE=disabled", "anyone who reaches the cluster's ports may run any code on it",
+            "token", "RAY_AUTH_MODE=disabled", "anyone who can reach the cluster's ports can run code on it",
             "unset RAY_AUTH_MODE, then `ray get-auth-token --generate`",
         )  # fmt: skip
         return
@@ -103,26 +104,26 @@ def check_token(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         yield note(
             "token", "the token comes from RAY_AUTH_TOKEN",
             "every process of this user can read it from the environment",
-            "keep it in a file of mode 600 and name that in RAY_AUTH_TOKEN_PATH",
+            "store it in a file with mode 600 and set RAY_AUTH_TOKEN_PATH to its path",
         )  # fmt: skip
         return
     named = environ.get("RAY_AUTH_TOKEN_PATH")
     path = Path(named or "~/.ray/auth_token").expanduser()
     if not path.is_file() or path.stat().st_size == 0:
-        state = "is empty" if path.is_file() else "is not there"
+        state = "is empty" if path.is_file() else "does not exist"
         report = error if named else note
         yield report(
             "token", f"{path} {state}",
-            "clusters ask for a token; a cluster on this machine makes one when it first starts",
-            "ray get-auth-token --generate; for another machine's cluster, copy its token there (mode 600)",
+            "clusters require a token; a cluster on this machine creates one at its first start",
+            "ray get-auth-token --generate; for a cluster on another machine, copy its token to this file (mode 600)",
         )  # fmt: skip
     elif path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and not _is_shielded(path):
         yield warning(
             "token", f"{path} can be read by other users (mode {stat.S_IMODE(path.stat().st_mode):o})",
-            "who has the token may run any code on the cluster", f"chmod 600 {path}",
+            "anyone with the token can run code on the cluster", f"chmod 600 {path}",
         )  # fmt: skip
     else:
-        yield ok("token", f"{path} is there and private")
+        yield ok("token", f"{path} exists and is private")
 
 
 def check_address(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
@@ -136,7 +137,7 @@ def check_address(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
             yield ok("cluster", f"{address} answers")
     except (OSError, ValueError):
         yield error(
-            "cluster", f"RAY_ADDRESS={address} does not answer", "jobs would try to join it and fail",
+            "cluster", f"RAY_ADDRESS={address} does not answer", "jobs would fail to connect to it",
             "start that cluster (`ray up cluster.yaml`), or unset RAY_ADDRESS to run on this machine",
         )  # fmt: skip
 
