@@ -12,12 +12,12 @@ from medray.config.grpo import GrpoJob
 
 
 class DistillJob(GrpoJob):
-    """Everything `jobs/distill.py` does is said here."""
+    """Configuration of `jobs/distill.py`."""
 
     out: str = "runs/distill"
     """Run folder: config, metrics, rollouts, checkpoints."""
     algorithm: TaughtAlgorithm  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
-    """The teacher alone, or an algorithm (`kind`) that trains on rewards as well."""
+    """Distillation only, or an algorithm (`kind`) that also trains on rewards."""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,18 +19,18 @@ class EvaluatedModel(Section):
     """One model to evaluate: a row of the comparison table."""
 
     name: str
-    """What the line is called."""
+    """Name of the row in the table."""
     path: str
-    """A catalogue name, a folder, a hub id, or a run folder: its best checkpoint, adapters merged."""
+    """A catalogue name, a folder, a hub id, or a run folder (its best checkpoint, with adapters merged)."""
     kind: Literal["policy", "reward"] = "policy"
-    """policy answers questions, tells texts and prefers answers by their likelihood; reward scores answers."""
+    """policy: answers questions, and scores texts and pairs by likelihood; reward: scores pairs."""
 
 
 class HeldOut(DataConfig):
-    """Rows whose held-out side is used; without a path, made from the ICD-10-CM code list."""
+    """Held-out rows; without a path, generated from the ICD-10-CM code list."""
 
     num_train: int | None = Field(default=1, ge=1)
-    """Nothing is trained; a generated kind still makes this many."""
+    """Training rows of a generated kind; an evaluation does not use them."""
 
 
 class HeldOutTexts(HeldOut):
@@ -48,30 +48,30 @@ class HeldOutPairs(HeldOut):
 
 
 class EvaluateJob(Section):
-    """Everything `jobs/evaluate.py` does is said here."""
+    """Configuration of `jobs/evaluate.py`."""
 
     out: str = "runs/evaluation"
     """Folder of `table.md`, `evaluation.json` and every answer in `answers.jsonl`."""
     models: tuple[EvaluatedModel, ...] = Field(
         default=(EvaluatedModel(name="base", path="smollm2-135m"),), min_length=1
     )
-    """What is evaluated, in the order of the table. Policies share one engine, so they must have one architecture."""
+    """Models to evaluate, in table order. Policies share one engine, so they must have the same architecture."""
     model: ModelConfig = ModelConfig()
-    """The form that every model is held in; its `path` is not used."""
+    """How every model is loaded; `path` is not used."""
     questions: HeldOut = HeldOut()
-    """Multiple choice, answered greedily."""
+    """Multiple-choice questions, answered greedily."""
     texts: HeldOutTexts = HeldOutTexts()
     pairs: HeldOutPairs = HeldOutPairs()
     chat: ChatConfig = ChatConfig()
     max_new_tokens: int = Field(default=8, ge=1)
     """Maximum length of an answer, in tokens."""
     learner: LearnerConfig = LearnerConfig()
-    """How rows are cut for the forward passes."""
+    """How rows are packed for the forward passes."""
     engine: EngineConfig = EngineConfig()
     """The engine that answers."""
     workers: EvaluateWorkers = EvaluateWorkers()
     deadline_s: Seconds = 3600
-    """Seconds that one model may take."""
+    """Deadline per model, seconds."""
 
     @model_validator(mode="after")
     def _lines_differ(self) -> Self:

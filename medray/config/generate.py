@@ -15,40 +15,40 @@ SUFFIXES = (".jsonl", ".parquet")
 
 
 class PromptConfig(Section):
-    """Where prompts are in the rows."""
+    """Where the prompts are in the rows."""
 
     key: str | None = None
-    """Column with the prompt: messages, or text for one user turn. None takes the first there is of messages, prompt,
-    question, instruction (with input after it)."""
+    """Column with the prompt: messages, or text as one user turn. None uses the first of messages, prompt, question,
+    instruction (with input)."""
     id_key: str = "id"
-    """Column that names a row; rows without it are named by file and line."""
+    """Column with the id of a row; without it, file and line are used."""
     system: Annotated[str | None, MayBeBlank(empty=True)] = None
     """System message for every row; None keeps the row's own."""
     chat: bool = True
-    """Render with the chat template; false gives text to the model as it is."""
+    """Render with the chat template; false passes the text to the model unchanged."""
     drop_answer: bool = False
-    """Leave out a last assistant message, e.g. of demonstrations; without it such a row is an error."""
+    """Drop a final assistant message, as in demonstrations; otherwise such a row is an error."""
 
 
 class SamplingConfig(Section):
     """Sampling parameters of the generated answers."""
 
     samples: int = Field(default=1, ge=1)
-    """Answers a prompt."""
+    """Answers per prompt."""
     max_new_tokens: int = Field(default=512, ge=1)
     """Maximum length of an answer, in tokens."""
     temperature: float = Field(default=0.0, ge=0)
-    """0 takes the likeliest token."""
+    """Sampling temperature; 0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-    """Draw from the likeliest tokens that make up this probability."""
+    """Sample from the smallest set of tokens with this total probability."""
     top_k: int = Field(default=0, ge=0)
-    """Draw from this many likeliest tokens; 0 from all."""
+    """Sample from this many most likely tokens; 0 samples from all."""
     min_p: float = Field(default=0.0, ge=0, le=1)
-    """Leave out tokens less likely than this share of the likeliest."""
+    """Exclude tokens less likely than this share of the most likely token."""
     stop: Annotated[tuple[str, ...], MayBeBlank()] = ()
-    """Texts that end an answer, besides the model's own stop tokens."""
+    """Texts that end an answer, in addition to the model's stop tokens."""
     seed: Seed = 0
-    """Every row draws from a seed of its own, made from this one and its place in the file."""
+    """Base seed; each row derives its own from it and its position in the file."""
 
     @model_validator(mode="after")
     def _temperature_is_the_engines(self) -> Self:
@@ -61,10 +61,10 @@ class SamplingConfig(Section):
 
 
 class GenerateJob(Section):
-    """Prompts in, answers out, in the same order."""
+    """Batch inference: answers to a file of prompts, in input order."""
 
     model: str = "smollm2-135m"
-    """A catalogue name, a model folder, a hub id, or the folder of a run or adapter."""
+    """A catalogue name, model folder, hub id, run folder or adapter folder."""
     input: str
     """File, folder or quoted pattern: JSON Lines, JSON, CSV, TSV, text or Parquet."""
     output: str
@@ -78,12 +78,12 @@ class GenerateJob(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on a CPU, bfloat16 on a GPU and for quantised weights."""
     max_model_len: int = Field(default=4096, ge=16)
-    """Longest prompt and answer together, tokens; the model's own limit where that is lower."""
+    """Maximum length of prompt and answer together, tokens; the model's limit if that is lower."""
     template: TemplateName | None = None
     """Chat template by name; None takes the tokenizer's own."""
     workers: GenerateWorkers = GenerateWorkers()
     chunk_rows: int = Field(default=256, ge=1)
-    """Rows a worker computes together, and what an interruption may cost."""
+    """Rows per chunk; an interruption loses at most the chunks in progress."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off unless you have read that code."""
 

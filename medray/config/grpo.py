@@ -12,14 +12,14 @@ from medray.config.rl import RlJob
 
 
 class GrpoJob(RlJob):
-    """Everything `jobs/grpo.py` does is said here."""
+    """Configuration of `jobs/grpo.py`."""
 
     out: str = "runs/grpo"
     """Run folder: config, metrics, rollouts, checkpoints."""
     no_signal_patience: int = Field(default=5, ge=1)
-    """Say that there is no learning signal, and what to change, after so many steps of nothing but ties."""
+    """Print advice after this many steps in which all groups tied."""
     algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]
-    """`kind` names the algorithm; each has keys of its own."""
+    """The algorithm (`kind`) and its settings."""
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> Self:

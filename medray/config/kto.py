@@ -25,8 +25,8 @@ class KtoConfig(Section):
     undesirable_weight: float = Field(default=1.0, gt=0)
     """Weight of undesirable responses."""
     reference_point: Literal["mismatched", "zero"] = "mismatched"
-    """What gains are measured from: the KL to the reference, estimated on prompts with another prompt's response; or
-    nothing, which saves that pass."""
+    """Reference point of gains: mismatched estimates the KL to the reference on prompts with other prompts' responses;
+    zero saves that pass."""
     reference: Reference = "auto"
     """adapter_off: the base under the adapter; separate: a frozen copy; precomputed: scored once before training and
     cached. auto: adapter_off for adapters, else precomputed, and separate for a prepared folder."""
@@ -56,7 +56,7 @@ class KtoData(DataConfig):
 
 
 class KtoJob(SupervisedJob):
-    """Everything `jobs/kto.py` does is said here."""
+    """Configuration of `jobs/kto.py`."""
 
     out: str = "runs/kto"
     """Run folder: config, metrics, checkpoints."""

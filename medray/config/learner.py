@@ -13,17 +13,17 @@ StrategyName = Literal["auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp
 
 
 class LearnerConfig(Section):
-    """How a batch is cut and spread. None of it changes a step's loss or gradient."""
+    """How a batch is split into micro-batches and over ranks. Does not change the loss or gradient of a step."""
 
     row_tokens: int = Field(default=4096, ge=16)
-    """Token budget of one packed row (micro-batch); a longer group has a row to itself."""
+    """Token budget of a packed row (micro-batch); a longer group gets its own row."""
     head_chunk: int = Field(default=1024, ge=1)
-    """Trained tokens whose logits are held at once."""
+    """Number of trained tokens whose logits are in memory at once."""
     strategy: StrategyName = "auto"
-    """What is spread over the ranks: nothing (ddp), the optimizer's state (zero1), gradients too (zero2), weights too
-    (zero3, fsdp2). auto: single for one rank, else ddp. docs/STRATEGIES.md says which to take."""
+    """What is sharded over the ranks: nothing (ddp), optimizer state (zero1), also gradients (zero2), also weights
+    (zero3, fsdp2). auto: single for one rank, else ddp. See docs/STRATEGIES.md."""
     offload_optimizer: bool = False
-    """Keep the optimizer's state in CPU memory and step there; needs a zero strategy."""
+    """Keep the optimizer state in CPU memory and run the optimizer there; needs a zero strategy."""
 
     @property
     def shards_weights(self) -> bool:

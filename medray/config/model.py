@@ -23,18 +23,18 @@ class LoraConfig(Section):
     rank: int = Field(default=16, ge=1)
     """Rank of every adapter."""
     alpha: float = Field(default=32.0, gt=0)
-    """Scale: the adapter's output is multiplied by alpha / rank."""
+    """Scale: the output of the adapter is multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the adapter's input. RL needs 0: the engine samples without it."""
+    """Dropout on the input of the adapter. RL needs 0, because the engine samples without dropout."""
     targets: Literal["all"] | tuple[str, ...] = "all"
-    """Names of the linear modules to adapt; "all" finds every one but the output head."""
+    """Names of the linear modules to adapt; "all" adapts every linear module except the output head."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank) (arXiv:2312.03732)."""
     dora: bool = False
     """Weight-decomposed adapters (arXiv:2402.09353)."""
     modules_to_save: tuple[str, ...] = ()
-    """Modules trained whole beside the adapters and saved with them; "embeddings" means the input embeddings and
-    the output head, which a tokenizer with new tokens needs."""
+    """Modules trained in full and saved with the adapters; "embeddings" means the input embeddings and the output head,
+    which a tokenizer with new tokens needs."""
 
     @field_validator("targets")
     @classmethod
@@ -45,49 +45,50 @@ class LoraConfig(Section):
 
 
 class RopeConfig(Section):
-    """Scaled rotary position embeddings, for contexts longer than the model was trained on."""
+    """Scaled rotary position embeddings, for contexts longer than in the model's training."""
 
     kind: Literal["linear", "yarn", "llama3"]
     """linear: positions divided by the factor (arXiv:2306.15595); yarn: arXiv:2309.00071; llama3: arXiv:2407.21783.
-    Scalings that change with the length of a text are not offered: its loss would depend on its neighbours."""
+    Scaling that depends on the sequence length is not supported, because the loss of a text would depend on the other
+    texts in its row."""
     factor: float = Field(gt=1)
-    """New context length over the original one."""
+    """New context length divided by the original one."""
     original_tokens: int | None = Field(default=None, ge=1)
-    """Context length the model was trained on; None takes what its configuration says."""
+    """Context length in the model's training; None reads it from the model's configuration."""
 
 
 class ModelConfig(Section):
-    """A causal language model and the form it is held in."""
+    """A causal language model, and how it is loaded."""
 
     path: str = "smollm2-135m"
-    """A catalogue name (`medray fetch-model --list`), a local directory, or a hub id. The folder of an adapter means
-    the model that the adapter and its base make together."""
+    """A catalogue name (`medray fetch-model --list`), a local folder, or a hub id. An adapter folder means its base
+    with the adapter merged."""
     revision: str | None = None
-    """Hub revision; None takes the default branch."""
+    """Hub revision; None uses the default branch."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Dtype of the weights on learner and engine. float32 is the fast one on CPUs without bf16 kernels."""
+    """Dtype of the weights on learner and engine. float32 is fastest on CPUs without bf16 instructions."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the learner's ranks hold the model."""
+    """Device of the learner's ranks."""
     attention: Literal["auto", "tree", "flex", "dense", "plain"] = "auto"
-    """tree shares prompts at no cost, a block a prompt; flex as one FlexAttention kernel a layer, for GPUs; dense by a
-    mask, for architectures with attention of their own; plain computes each continuation after its own copy of the
-    prompt. auto takes the first of tree, dense and plain that is right for the model."""
+    """How prompts are shared. tree: one block per prompt, without masked work; flex: one FlexAttention kernel per
+    layer, for GPUs; dense: a mask, for architectures with their own attention; plain: each continuation with its own
+    copy of the prompt. auto uses the first of tree, dense and plain that is correct for the model."""
     rope: RopeConfig | None = None
     """Scale rotary position embeddings to a longer context."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
     quantisation: Literal["none", "8bit", "4bit"] = "none"
-    """bitsandbytes storage of the frozen base weights; needs `lora`."""
+    """bitsandbytes quantization of the frozen base weights; needs `lora`."""
     lora: LoraConfig | None = None
-    """Train adapters instead of all the weights."""
+    """Train adapters instead of all weights."""
     adapter: str | None = None
-    """Folder of an adapter to train further; its own rank and targets hold. To build on what an adapter has made of
-    its base, with a new adapter or all the weights, name its folder in `path` instead: it is then merged."""
+    """Adapter folder to continue training; its own rank and targets apply. To start a new adapter or full fine-tuning
+    from an adapted model, put the adapter folder in `path`: it is then merged."""
     tokenizer: str | None = None
-    """Folder or hub id of another tokenizer, e.g. one with added tokens; None takes the model's own. Tokens that the
-    model has no embedding for start from the mean embedding."""
+    """Folder or hub id of another tokenizer, such as one with added tokens; None uses the model's own. New tokens start
+    from the mean embedding."""
     template: TemplateName | None = None
-    """Chat template by name, written into the checkpoints' tokenizer too; None takes the tokenizer's own."""
+    """Name of a chat template, also written into the checkpoints' tokenizer; None uses the tokenizer's own."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off unless you have read that code."""
 

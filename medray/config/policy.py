@@ -15,10 +15,10 @@ Aggregation = Literal["token", "sequence", "fixed"]
 
 
 class KlConfig(Section):
-    """Penalty that keeps the policy near the reference model."""
+    """KL penalty that keeps the policy close to the reference model."""
 
     coef: float = Field(default=0.0, ge=0)
-    """Factor of the penalty; 0 starts no reference model and computes nothing."""
+    """Coefficient of the penalty; with 0, no reference model is loaded."""
     estimator: KlEstimatorName = "k3"
     """Schulman's estimators of KL(policy || reference): k1 = log ratio, k2 = half its square, k3 = r - 1 - log r; or
     your own as `package.module:name`."""
@@ -27,32 +27,33 @@ class KlConfig(Section):
 
 
 class DistillConfig(Section):
-    """On-policy distillation (arXiv:2306.13649): on the student's own tokens, come near the teacher's distribution."""
+    """On-policy distillation (arXiv:2306.13649): minimize the divergence from a teacher on the student's own
+    samples."""
 
     teacher: ModelConfig
     """A frozen model with the student's vocabulary."""
     engine: Literal["learner", "vllm"] = "learner"
-    """learner: every rank holds the teacher, and its whole distribution counts; vllm: engines of their own
-    (`workers.teacher`) score groups as they are sampled, and their `top` most likely tokens and the rest count."""
+    """learner: every rank holds the teacher and compares the full distributions; vllm: separate engines
+    (`workers.teacher`) score groups as they are sampled, and compare the `top` most likely tokens and the rest."""
     top: int = Field(default=64, ge=1)
-    """Tokens of the teacher that are told apart where it runs in vLLM; all others are one outcome."""
+    """Number of teacher tokens compared separately with engine=vllm; all others form one outcome."""
     divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "reverse_kl"
-    """forward_kl covers what the teacher may say, reverse_kl avoids what it would not, jsd mixes the two."""
+    """forward_kl is mode-covering, reverse_kl is mode-seeking, jsd interpolates between them."""
     beta: float = Field(default=0.5, gt=0, lt=1)
     """Weight of the teacher in the mixture of jsd."""
     coef: float = Field(default=1.0, gt=0)
-    """Factor of the divergence beside the policy loss."""
+    """Coefficient of the divergence in the policy loss."""
 
 
 class PolicyConfig(Section):
     """Token loss, ratio, penalties and optimizer steps."""
 
     loss: LossName = "clipped"
-    """Loss of a token: clipped (PPO's clipped ratio), gspo (clipped ratio of the response), cispo (clipped weight), or
-    your own as `package.module:name`."""
+    """Token loss: clipped (PPO's clipped ratio), gspo (clipped response ratio), cispo (clipped weight), or your own as
+    `package.module:name`."""
     ratio: Literal["auto", "behaviour", "old"] = "auto"
-    """What the policy is compared with: the engine's log-probabilities, or the learner's own from the start of the
-    batch; auto is old where `correction` carries the difference between the two, else behaviour."""
+    """Denominator of the importance ratio: the engine's log-probabilities (behaviour), or the learner's at the start of
+    the batch (old). auto: old if `correction` is set, else behaviour."""
     aggregation: Aggregation = "token"
     """token: mean over the step's trained tokens; sequence: mean over responses of their token mean;
     fixed: sum over tokens / (responses * max_new_tokens)."""
@@ -61,18 +62,18 @@ class PolicyConfig(Section):
     clip_high: float = Field(default=0.2, ge=0)
     """The ratio is clipped above at 1 + clip_high."""
     entropy_coef: float = Field(default=0.0, ge=0)
-    """Factor of the entropy of each trained token's distribution, which is subtracted from its loss."""
+    """Coefficient of the entropy bonus, which is subtracted from the loss of each trained token."""
     kl: KlConfig = KlConfig()
-    """Penalty towards the reference model."""
+    """KL penalty to the reference model."""
     correction: CorrectionConfig = None
-    """Weight tokens by how far engine and learner differ under the same weights: kind tis, icepop, sequence_mask, or
-    your own as `package.module:name`."""
+    """Weight tokens by the mismatch between engine and learner with the same weights: kind tis, icepop, sequence_mask,
+    or your own as `package.module:name`."""
     distill: DistillConfig | None = None
     """Add the divergence from a teacher to the loss."""
     minibatches: int = Field(default=1, ge=1)
-    """Optimizer steps one rollout batch is cut into."""
+    """Optimizer steps per pass over a rollout batch."""
     epochs: int = Field(default=1, ge=1)
-    """Times a rollout batch is gone through."""
+    """Passes over each rollout batch."""
 
     @property
     def is_taught_by_engines(self) -> bool:

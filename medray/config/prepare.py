@@ -22,16 +22,17 @@ GENERATED = {
 
 
 class FilterConfig(Section):
-    """Which rows are kept by what they are; the others are dropped and counted by reason."""
+    """Filters on rows; dropped rows are counted by reason."""
 
     languages: tuple[Literal["en", "zh", "ja", "ko", "ru", "ar", "hi"], ...] = ()
-    """Keep rows whose text is mostly written in one of these, told by its script; () keeps all."""
+    """Keep rows written mostly in one of these languages, detected by script (en, zh, ja, ko, ru, ar, hi); () keeps
+    all."""
     min_characters: int = Field(default=0, ge=0)
-    """Shortest text of a row, all its turns together."""
+    """Minimum length of a row, over all its turns, in characters."""
     max_characters: int | None = Field(default=None, ge=1)
-    """Longest text of a row, all its turns together; None sets no limit."""
+    """Maximum length of a row, over all its turns, in characters; None sets no limit."""
     min_tokens: int = Field(default=0, ge=0)
-    """Shortest sequence of tokens, prompt and continuations together."""
+    """Minimum number of tokens of prompt and continuations together."""
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
@@ -43,16 +44,16 @@ class FilterConfig(Section):
 
 
 class DuplicatesConfig(Section):
-    """Rows that repeat most of the words of an earlier row are dropped (MinHash; Broder 1997)."""
+    """Near-duplicate removal with MinHash (Broder 1997)."""
 
     threshold: float = Field(default=0.8, gt=0, le=1)
-    """Estimated share of common word sequences (Jaccard similarity) from which a row is a near-duplicate."""
+    """Estimated Jaccard similarity of n-grams from which a row is a near-duplicate."""
     ngram: int = Field(default=5, ge=1)
-    """Words of one sequence; a Chinese character or a kana counts as a word."""
+    """Words per n-gram; each Chinese character or kana is a word."""
     num_hashes: int = Field(default=128, ge=16, le=1024)
-    """Hash values of a row's sketch: more make the estimate finer and cost memory, a byte each."""
+    """Hash values per row: more give a better estimate and need more memory, one byte each."""
     num_bands: int = Field(default=16, ge=1)
-    """Bands that the sketch is cut into; rows that agree in a whole band are compared. More find weaker likeness."""
+    """Bands per sketch; rows that agree in a whole band are compared. More bands find less similar rows."""
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Self:
@@ -64,22 +65,22 @@ class DuplicatesConfig(Section):
 
 
 class LayoutConfig(Section):
-    """In which order the rows of a shard lie, and which of them a step takes together."""
+    """Order of the rows in a shard, and how they are bundled for training steps."""
 
     kind: Literal["shuffle", "pack", "bucket", "keep"] = "shuffle"
-    """shuffle: an order drawn from the seed. pack: bundles that fill `row_tokens`, in a drawn order. bucket: bundles
-    of about equal lengths that fit into `row_tokens` when padded to the longest. keep: the order of the data."""
+    """shuffle: random order. pack: bundles that fill `row_tokens`, in random order. bucket: bundles of similar lengths
+    that fit into `row_tokens` when padded to the longest. keep: the order of the data."""
     row_tokens: int = Field(default=4096, ge=16)
-    """Token budget of a bundle of pack and bucket; a longer row is a bundle by itself."""
+    """Token budget of a bundle of pack and bucket; a longer row gets its own bundle."""
 
 
 class ShardConfig(Section):
-    """How much goes into one shard. Rows are shuffled and packed inside their shard."""
+    """Size of a shard. Rows are shuffled and packed within their shard."""
 
     num_rows: int = Field(default=16384, ge=1)
-    """Rows read for one shard, those that are then dropped included."""
+    """Rows read per shard, including rows that are dropped later."""
     max_mb: int = Field(default=64, ge=1)
-    """A shard ends early when so much text was read for it."""
+    """Maximum text read per shard, MiB."""
 
 
 class PrepareData(DataConfig):
@@ -92,40 +93,39 @@ class PrepareData(DataConfig):
 
 
 class PrepareJob(Section):
-    """Everything `jobs/prepare_data.py` does is said here."""
+    """Configuration of `jobs/prepare_data.py`."""
 
     out: str = "prepared"
-    """Folder of the shards and their manifest; `data.path` of a training job then names it."""
+    """Output folder for shards and manifest; set `data.path` of a training job to it."""
     stage: Literal["pt", "sft", "preference", "kto"] = "sft"
-    """What the rows will train: pt, sft, preference (reward model, DPO, ORPO) or kto."""
+    """Stage that trains on the rows: pt, sft, preference (reward model, DPO, ORPO) or kto."""
     seed: Seed = 17
-    """Draws the order inside shards. The split into training and held-out rows has its own, `data.seed`."""
+    """Seed of the order within shards. The split has its own, `data.seed`."""
     resume: Literal["auto", "never"] = "auto"
-    """auto continues a preparation that was interrupted; never refuses a folder that has one."""
+    """auto resumes an interrupted preparation; never refuses a folder that has one."""
     model: ModelConfig = ModelConfig()
-    """Whose tokenizer and template are used; its weights are not read."""
+    """Model whose tokenizer and chat template are used; its weights are not read."""
     data: PrepareData = PrepareData()
     """Without it, rows made from the ICD-10-CM code list for the stage."""
     chat: ChatConfig = ChatConfig()
     train: Literal["all", "last"] = "all"
     """sft: which assistant turns are trained, every one or only the last of a dialogue."""
     train_on_prompt: bool = False
-    """sft: train the user's and system's tokens too."""
+    """sft: also train on the tokens of the prompt."""
     block_tokens: int = Field(default=1024, ge=8)
     """pt: documents longer than this are cut into blocks."""
     append_eos: bool = True
     """pt: end every document with the end-of-text token."""
     filters: FilterConfig = FilterConfig()
     duplicates: DuplicatesConfig | None = None
-    """Drop near-duplicates, e.g. {threshold: 0.8}; None compares nothing."""
+    """Near-duplicate removal, such as {threshold: 0.8}; None keeps duplicates."""
     decontaminate: str | None = None
-    """Your `package.module:function`, called with every Record; the text it returns says why the row is left out,
-    None keeps it."""
+    """Your `package.module:function`, called with every Record; returns the reason to drop it, or None to keep it."""
     layout: LayoutConfig = LayoutConfig()
     shards: ShardConfig = ShardConfig()
     workers: PrepareWorkers = PrepareWorkers()
     memory_mb: int = Field(default=512, ge=64)
-    """Rows in flight between the processes; reading waits when they take more."""
+    """Maximum size of rows in flight between the processes, MiB; reading waits when it is reached."""
 
     @model_validator(mode="before")
     @classmethod

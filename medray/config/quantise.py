@@ -31,7 +31,7 @@ class QuestionData(DataConfig):
 
 
 class QuantiseJob(Section):
-    """A model in, a smaller one out, and what that changed."""
+    """Quantize a model, and measure the change in perplexity and accuracy."""
 
     model: str
     """A catalogue name, a model folder, a hub id, or the folder of a run or adapter, which is merged first."""
@@ -44,18 +44,18 @@ class QuantiseJob(Section):
     group_size: int = Field(default=128, ge=8)
     """Weights that share a scale, gptq and awq; halved until it divides every layer's input."""
     calibration_rows: int = Field(default=256, ge=1)
-    """Training rows of `text` that gptq and awq look at."""
+    """Training rows of `text` for calibration with gptq and awq."""
     max_tokens: int = Field(default=512, ge=8)
     """Documents are cut to this many tokens."""
     text: TextData = TextData()
-    """Documents: the training side calibrates, the held-out side is measured."""
+    """Documents: the training split calibrates, the held-out split is measured."""
     questions: QuestionData = QuestionData()
-    """Questions with options: the held-out side is measured."""
+    """Multiple-choice questions: the held-out split is measured."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where it is computed."""
+    """Device of the computation."""
     compressor: str | None = None
-    """Python of an environment that has llm-compressor, which asks for other versions of transformers than medray;
-    None takes this one."""
+    """Python of an environment with llm-compressor, which needs other versions of transformers than medray; None uses
+    this environment."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off unless you have read that code."""
 

@@ -14,14 +14,14 @@ MODEL = "model"
 
 
 class RewardConfig(Section):
-    """One reward of the mixture. The final reward is the sum of weight * score."""
+    """One term of the reward, which is the sum of weight * score."""
 
     kind: str = "choice"
     """A registered reward, or your own class or function as `package.module:name`."""
     weight: float = 1.0
-    """Factor of this reward in the mixture."""
+    """Weight of this term."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The reward's own settings; checked by the reward before anything starts."""
+    """Settings of the reward, checked before anything starts."""
 
 
 def by_role(rewards: Sequence[RewardConfig]) -> dict[str, tuple[RewardConfig, ...]]:
@@ -31,9 +31,9 @@ def by_role(rewards: Sequence[RewardConfig]) -> dict[str, tuple[RewardConfig, ..
 
 
 class GradingConfig(Section):
-    """What happens when a grader cannot grade. Its failure is never a reward."""
+    """What happens when a grader fails. A failure is never a reward."""
 
     retries: int = Field(default=2, ge=0)
-    """Further tries of the whole group."""
+    """Number of retries for the whole group."""
     on_failure: Literal["stop", "drop"] = "stop"
     """stop the run, or drop the group from the batch and count it."""

@@ -20,19 +20,19 @@ from medray.config.workers import RlWorkers
 
 
 class RlJob(Section):
-    """A policy that is trained on what it samples."""
+    """Keys that all RL jobs share."""
 
     out: str = "runs/rl"
     """Run folder: config, metrics, rollouts, checkpoints."""
     mirror: str | None = None
-    """URL (s3://, gs://, file://) that checkpoints, rollouts and metrics are copied to once they are whole, and that a
-    run whose folder is gone continues from; every node must reach it."""
+    """URL (s3://, gs://, file://) to which complete checkpoints, rollouts and metrics are copied, and from which a run
+    without its folder resumes; every node must be able to reach it."""
     num_steps: int = Field(default=30, ge=1)
     """Rollout batches to train on."""
     seed: Seed = 17
-    """Seeds sampling, prompt order and initialisation."""
+    """Seed of sampling, prompt order and initialization."""
     deterministic: bool = False
-    """Fixed submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
+    """Fix submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     rewards: tuple[RewardConfig, ...] = (RewardConfig(),)

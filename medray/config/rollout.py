@@ -15,7 +15,7 @@ BLOCK_TOKENS, BATCH_TOKENS = 32, 4096  # of engines whose settings name none
 
 
 class EngineConfig(Section):
-    """One inference engine, the same for every rollout worker."""
+    """Settings of the inference engines; the same for all rollout workers."""
 
     kind: str = "vllm"
     """vllm, or your own class as `package.module:ClassName`."""
@@ -24,21 +24,21 @@ class EngineConfig(Section):
     kv_cache_gb: float = Field(default=1.0, gt=0)
     """KV cache on a CPU engine, GiB."""
     gpu_memory_utilization: float = Field(default=0.85, gt=0, le=1)
-    """Share of a GPU's memory the engine may take (lower it when colocated with a learner)."""
+    """Share of a GPU's memory for the engine; lower it if the engine is colocated with a learner."""
     max_num_seqs: int = Field(default=64, ge=1)
-    """Sequences decoded together."""
+    """Maximum number of sequences decoded concurrently."""
     tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs one engine is spread over."""
+    """GPUs per engine."""
     enforce_eager: bool = True
-    """Skip graph capture and compilation: quicker start, slower decoding on GPUs."""
+    """Skip graph capture and compilation: faster start, slower decoding on GPUs."""
     prefix_caching: bool = True
-    """Compute the prompt that a group shares once."""
+    """Compute the shared prompt of a group once."""
     block_tokens: int | None = Field(default=None, ge=32, multiple_of=32)
-    """Tokens in a block of the KV cache, the grain of prefix sharing: a multiple of 32. None takes what `medray tune`
-    found for the job on this machine, else 32 (a server: vLLM's own)."""
+    """Tokens per KV cache block, the granularity of prefix sharing: a multiple of 32. None uses the value that `medray
+    tune` found for the job on this machine, else 32 (a server: vLLM's default)."""
     batch_tokens: int | None = Field(default=None, ge=64)
-    """Tokens computed together at most, where the context allows so few. None takes what `medray tune` found, else 4096
-    (a server: vLLM's own)."""
+    """Maximum number of tokens per engine step; at least the context length. None uses the value that `medray tune`
+    found, else 4096 (a server: vLLM's default)."""
 
     @property
     def block(self) -> int:
@@ -52,16 +52,16 @@ class EngineConfig(Section):
 
 
 class RolloutConfig(Section):
-    """Prompts a step, samples a prompt, and the sampling distribution."""
+    """Prompts per step, samples per prompt, and the sampling distribution."""
 
     prompts_per_step: int = Field(default=8, ge=1)
-    """Prompts (groups) in a rollout batch."""
+    """Prompts (groups) per rollout batch."""
     samples_per_prompt: int = Field(default=8, ge=1)
-    """Responses a prompt; a group-relative advantage needs at least two."""
+    """Responses per prompt; a group-relative advantage needs at least two."""
     max_new_tokens: int = Field(default=16, ge=1)
-    """A response that reaches this many tokens ends with finish reason "length"."""
+    """Maximum length of a response, tokens; longer ones end with finish reason "length"."""
     temperature: float = Field(default=1.0, ge=0)
-    """Sampling temperature; the learner scores under the same one."""
+    """Sampling temperature; the learner scores at the same temperature."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Must stay 1 for training (see `SamplingContract`)."""
     top_k: int = Field(default=0, ge=0)
@@ -69,14 +69,15 @@ class RolloutConfig(Section):
     min_p: float = Field(default=0.0, ge=0, le=1)
     """Must stay 0 for training."""
     max_lag: int | None = Field(default=None, ge=0)
-    """None: generation and training take turns. A number: they overlap, weights change in the middle of responses, and
-    no group that is trained on began more than so many versions before (0 gives the figures of taking turns)."""
+    """Maximum policy lag of asynchronous rollouts, in versions: generation and training run concurrently, and weights
+    may change in the middle of a response (0 reproduces synchronous results). None: generation and training
+    alternate."""
     stop: Annotated[tuple[str, ...], MayBeBlank()] = ()
-    """Strings that end a response, besides the model's own stop token."""
+    """Strings that end a response, in addition to the model's stop token."""
     environment: EnvironmentConfig | None = None
-    """Who answers the policy, for dialogues of several turns; None samples single answers."""
+    """Environment of multi-turn dialogues; None samples single answers."""
     engine: EngineConfig = EngineConfig()
-    """The engine's own settings."""
+    """Settings of the engine."""
 
     @model_validator(mode="after")
     def _ratio_is_unbiased(self) -> Self:

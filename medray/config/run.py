@@ -10,14 +10,14 @@ from medray.config.base import Section
 
 
 class CheckpointConfig(Section):
-    """When state is written, and how much of it is kept."""
+    """How often checkpoints are written, and how many are kept."""
 
     every: int = Field(default=10, ge=1)
     """Steps between checkpoints; the last step always writes one."""
     keep_last: int = Field(default=2, ge=1)
-    """Older checkpoints are removed once a newer one is whole."""
+    """Number of newest checkpoints to keep; older ones are removed once a newer one is complete."""
     resume: Literal["auto", "never"] = "auto"
-    """auto continues from the newest whole checkpoint under `out`; never refuses a folder that has one."""
+    """auto resumes from the newest complete checkpoint under `out`; never refuses a folder that has one."""
 
 
 class EvaluationConfig(Section):
@@ -28,11 +28,11 @@ class EvaluationConfig(Section):
     num_items: int = Field(default=128, ge=0)
     """Held-out records used; 0 turns evaluation off."""
     max_new_tokens: int | None = Field(default=None, ge=1)
-    """None takes the rollout's own limit."""
+    """Maximum length of an answer, tokens; None uses the rollout's limit."""
 
 
 class LoggingConfig(Section):
-    """Where metrics go besides `metrics.jsonl`, which is always written."""
+    """Where metrics go, in addition to `metrics.jsonl`."""
 
     tensorboard: bool = True
     """Write `events/` for TensorBoard."""

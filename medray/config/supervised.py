@@ -16,49 +16,49 @@ from medray.config.workers import SupervisedWorkers
 
 
 class ChatConfig(Section):
-    """How a dialogue becomes tokens."""
+    """How a dialogue is rendered and tokenized."""
 
     tool_format: Literal["default", "glm4", "llama3", "mistral", "qwen", "native"] | None = None
-    """How tools are written out; None takes the template's own."""
+    """How tools are rendered (default, glm4, llama3, mistral, qwen, native); None uses the template's format."""
     variables: dict[str, Any] = Field(default_factory=dict)
-    """Variables of the template, e.g. {enable_thinking: false}."""
+    """Variables of the chat template, such as {enable_thinking: false}."""
     max_tokens: int = Field(default=2048, ge=8)
-    """Longest prompt and continuation together."""
+    """Maximum length of prompt and continuation together, tokens."""
     on_long: Literal["truncate", "drop"] = "truncate"
-    """What becomes of longer dialogues in SFT: the oldest exchanges go first, then the end of the last answer; or the
-    row is dropped. Longer pairs and labelled responses are always dropped. All of it is counted and reported."""
+    """What happens to longer dialogues in SFT: truncate drops the oldest exchanges first, then the end of the last
+    answer; drop drops the row. Longer pairs and labelled responses are always dropped. All are counted and reported."""
 
 
 class BatchConfig(Section):
-    """How much goes into one optimizer step, and how many steps there are."""
+    """Size of an optimizer step, and number of steps."""
 
     rows_per_step: int = Field(default=16, ge=1)
-    """Dialogues, pairs, labelled responses or blocks of text in one optimizer step, over all workers."""
+    """Dialogues, pairs, labelled responses or text blocks per optimizer step, over all workers."""
     num_epochs: float = Field(default=1.0, gt=0)
-    """Passes over the training rows; the last step takes the rows that are left, which may be fewer."""
+    """Passes over the training rows; the last step takes the remaining rows, which may be fewer."""
     num_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps; None goes through `num_epochs`. Streams of unknown length need it."""
+    """Optimizer steps; None runs `num_epochs` passes. Required for streams of unknown length."""
     shuffle: bool = True
-    """Draw a new order of the rows for every epoch from the job's seed."""
+    """Shuffle the rows in every epoch, seeded by the job's seed."""
 
 
 class SelectionConfig(Section):
-    """The best checkpoint and early stopping, both by a held-out metric."""
+    """Best checkpoint and early stopping, by a held-out metric."""
 
     metric: str = "loss/total"
-    """A metric of the evaluation."""
+    """Evaluation metric to compare checkpoints by."""
     goal: Literal["min", "max"] = "min"
     """Whether lower or higher is better."""
     keep_best: bool = True
-    """Keep the best checkpoint beside the newest ones."""
+    """Keep the best checkpoint in addition to the newest ones."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after so many evaluations without improvement; None never stops early."""
+    """Stop after this many evaluations without improvement; None never stops early."""
     min_change: float = Field(default=0.0, ge=0)
-    """An improvement smaller than this does not count."""
+    """Smallest change of the metric that counts as an improvement."""
 
 
 class SupervisedCheckpoint(CheckpointConfig):
-    """When state is written, and how much of it is kept."""
+    """How often checkpoints are written, and how many are kept."""
 
     every: int = Field(default=100, ge=1)
     """Steps between checkpoints; the last step always writes one."""
@@ -74,14 +74,14 @@ class SupervisedEvaluation(Section):
 
 
 class SupervisedJob(Section):
-    """The keys that every supervised job has."""
+    """Keys that all supervised jobs share."""
 
     out: str = "runs/supervised"
     """Run folder: config, metrics, checkpoints."""
     seed: Seed = 17
-    """Seeds row order, new weights and noise."""
+    """Seed of the row order, new weights and noise."""
     merge: bool = False
-    """At the end, also write the adapter and its base as one model to `out`/merged."""
+    """At the end, also write the adapter merged into its base to `out`/merged."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     batch: BatchConfig = BatchConfig()

@@ -32,12 +32,12 @@ class WorkerGroup(Section):
     cpus: float = Field(default=1.0, ge=0)
     """CPU cores each process reserves."""
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
-    """Compute threads; None takes `cpus`. Roles that take turns may each use all the cores. auto takes what
-    `medray tune` found for an RL job on this machine, else all cores, or a fair share where roles compute at once."""
+    """Compute threads; None uses `cpus`. Roles that alternate may each use all cores. auto uses the value that `medray
+    tune` found for an RL job on this machine, else all cores, or an equal share if roles compute concurrently."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs each process reserves; a fraction lets processes share one."""
     custom: Custom = Field(default_factory=dict)
-    """Custom Ray resources each process reserves, e.g. {rollout_node: 1} to pin a role to a node type."""
+    """Custom Ray resources each process reserves, such as {rollout_node: 1} to pin a role to a node type."""
 
     @field_validator("gpus")
     @classmethod
@@ -71,11 +71,11 @@ class RlWorkers(Section):
     """Number of processes per role of an RL job, and the resources of each."""
 
     learner: WorkerGroup = WorkerGroup()
-    """Ranks of the policy; each computes a share of the batch, and `learner.strategy` says what it holds."""
+    """Learner ranks; each computes a share of the batch, and `learner.strategy` sets what it holds."""
     rollout: WorkerGroup = WorkerGroup()
     """vLLM engines that sample."""
     reference: WorkerGroup = WorkerGroup()
-    """Copies of the frozen reference, where there is one beside the learner."""
+    """Copies of the frozen reference, if it is separate from the learner."""
     teacher: WorkerGroup = WorkerGroup()
     """Engines of the teacher of a distillation (`algorithm.distill.engine=vllm`)."""
     reward: WorkerGroup = WorkerGroup()
@@ -83,25 +83,25 @@ class RlWorkers(Section):
     grader: GraderWorkers = GraderWorkers()
     """Processes that compute the other rewards."""
     placement: Literal["pack", "spread"] = "pack"
-    """Keep the processes on few nodes, or spread them."""
+    """Keep the processes on few nodes, or spread them over nodes."""
     max_restarts: int = Field(default=20, ge=0)
-    """Deaths of rollout workers, of graders, and of the learner that a run makes good before it gives up."""
+    """Allowed restarts of rollout workers, of graders, and of the learner; one more failure ends the run."""
     colocate: bool = False
-    """Learner and engines share the GPUs and take turns (vLLM sleeps during the update)."""
+    """Learner and engines time-share the GPUs (vLLM sleeps during the update)."""
 
 
 class PpoWorkers(RlWorkers):
     """Processes per role of a PPO job: those of an RL job and the critic."""
 
     critic: WorkerGroup = WorkerGroup()
-    """Ranks of the critic; each computes a share of the batch."""
+    """Critic ranks; each computes a share of the batch."""
 
 
 class ElasticLearners(WorkerGroup):
     """Ranks of a supervised job."""
 
     min_count: int | None = Field(default=None, ge=1)
-    """Continue with this many when nodes are lost; None waits for all."""
+    """Continue with at least this many ranks when nodes are lost; None waits for all."""
 
     @model_validator(mode="after")
     def _range_is_one(self) -> Self:
@@ -114,13 +114,13 @@ class SupervisedWorkers(Section):
     """Processes of a supervised job."""
 
     learner: ElasticLearners = ElasticLearners()
-    """Ranks; each takes a share of every step, and `learner.strategy` says what it holds."""
+    """Learner ranks; each takes a share of every step, and `learner.strategy` sets what it holds."""
     max_restarts: int = Field(default=3, ge=0)
-    """Restarts from the newest checkpoint before the job gives up."""
+    """Allowed restarts from the newest checkpoint."""
 
 
 class EvaluatorWorker(WorkerGroup):
-    """The process that evaluates the models in turn."""
+    """The process that evaluates the models one after another."""
 
     count: Literal[1] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
     """Number of processes: models take turns in one."""
