@@ -183,7 +183,7 @@ FAULTS = [
     (many_threads, "threads", 1, "OMP_NUM_THREADS=4096"),
     (long_tmpdir, "ray-tmpdir", 2, "characters long"),
     (open_token, "token", 1, "mode 644"),
-    (absent_token, "token", 2, "is not there"),
+    (absent_token, "token", 2, "does not exist"),
     (no_auth, "token", 1, "RAY_AUTH_MODE=disabled"),
     (dead_cluster, "cluster", 2, "does not answer"),
     (no_gpu, "gpu", 2, "no GPU"),

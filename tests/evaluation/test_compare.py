@@ -78,5 +78,5 @@ def test_questions_need_one_answer_and_labels_that_differ() -> None:
     for wrong in (prompt("AB", ("flu", "cold")), prompt("flu", ())):
         with pytest.raises(DataError, match="r1 does not have exactly one right answer"):
             questions([wrong], tokenizer)
-    with pytest.raises(DataError, match="begin with the same token"):
+    with pytest.raises(DataError, match="start with the same token"):
         questions([prompt("none", ("none", "nothing"))], tokenizer)
