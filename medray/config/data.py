@@ -78,7 +78,7 @@ class FileConfig(Section):
 
 
 class SourceConfig(FileConfig):
-    """One dataset of a mixture."""
+    """One dataset of a mixture, and its weight."""
 
     weight: float = Field(default=1.0, gt=0, le=1000)
     """Passes over this source per epoch of the mixture: 2 takes each training row twice, 0.5 a fixed half;
