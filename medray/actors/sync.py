@@ -76,7 +76,7 @@ class FormChoice:
         is_decided = all(len(times) == TRIES for times in self.seconds.values())
         if self.adapted and len(self.forms) > 1 and is_decided:
             times = ", ".join(f"{name} {min(s[1:]):.2f} s" for name, s in self.seconds.items())
-            _logger.info("sync.adapters=auto: adapters travel as %s (%s)", self.next(), times)
+            _logger.info("sync.adapters=auto: sending adapters as %s (%s)", self.next(), times)
 
 
 class DirectSync:

@@ -101,7 +101,7 @@ class MlflowSink:
             self._mlflow.log_metrics(finite, step=step, run_id=self._run_id)
         except self._mlflow.MlflowException as error:
             # The numbers are in metrics.jsonl; a tracking server must not end a run.
-            _logger.warning("mlflow did not take step %d: %s", step, error)
+            _logger.warning("mlflow did not accept step %d: %s", step, error)
 
     evaluation = record
 

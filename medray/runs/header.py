@@ -74,4 +74,4 @@ def describe_sync(job: RlJob) -> str:
         return job.sync.backend
     forms = FormChoice(job).forms
     text = f"{job.sync.backend}, adapters as {' and '.join(forms)}"
-    return text + " until the faster is known" if len(forms) > 1 else text
+    return text + " until the faster form is known" if len(forms) > 1 else text

@@ -115,7 +115,7 @@ def _train_to_the_end(
             if not restarts_left:
                 raise
             Incidents(job.out).add("death", "learner", str(loss), "steps since the last checkpoint")
-            console.note(f"{loss}; starting again from the last checkpoint")
+            console.note(f"{loss}; restarting from the last checkpoint")
 
 
 def _train(

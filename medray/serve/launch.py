@@ -97,7 +97,7 @@ def run(
             for line in _banner(app, address, models):
                 report(line)
             _serve_until(stop, app, models, follow_s, report)
-            report("stopping: open streams may finish")
+            report("stopping: waiting for open streams")
         finally:
             stop.clear()
             _drain(app, stop)
@@ -156,7 +156,7 @@ def _serve_until(
         try:
             _deploy(app)
         except ModelError as error:
-            report(f"the update failed, the earlier checkpoint still serves: {error}")
+            report(f"the update failed; the previous checkpoint is still served: {error}")
         else:
             report("updated")
         models = newest

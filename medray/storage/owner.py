@@ -149,7 +149,7 @@ def _beat(folder: Path, token: str, over: threading.Event) -> None:
         if _read(folder).get("token") == token:
             os.utime(folder / OWNER)
         elif not over.is_set() and (folder / OWNER).exists():
-            print(f"error: {folder} was taken over by another process", file=sys.stderr, flush=True)
+            print(f"error: another process took over {folder}", file=sys.stderr, flush=True)
             signal.raise_signal(signal.SIGTERM)
             return
 

@@ -10,8 +10,9 @@ from medray.training.batch import is_tied
 from medray.types import Floats
 
 ADVICE = (
-    "no learning signal: every group tied in the last {n} steps, so the weights did not move. Try a reward of parts "
-    "instead of one strict gate (rewards.0.options.strict=false), more samples a prompt "
+    "no learning signal: all groups tied in the last {n} steps, so the weights did not change. Try a reward "
+    "with partial credit "
+    "(rewards.0.options.strict=false), more samples per prompt "
     "(rollout.samples_per_prompt), a higher rollout.temperature, or easier prompts"
 )
 

@@ -50,7 +50,7 @@ class Run:
         self.sink.record(step, metrics | seconds)
         if self.out is not None and not self.startup.done:
             self.startup.finish(self.out)
-            self.console.note(f"start to the end of the first step: {self.startup.line()}")
+            self.console.note(f"time to the end of the first step: {self.startup.line()}")
         self.timer.start_step()
 
     def copy_files(self) -> None:

@@ -34,7 +34,7 @@ def test_forms_of_adapters_are_named_until_one_is_chosen(tmp_path: Path) -> None
     settings["model"]["lora"] = {}
     job = GrpoJob.model_validate(settings)
     assert describe_sync(job) == (
-        "object_store, adapters as factors and merged until the faster is known"
+        "object_store, adapters as factors and merged until the faster form is known"
     )
     fixed = job.model_copy(update={"sync": job.sync.model_copy(update={"adapters": "merged"})})
     assert describe_sync(fixed) == "object_store, adapters as merged"

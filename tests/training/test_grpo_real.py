@@ -106,7 +106,7 @@ def test_the_run_folder_holds_what_a_run_was(disturbed: Disturbed) -> None:
 def test_every_prompt_is_trained_once_whoever_dies(disturbed: Disturbed) -> None:
     """Only this kills a rollout worker, a grader and a learner rank of a real GRPO run."""
     out = disturbed.before
-    assert "starting again from the last checkpoint" in disturbed.first_output
+    assert "restarting from the last checkpoint" in disturbed.first_output
     rows = read_rollouts(out).to_pylist()
     assert len(rows) == STEPS * 4 * 4
     assert len({(r["step"], r["prompt_id"], r["sample"]) for r in rows}) == len(rows)

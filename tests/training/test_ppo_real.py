@@ -209,7 +209,7 @@ def test_a_run_whose_processes_die_ends_with_what_an_undisturbed_one_has(
     wait_for_step(out, 7, process)
     process.kill()
     output, _ = process.communicate(timeout=120)
-    assert "starting again from the last checkpoint" in output
+    assert "restarting from the last checkpoint" in output
     code, output = run_job(runs[1], job="ppo")
     assert code == 0, output
     assert "continued from step " in output

@@ -82,7 +82,7 @@ def _guard(driver: ProcessId, folder: str, patience_s: float) -> None:
         elif not noted and time.monotonic() - since >= patience_s:
             incidents.add(
                 "frozen", "driver", f"{STATES[state]} for {patience_s:g} s",
-                "nothing moves until it is continued (kill -CONT)",
+                "the run is stopped until it is continued (kill -CONT)",
                 pid=driver.pid, stack=stack_of(driver),
             )  # fmt: skip
             noted = True

