@@ -112,3 +112,9 @@ def known_cause(error: BaseException) -> MedrayError | None:
             return seen
         seen = wrapped or seen.__cause__
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class where it has no text: for messages of one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medray.commands.data_options import Kind, Paths, Settings, StageName, sound_rows, stage_of
-from medray.commands.data_render import first_stage, render_job, trees_of
+from medray.commands.data_trees import first_stage, render_job, trees_of
 
 if TYPE_CHECKING:
     from medray.data.inspecting.page import ShownRow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -73,10 +72,9 @@ class Section(StrictModel):
     def _refuse_large_numbers(cls, value: Any) -> Any:
         """Runs after, since YAML reads 1e300 as a text."""
         for item in _items(value):
-            if isinstance(item, int | float) and math.isfinite(item):
-                limit = MAX_INT if isinstance(item, int) else MAX_FLOAT
-                if abs(item) > limit:
-                    raise ValueError(f"{item} is too large: at most {limit:g}")
+            limit = MAX_INT if isinstance(item, int) else MAX_FLOAT
+            if isinstance(item, int | float) and abs(item) > limit:
+                raise ValueError(f"{item} is too large: at most {limit:g}")
         return value
 
 

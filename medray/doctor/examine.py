@@ -12,7 +12,7 @@ from medray.config.model import ModelConfig
 from medray.doctor import hardware, model, software, system
 from medray.doctor.finding import Finding, error, ok
 from medray.doctor.smoke import check_smoke
-from medray.errors import ConfigError
+from medray.errors import ConfigError, first_line
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def examine(
         try:
             yield from checks[name]()
         except Exception as broken:  # one broken check must not hide the others
-            reason = f"{type(broken).__name__}: {str(broken).partition(chr(10))[0]}"
+            reason = f"{type(broken).__name__}: {first_line(broken)}"
             yield error(
                 name, f"this check failed ({reason})", "the state of this part is unknown", "report it"
             )  # fmt: skip

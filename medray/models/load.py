@@ -18,12 +18,11 @@ from transformers import (
 )
 
 from medray.config.model import ModelConfig
-from medray.errors import ModelError, ResourceError
+from medray.errors import ModelError, ResourceError, first_line
 from medray.models.adapters.chain import adapter_chain
 from medray.models.adapters.lora import (
     add_adapter,
     continue_adapter,
-    first_line,
     fit_embeddings,
     fold_adapter,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from medray.config.model import ModelConfig
 from medray.data.templates.registry import Stops, apply_template, get_template, template_stops
-from medray.errors import ModelError
+from medray.errors import ModelError, first_line
 from medray.models.adapters.chain import adapter_chain
 from medray.models.hf_logging import silent_hf
 
@@ -25,7 +25,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
             )
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"model.path={config.path}: no tokenizer could be loaded ({str(error).strip().partition(chr(10))[0]}): "
+            f"model.path={config.path}: no tokenizer could be loaded ({first_line(error)}): "
             "use an existing folder, a catalogue model (medray fetch-model --list) or a reachable hub id"
         ) from None
     if tokenizer.pad_token_id is None:

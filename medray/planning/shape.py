@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from medray.config.model import ModelConfig
 from medray.data.batches.packing import build_row
-from medray.errors import ModelError
+from medray.errors import ModelError, first_line
 from medray.models.adapters.folder import base_of, is_adapter
 from medray.models.adapters.lora import add_adapter
 from medray.models.attention import shared_prefix as attention
@@ -57,7 +57,7 @@ def hf_config(config: ModelConfig) -> Any:
             source, revision=config.revision, trust_remote_code=config.trust_remote_code
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise ModelError(
             f"model.path={config.path}: no configuration could be read ({reason.rstrip('.')}): "
             "set model.path to a folder with the model, or connect to a network"

@@ -17,6 +17,7 @@ import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
 
+from medray.actors.cluster.connect import start_ray
 from medray.config.serve import ServeApp
 from medray.errors import ConfigError, ModelError, ResourceError
 from medray.models.fetching.fetch import require_found
@@ -201,10 +202,10 @@ def _cluster(address: Address) -> Iterator[bool]:
         return
     is_ours = not os.environ.get("RAY_ADDRESS")
     if not is_ours:
-        ray.init(**quiet)
+        start_ray(**quiet)
     else:
         keep_token_private()
-        ray.init(
+        start_ray(
             include_dashboard=False,
             num_cpus=max(MIN_CPUS, os.cpu_count() or 1),
             _node_ip_address="127.0.0.1",

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 
+from medray.errors import ClusterError, first_line
 from medray.system.ray_token import keep_token_private
 
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's own name, set in the driver of a submitted job
@@ -23,7 +24,11 @@ ANSWER_S = 10
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Use the cluster named by RAY_ADDRESS (as `ray job submit` sets it), else start one and stop it after."""
+    """Use the cluster named by RAY_ADDRESS (as `ray job submit` sets it), else start one and stop it after.
+
+    Raises:
+        ClusterError: the cluster does not answer, or Ray does not start.
+    """
     if ray.is_initialized():
         yield
         return
@@ -37,14 +42,41 @@ def connected() -> Iterator[None]:
     }
     with _stderr_kept_back(), _sigterm_kept():
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(**settings)
+            start_ray(**settings)
         else:
             keep_token_private()
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **settings)
+            start_ray(include_dashboard=False, _node_ip_address="127.0.0.1", **settings)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def start_ray(**settings: Any) -> None:
+    """Call `ray.init`, and say in one line why it fails.
+
+    Raises:
+        ClusterError: the cluster at RAY_ADDRESS does not answer, or a Ray on this machine does not start.
+    """
+    try:
+        ray.init(**settings)
+    except (
+        Exception
+    ) as error:  # of any class: a node that takes over 30 s to start is a bare Exception
+        ray.shutdown()
+        address = os.environ.get("RAY_ADDRESS")
+        what, remedy = (
+            "Ray does not start",
+            "is the machine busy? wait for other work, then start it again",
+        )
+        if address:
+            what, remedy = (
+                f"RAY_ADDRESS={address}",
+                "is the cluster up? correct the address, or unset it",
+            )
+        raise ClusterError(
+            f"{what} ({first_line(error)}): {remedy} (MEDRAY_VERBOSE=1 shows Ray's own messages)"
+        ) from error
 
 
 @contextmanager
@@ -72,16 +104,20 @@ def submitted_at() -> float | None:
 
 @contextmanager
 def _stderr_kept_back() -> Iterator[None]:
-    """Hold stderr back and show it only if the block fails: Ray's core warns on machines without a network."""
+    """Hold stderr back and show it only if the block fails in an unknown way.
+
+    Ray's core warns on machines without a network.
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         stderr = os.dup(2)
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
-            kept.seek(0)
-            os.write(stderr, kept.read())
+        except BaseException as error:
+            if not isinstance(error, ClusterError) or os.environ.get("MEDRAY_VERBOSE"):
+                kept.seek(0)
+                os.write(stderr, kept.read())
             raise
         finally:
             sys.stderr.flush()

@@ -1,12 +1,14 @@
 """Algorithms by name.
 
-Adding one: a file like its neighbors here, a line in `ALGORITHMS` and `_Any`, a row in docs/ALGORITHMS.md.
+Adding one: a file like its neighbors here, a line in `ALGORITHMS`, a row in docs/ALGORITHMS.md.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
 
@@ -37,18 +39,10 @@ ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
     "cispo": Cispo,
     "distill": Distillation,
 }
-_Any = (
-    Grpo
-    | DrGrpo
-    | Rloo
-    | ReinforcePp
-    | ReinforcePpBaseline
-    | Remax
-    | Dapo
-    | Gspo
-    | Cispo
-    | Distillation
-)
+if TYPE_CHECKING:
+    _Registered = AlgorithmConfig
+else:  # for the JSON schema and the list of known keys
+    _Registered = functools.reduce(operator.or_, ALGORITHMS.values())
 _Choose = Callable[[Any, ValidatorFunctionWrapHandler], Any]
 
 
@@ -101,9 +95,9 @@ def _chosen(default: str) -> _Choose:
     return choose
 
 
-Algorithm = Annotated[SerializeAsAny[_Any], WrapValidator(_chosen("grpo")), _by_kind("grpo")]
+Algorithm = Annotated[SerializeAsAny[_Registered], WrapValidator(_chosen("grpo")), _by_kind("grpo")]
 """`{kind: grpo, ...}`: the algorithms above, or your own class; without a kind it is GRPO."""
 TaughtAlgorithm = Annotated[
-    SerializeAsAny[_Any], WrapValidator(_chosen("distill")), _by_kind("distill")
+    SerializeAsAny[_Registered], WrapValidator(_chosen("distill")), _by_kind("distill")
 ]
 """The same; without a kind it is distillation alone."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medray.data.files.arrow import read_arrow
+from medray.data.files.columnar import read_arrow, read_parquet
 from medray.data.files.data_file import DataFile, Format, RawRow
 from medray.data.files.excel import read_excel
 from medray.data.files.json_rows import begins_with_rows, holds_rows, read_json_rows
 from medray.data.files.jsonl import parse_line, read_jsonl
 from medray.data.files.opening import Digests, encoding_of, sample
-from medray.data.files.parquet import read_parquet
 from medray.data.files.table import read_table
 from medray.data.files.text import read_text
 from medray.errors import DataError

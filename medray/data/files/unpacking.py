@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
+from medray.errors import first_line
+
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading damaged packed data raises, beside OSError."""
@@ -48,6 +50,6 @@ class _ZstdReader(io.RawIOBase):
         try:
             found = self._inner.read(len(buffer))
         except OSError as error:
-            raise EOFError(str(error).splitlines()[0]) from None
+            raise EOFError(first_line(error)) from None
         buffer[: len(found)] = found
         return len(found)

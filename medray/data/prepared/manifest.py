@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from medray.config.base import StrictModel
 from medray.data.loading.report import drops_text, lost_thoughts_text
-from medray.errors import DataError
+from medray.errors import DataError, first_line
 from medray.storage.atomic import write_text
 
 FILE = "manifest.json"
@@ -132,7 +132,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} is not a prepared folder (no {FILE}): run jobs/prepare_data.py"
         ) from None
     except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{path} cannot be read ({reason}): prepare the data again") from None
     if manifest.format != FORMAT:
         raise DataError(

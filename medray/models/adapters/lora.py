@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from medray.config.model import LoraConfig
-from medray.errors import ModelError
+from medray.errors import ModelError, first_line
 
 # It tells every process of a kernel of the hub's that it could not download.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -127,12 +127,6 @@ def fit_embeddings(module: PreTrainedModel, tokenizer: Any) -> bool:
             with torch.no_grad():
                 weight[rows:] = weight[:rows].float().mean(0).to(weight.dtype)
     return True
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a message of one line."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _attach(module: PreTrainedModel, folder: Path | str, *, trainable: bool) -> Any:

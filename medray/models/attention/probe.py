@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from medray.data.batches.packing import PackedRow, build_row
-from medray.errors import ModelError
-from medray.models.adapters.lora import first_line
+from medray.errors import ModelError, first_line
 from medray.models.attention import flex
 from medray.models.attention import shared_prefix as attention
 from medray.models.packed import PackedModel, PolicyModel, Sharing

@@ -15,8 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from medray.errors import CheckpointError, ResourceError
-from medray.models.adapters.lora import first_line
+from medray.errors import CheckpointError, ResourceError, first_line
 from medray.models.checkpoints.export import shared_names, stored_weights
 from medray.models.checkpoints.saving import save_model
 from medray.models.checkpoints.trainer_state import StateFiles, write_state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from medray.errors import ModelError
+from medray.errors import ModelError, first_line
 
 ASK_S = 5.0
 _FILES = ("config.json", "adapter_config.json")
@@ -50,7 +50,7 @@ def require_on_hub(name: str, key: str, revision: str | None = None) -> None:
         case error:
             raise ModelError(
                 f"{key}={name}: no such folder, not in the cache of the hub, and the hub cannot be reached "
-                f"({str(error).partition(chr(10))[0]}): {_REMEDY} that can be reached"
+                f"({first_line(error)}): {_REMEDY} that can be reached"
             )
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from medray.config.quantise import COMPRESSED, QuantiseJob
-from medray.errors import ModelError
+from medray.errors import ModelError, first_line
 from medray.models.adapters.folder import is_adapter, task_of
-from medray.models.adapters.lora import first_line
 from medray.models.adapters.merge import merge_adapter
 from medray.models.checkpoints.saving import save_model
 from medray.models.hf_logging import silent_hf

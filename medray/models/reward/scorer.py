@@ -12,9 +12,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from medray.config.model import ModelConfig
 from medray.data.batches.packing import build_row
 from medray.data.rendering.chat import ChatOptions, renderer_of
-from medray.errors import ModelError
+from medray.errors import ModelError, first_line
 from medray.models.adapters.folder import is_adapter
-from medray.models.adapters.lora import first_line, score_head
+from medray.models.adapters.lora import score_head
 from medray.models.fetching.fetch import resolve_model
 from medray.models.load import load_reward_model
 from medray.models.reward.model import RewardModel
