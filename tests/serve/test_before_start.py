@@ -27,7 +27,7 @@ def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     errors = done.stderr.strip().splitlines()
-    assert errors[-1].startswith("error: nosuch is no folder")
+    assert errors[-1].startswith("error: models.0.path=nosuch: no such folder")
     assert "Traceback" not in done.stderr
     assert "starting" not in done.stdout
     assert not (tmp_path / ".ray").exists()

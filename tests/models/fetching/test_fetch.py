@@ -235,7 +235,7 @@ def test_a_killed_fetch_leaves_nothing_and_two_at_once_make_one_model(registry, 
     assert [process.returncode for process in pair] == [0, 0], outputs
     said = sorted((out for out, _ in outputs), key=len)
     assert "another process is downloading this model; waiting for it" in said[0]
-    assert "fetching tiny from medray-tiny==0.1" in said[1]
+    assert "downloading tiny from medray-tiny==0.1" in said[1]
     assert "rounded to F32 and are not the hub's" in said[1]
     assert leftovers(root) == ["tiny"]
     assert_tiny_is_right(root / "tiny", registry)
@@ -332,7 +332,7 @@ def test_the_hub_is_preferred_when_it_answers(hub, hub_entry, tmp_path):
     code, out, err = run(hub_entry, tmp_path / "models", hub)
 
     assert code == 0, err
-    assert "fetching tiny from the hub (org/tiny" in out
+    assert "downloading tiny from the hub (org/tiny" in out
     folder = tmp_path / "models" / "tiny"
     for name, data in HUB_FILES.items():
         assert (folder / name).read_bytes() == data
