@@ -73,7 +73,7 @@ def test_the_form_that_is_kept_is_logged_once(
         for number in range(6):
             choice.took(choice.next(), 9.0 if number % 2 == 0 else 1.0 + number)
     assert [record.getMessage() for record in caplog.records] == [
-        "sync.adapters=auto: adapters travel as factors (factors 2.00 s, merged 4.00 s)"
+        "sync.adapters=auto: sending adapters as factors (factors 2.00 s, merged 4.00 s)"
     ]
 
 

@@ -104,7 +104,7 @@ def test_decontaminate_is_built(name: str, words: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "words"), [("Short", 0, "can be made"), ("Shrt", 2, "has no Shrt")]
+    ("kind", "code", "words"), [("Short", 0, "can be created"), ("Shrt", 2, "has no Shrt")]
 )
 def test_the_doctor_builds_them(folder: Path, kind: str, code: int, words: str) -> None:
     (folder / "grpo_mine.yaml").write_text(GRPO.replace("Short", kind))

@@ -33,7 +33,7 @@ BLOCKS = re.findall(r"^```(yaml|python|)\n(.*?)^```", TEXT, re.MULTILINE | re.DO
 COMMANDS = [
     re.split(r" {2,}", line)[0] for kind, block in BLOCKS if not kind for line in block.splitlines()
 ]
-_, _, TABLE = TEXT.partition("## Schemas of rows")
+_, _, TABLE = TEXT.partition("## Which schemas of rows are supported?")
 LINES = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in TABLE.splitlines()

@@ -120,7 +120,7 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
 
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     with (
-        pytest.raises(ConfigError, match=r"rows\.csv: end the name in one of \.jsonl"),
+        pytest.raises(ConfigError, match=r"rows\.csv: the file name must end in \.jsonl"),
         open_writer(tmp_path / "rows.csv"),
     ):
         pass

@@ -137,7 +137,7 @@ def test_the_table_and_its_provenance_are_written(evaluated: tuple[EvaluateJob, 
 def test_what_cannot_be_evaluated_is_one_line(runs: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such folder"):
         run_evaluate(evaluation(tmp_path, ("x", str(tmp_path / "nowhere"), "policy")))
-    with pytest.raises(ConfigError, match="two of models are called x"):
+    with pytest.raises(ConfigError, match="two entries of models are named x"):
         load_config(EvaluateJob, None, ["models=[{name: x, path: a}, {name: x, path: b}]"])
     long = evaluation(tmp_path, ("rm", runs["rm"], "reward"))
     chat = long.chat.model_copy(update={"max_tokens": 20})

@@ -44,6 +44,6 @@ def test_it_goes_on_from_its_state() -> None:
 
 def test_a_metric_nobody_measures_is_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"selection.metric=f1 is not measured: one of loss/total"
+        ConfigError, match=r"selection.metric=f1 is not measured: use one of loss/total"
     ):
         Selection(SelectionConfig(metric="f1")).watch(1, {"eval/loss/total": 1.0})

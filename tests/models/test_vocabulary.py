@@ -146,7 +146,7 @@ def test_a_tokenizer_without_words_is_extended_word_by_word(tmp_path: Path) -> N
 
 def test_other_kinds_and_small_corpora_are_refused() -> None:
     unigram = build_tokenizer("sentencepiece", corpus(), 298)
-    with pytest.raises(ModelError, match="of the kind Unigram cannot be extended"):
+    with pytest.raises(ModelError, match="Unigram tokenizer cannot be extended"):
         find_extension(unigram, corpus(), num_tokens=5)
     with pytest.raises(ModelError, match="lower --min-count"):
         find_extension(byte_tokenizer(), ["abc"], num_tokens=5)

@@ -87,7 +87,7 @@ def test_what_cannot_be_quantised_is_named(
     assert _run(str(tiny_model), str(twice), *few).exit_code == 0
     refused = _run(str(twice), str(tmp_path / "out"), *few).exception
     assert isinstance(refused, ModelError)
-    assert "quantised already" in str(refused)
+    assert "already quantized" in str(refused)
     assert not (tmp_path / "out").exists()
 
 
@@ -123,7 +123,7 @@ def test_llm_compressor_runs_elsewhere_and_its_absence_says_what_to_do(tmp_path:
     python.write_text("#!/bin/sh\necho first >&2; echo 'ValueError: no such layer' >&2; exit 1\n")
     with pytest.raises(ModelError, match="no such layer"):
         compress(job, "x", tmp_path / "out", [[1, 2, 3]])
-    with pytest.raises(ValueError, match="leave it out"):
+    with pytest.raises(ValueError, match="remove it with method=4bit"):
         QuantiseJob(model="x", out="y", method="4bit", compressor=str(python))
     with pytest.raises(ValueError, match="awq runs on GPUs only"):
         QuantiseJob(model="x", out="y", method="awq")

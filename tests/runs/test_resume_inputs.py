@@ -28,7 +28,7 @@ def test_other_rows_under_the_same_path_are_refused(tmp_path: Path) -> None:
 
     require_same_inputs(out, before, {})
     require_same_inputs(out, rows(tmp_path / "renamed.jsonl", "yes"), {})
-    with pytest.raises(CheckpointError, match=r"rows of .*rows.jsonl are not those.*sha256"):
+    with pytest.raises(CheckpointError, match=r"rows of .*rows.jsonl differ from those.*sha256"):
         require_same_inputs(out, rows(path, "no"), {})
 
 
@@ -40,7 +40,7 @@ def test_another_model_under_the_same_path_is_refused(tiny_model: Path, tmp_path
     require_same_inputs(out, {}, fingerprints([str(model)]))
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
-    with pytest.raises(CheckpointError, match=f"model {model} of .* is not the one"):
+    with pytest.raises(CheckpointError, match=f"model {model} of .* differs from the one"):
         require_same_inputs(out, {}, fingerprints([str(model)]))
 
 

@@ -337,7 +337,7 @@ def main(work: Path, model: Path) -> None:
     submit = [*MEDRAY, "submit", "--include", "tests/support", "jobs/grpo.py", "--config", config]
     job = Job(machine, submit, out, "first.log")
     job.until("step 2", lambda: 2 in steps(out))
-    assert "works in runs/loopback already" in machine.run(*submit, check=False)
+    assert "is already running in runs/loopback" in machine.run(*submit, check=False)
     machine.run(*MEDRAY, "scale", str(out), "rollouts=2", "--timeout", "300")
     job.until_further(2)
     cut_off_and_back(machine, holder, job)

@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_is_one_line(tiny_model: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match=r"no row is left to train on: dropped 30 \(too long"):
         run_supervised("sft", job)
     job = supervised_job("sft", tiny_model, tmp_path, selection={"metric": "lm/nil"})
-    match = r"selection.metric=lm/nil is not measured: one of lm/nll_nats, "
+    match = r"selection.metric=lm/nil is not measured: use one of lm/nll_nats, "
     with pytest.raises(ConfigError, match=match):  # from a worker, at once
         run_supervised("sft", job)
     job = supervised_job("sft", tmp_path / "nowhere", tmp_path)

@@ -150,7 +150,7 @@ def test_what_a_prepared_folder_cannot_do_is_one_line(tiny_model: Path, tmp_path
     folder = tmp_path / "prepared"
     prepare_for(preparation("kto", tiny_model, tmp_path))
     for method, changes, error, said in (
-        ("sft", {}, DataError, "was prepared for stage=kto, and this job reads sft"),
+        ("sft", {}, DataError, "was prepared for stage=kto, but this job needs sft"),
         ("kto", {"loss": {"reference": "precomputed"}}, ConfigError, "set loss.reference=separate"),
         ("kto", {"chat": {"max_tokens": 99}}, ConfigError, "chat.max_tokens=99, but data.path was"),
     ):

@@ -66,7 +66,7 @@ def _prepared(model: Path, rows: Path, on_bad_row: str) -> Any:
 def test_it_stops_the_job_naming_file_and_row(
     read: Callable[..., Any], strict_model: Path, rows: Path
 ) -> None:
-    place = rf"{rows.name}:[24]: cannot be rendered: .*refuses this dialogue: roles must alternate"
+    place = rf"{rows.name}:[24]: cannot be rendered: .*rejects this dialogue: roles must alternate"
     with pytest.raises(DataError, match=rf"{place} \(data\.on_bad_row=skip skips such rows\)"):
         read(strict_model, rows, "error")
 

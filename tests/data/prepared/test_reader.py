@@ -119,9 +119,9 @@ def test_waiting_has_an_end(tmp_path: Path) -> None:
 
 def test_another_stage_or_tokenizer_is_refused(folder: Path) -> None:
     assert open_prepared(folder, "sft").complete
-    with pytest.raises(DataError, match="was prepared for stage=sft, and this job reads kto"):
+    with pytest.raises(DataError, match="was prepared for stage=sft, but this job needs kto"):
         open_prepared(folder, "kto")
-    with pytest.raises(DataError, match="prepare it with this model's"):
+    with pytest.raises(DataError, match="prepare it with this model"):
         open_prepared(folder, "sft", tokenizer_sha256="other")
 
 

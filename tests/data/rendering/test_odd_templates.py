@@ -193,7 +193,7 @@ def test_what_cannot_be_told_apart_is_refused(template: str, text: str) -> None:
 
 def test_a_template_that_refuses_the_dialogue() -> None:
     template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-    with pytest.raises(ModelError, match="refuses this dialogue: no system"):
+    with pytest.raises(ModelError, match="rejects this dialogue: no system"):
         render_chat(chat("s:S", "a:A"), tokenizer_with(template))
 
 

@@ -92,7 +92,7 @@ def test_template_that_refuses_a_system_message(tokenizer) -> None:
     tokenizer.chat_template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}ok"
     )
-    with pytest.raises(ModelError, match=r"refuses record r: no system role.*data\.system unset"):
+    with pytest.raises(ModelError, match=r"rejects record r: no system role.*data\.system unset"):
         render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64, system="s")
     assert len(render_prompts([record("Hi")], tokenizer, max_prompt_tokens=64).prompts) == 1
 

@@ -182,7 +182,9 @@ def test_what_follows_a_react_call_is_left_out() -> None:
 
 
 def test_unknown_format() -> None:
-    with pytest.raises(ConfigError, match="tool_format=yaml is unknown: one of native, default"):
+    with pytest.raises(
+        ConfigError, match="tool_format=yaml is unknown: use one of native, default"
+    ):
         parse_tool_calls("x", "yaml")
 
 

@@ -168,8 +168,8 @@ def test_malformed_calls(call: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        ({"role": "doctor", "content": "x"}, "role 'doctor' is unknown: one of system, user"),
-        ({"role": "user", "content": ["x"]}, "the content of a user message is no text"),
+        ({"role": "doctor", "content": "x"}, "role 'doctor' is unknown: use one of system, user"),
+        ({"role": "user", "content": ["x"]}, "the content of a user message is not text"),
     ],
 )
 def test_malformed_messages(message: dict[str, Any], text: str) -> None:
