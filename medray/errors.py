@@ -83,6 +83,12 @@ class GraderError(MedrayError, RuntimeError):
     exit_code = 5
 
 
+class EnvironmentFailed(MedrayError, RuntimeError):
+    """An environment did not answer a turn with usable text. Costs one group, never the worker."""
+
+    exit_code = 5
+
+
 class WeightSyncError(MedrayError, RuntimeError):
     """A weight sync did not end with the engine holding the learner's weights."""
 

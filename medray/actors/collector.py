@@ -178,8 +178,12 @@ class Collector:
         return found
 
     def _on_sampled(self, groups: Sequence[GroupHandle]) -> None:
-        self.graders.submit(groups)
         for group in groups:
+            if group.is_dropped:  # by its environment: there is nothing to score
+                self._has(group.ticket, "score")
+        sampled = [group for group in groups if not group.is_dropped]
+        self.graders.submit(sampled)
+        for group in sampled:
             if self._open[group.ticket].is_trained_on:
                 self._start_scoring(group)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,5 +16,11 @@ class EnvironmentConfig(Section):
     """A registered environment (self_check, interview), or your own as `package.module:ClassName`."""
     max_turns: int = Field(default=2, ge=1)
     """Turns of the policy; the last is not answered."""
+    deadline_s: float = Field(default=120, gt=0, allow_inf_nan=False)
+    """Longest time that one reply may take, in seconds; a longer one is a failure."""
+    retries: int = Field(default=2, ge=0)
+    """Number of times that a whole group is sampled again after the environment failed in it."""
+    on_failure: Literal["stop", "drop"] = "stop"
+    """After the last retry: stop the run, or drop the group and record it in `incidents.jsonl`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The environment's own settings."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medray.errors import EnvironmentFailed
 from medray.types import (
     GenerateSpec,
     Probe,
@@ -32,6 +33,14 @@ class Generated:
     num_cached_tokens: int  # prompt tokens served by the prefix cache, summed over the G samples
     oldest_version: int = -1  # policy versions that sampled the tokens
     newest_version: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFailed:
+    """A group that was given up because its environment failed; other groups continue."""
+
+    index: int  # the caller's key
+    error: EnvironmentFailed
 
 
 class RolloutEngine(Protocol):
@@ -58,8 +67,8 @@ class RolloutEngine(Protocol):
         """Start sampling `spec.num_samples` responses to a prompt; `key` comes back as `Generated.index`."""
         ...
 
-    def step(self) -> list[Generated]:
-        """Sample the next token of every running response; returns the groups that are complete."""
+    def step(self) -> Sequence[Generated | GroupFailed]:
+        """Sample the next token of every running response; returns the groups that are complete or failed."""
         ...
 
     def generate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -14,11 +15,12 @@ from medray.actors.groups import Request
 from medray.actors.ray_calls.wait import Started
 from medray.actors.rollout.actor import Loaded
 from medray.actors.weights.publish import PublishedWeights
+from medray.errors import EnvironmentFailed
 from medray.types import GroupMeta, Probe, Prompt, Record, Response, RolloutGroup, WeightManifest
 
 
 def prompt(name: str) -> Prompt:
-    """A prompt whose id says what becomes of it: `slow...`, `poison...`, `deadly...`, or anything else."""
+    """A prompt whose id says what becomes of it: `slow...`, `poison...`, `deadly...`, `mute-N`, or anything else."""
     return Prompt(Record(name, ()), np.arange(4, dtype=np.int32))
 
 
@@ -37,6 +39,7 @@ class ScriptedRollout:
         self.load_s, self.start_s = load_s, start_s
         self.version = -1
         self.asked: asyncio.Queue[tuple[Request, int]] = asyncio.Queue()
+        self.failures: Counter[int] = Counter()  # of environments, by ticket
         self.waiting: list[int] = []  # tickets of those
 
     async def start(self) -> Started:
@@ -64,6 +67,13 @@ class ScriptedRollout:
                 raise RuntimeError("the engine broke")
             if name.startswith("deadly"):
                 os._exit(1)
+            if name.startswith("mute"):  # mute-N: its environment fails N times
+                self.failures[ask.ticket] += 1
+                if self.failures[ask.ticket] <= int(name.partition("-")[2]):
+                    yield None
+                    text = f"environment mine:Own, prompt {name}: ValueError: no"
+                    yield ask.ticket, EnvironmentFailed(text)
+                    continue
             await asyncio.sleep(0.05)
             one = Response(np.full(3, ask.seed, np.int32), np.zeros(3, np.float32), "", "length")
             group = RolloutGroup(ask.prompt, (one,) * ask.spec.num_samples, self.version)

@@ -20,7 +20,7 @@ from medray.actors.supervision.memory import own_peak
 from medray.actors.supervision.node_probe import MonitoredActor
 from medray.actors.weights.publish import PublishedWeights, arrays
 from medray.config.rl import RlJob
-from medray.engines.base import DirectEngine, Generated
+from medray.engines.base import DirectEngine, Generated, GroupFailed
 from medray.errors import ModelError, WeightSyncError
 from medray.models.tokenizer import max_positions
 from medray.system.cpu import ONE_ARENA
@@ -89,7 +89,14 @@ class RolloutActor(MonitoredActor):
 
         renderer = renderer_of(load_tokenizer(self.job.model))
         reply = build_environment(config).reply
-        return Dialogues(reply, renderer, config.max_turns, in_order=self.job.deterministic)
+        return Dialogues(
+            reply,
+            renderer,
+            config.max_turns,
+            name=config.kind,
+            in_order=self.job.deterministic,
+            deadline_s=config.deadline_s,
+        )
 
     def _longest(self) -> int:
         """Tokens of the longest sequence the job may ask for.
@@ -111,6 +118,8 @@ class RolloutActor(MonitoredActor):
 
     def serve(self) -> Iterator[Any]:
         """Stream, for each group that becomes whole, the `RolloutGroup` and then (its ticket, `GroupMeta`). Never ends.
+
+        A group whose environment failed comes as None and (its ticket, `EnvironmentFailed`).
 
         Raises:
             WeightSyncError: something was asked under weights that the engine does not hold.
@@ -193,7 +202,12 @@ class RolloutActor(MonitoredActor):
             self.asked[ask.ticket] = ask
             self.engine.submit(ask.ticket, ask.prompt, ask.seed, ask.spec)
 
-    def _hand_out(self, done: Generated) -> Iterator[Any]:
+    def _hand_out(self, done: Generated | GroupFailed) -> Iterator[Any]:
+        if isinstance(done, GroupFailed):
+            del self.asked[done.index]
+            yield None
+            yield done.index, done.error
+            return
         prompt = self.asked.pop(done.index).prompt
         meta = GroupMeta(
             prompt_id=prompt.record.id,

@@ -23,7 +23,7 @@ from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.restart_budget import RestartBudget
 from medray.actors.weights.publish import PublishedWeights
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded, WorkerLost
+from medray.errors import DeadlineExceeded, EnvironmentFailed, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
 MAX_FAILURES = 3  # of workers with the same group in flight, which is then taken for the reason
@@ -43,6 +43,7 @@ class RolloutPool:
         self._spawn = spawn
         self.members = [RolloutWorker(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
         self.deadlines = job.deadlines
+        self.environment = job.rollout.environment
         self.incidents = incidents
         self.restarts = RestartBudget(job.workers.max_restarts, incidents)
         self.can_revive = job.sync.backend == "object_store"
@@ -57,6 +58,7 @@ class RolloutPool:
         self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
         self._began: dict[int, int] = {}  # ticket -> the oldest version its tokens may be of
         self._failures: Counter[int] = Counter()
+        self._environment_failures: Counter[int] = Counter()  # by ticket
         self._look_again = 0.0  # when to look for late groups next, monotonic seconds
         self._lock = threading.RLock()
         self.scaler = Scaler(
@@ -107,7 +109,7 @@ class RolloutPool:
             return streams + [m.coming for m in self.members if m.coming is not None]
 
     def take(self, ready: Iterable[Any]) -> list[GroupHandle]:
-        """Groups that have become whole, in no particular order; deaths are dealt with on the way.
+        """Groups that have become whole or were dropped, in no particular order; deaths are dealt with on the way.
 
         Args:
             ready: which of `refs` are; nobody else may have taken from them since.
@@ -115,6 +117,8 @@ class RolloutPool:
         Raises:
             DeadlineExceeded: a group did not come within the deadline; names who is late.
             WorkerLost: a worker died and may not be replaced any more.
+            EnvironmentFailed: an environment failed after `rollout.environment.retries` retries, and
+                `rollout.environment.on_failure` is stop.
         """
         with self._lock:
             self._settle()
@@ -143,12 +147,30 @@ class RolloutPool:
                 continue
             ticket, meta = note
             handle = member.release(ticket)
-            self._asked.pop(ticket)
             self._began.pop(ticket, None)
+            if isinstance(meta, EnvironmentFailed):
+                if self._may_retry(handle, meta, name):
+                    self._asked[ticket] = time.monotonic()
+                    self._queue.appendleft(handle)
+                    continue
+                handle.on_scored(None)
+            else:
+                handle.on_sampled(group, meta)
+            self._asked.pop(ticket)
             self._failures.pop(ticket, None)
-            handle.on_sampled(group, meta)
+            self._environment_failures.pop(ticket, None)
             found.append(handle)
         return found
+
+    def _may_retry(self, group: GroupHandle, error: EnvironmentFailed, name: str) -> bool:
+        """Note a failure of the environment; False where the group is to be dropped."""
+        assert self.environment is not None
+        self._environment_failures[group.ticket] += 1
+        is_last = self._environment_failures[group.ticket] > self.environment.retries
+        if is_last and self.environment.on_failure == "stop":
+            raise error
+        self.incidents.add("drop" if is_last else "retry", name, "environment", str(error))
+        return not is_last
 
     def _fail(self, member: RolloutWorker, error: Exception) -> None:
         """Bury a worker that died or broke; other errors are raised."""

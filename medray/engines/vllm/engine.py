@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
-from medray.engines.base import Generated, NamedArray
+from medray.engines.base import Generated, GroupFailed, NamedArray
 from medray.engines.dialogue import Dialogues
 from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Sample
@@ -116,19 +116,26 @@ class VllmEngine:
         """Keys of the groups under way of which no token is drawn yet, as of the last change of weights."""
         return self._sampler.untouched()
 
-    def step(self) -> list[Generated]:
-        """Draw the next token of every running response; returns the groups that became whole."""
+    def step(self) -> list[Generated | GroupFailed]:
+        """Draw the next token of every running response; returns the groups that became whole or failed."""
         return self._sampler.step(self.version)
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
     ) -> Iterator[Generated]:
-        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete."""
+        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete.
+
+        Raises:
+            EnvironmentFailed: an environment did not answer.
+        """
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             self.submit(index, prompt, seed, spec)
         try:
             while self.busy:
-                yield from self.step()
+                for done in self.step():
+                    if isinstance(done, GroupFailed):
+                        raise done.error
+                    yield done
         finally:
             self._sampler.abort()  # what is left where the consumer left early
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from medray.data.templates.registry import Stops
-from medray.engines.base import Generated
+from medray.engines.base import Generated, GroupFailed
 from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Group, Sample, first_stop
+from medray.errors import EnvironmentFailed
 from medray.types import FinishReason, GenerateSpec, Prompt
 
 
@@ -36,8 +37,8 @@ class Sampler:
         for sample in Group(key, prompt, seed, spec).samples:
             self._enter(sample)
 
-    def step(self, version: int) -> list[Generated]:
-        """One step of the engine under weights `version`; returns the groups that became whole."""
+    def step(self, version: int) -> list[Generated | GroupFailed]:
+        """One step of the engine under weights `version`; returns the groups that became whole or failed."""
         ended: list[Sample] = []
         for output in self._engine.step():
             name = _plain_id(output.request_id, self._running)
@@ -45,9 +46,10 @@ class Sampler:
                 continue
             if self._take(name, sample, output, version):
                 ended.append(sample)
-        ended += self._converse()
+        more, failed = self._converse()
+        ended += more
         groups = {id(sample.group): sample.group for sample in ended}.values()
-        return [done for group in groups if (done := group.result(version))]
+        return [*failed, *(done for group in groups if (done := group.result(version)))]
 
     def abort(self) -> None:
         """Stop computing whatever is under way."""
@@ -56,6 +58,16 @@ class Sampler:
         self._suspended.clear()
         if self._dialogues is not None:
             self._dialogues.forget()
+
+    def _give_up(self, group: Group) -> None:
+        """Stop computing the other samples of a group that failed, suspended ones and pending turns included."""
+        names = [name for name, sample in self._running.items() if sample.group is group]
+        self._engine.abort_request(names)
+        for name in names:
+            del self._running[name]
+        self._suspended = [sample for sample in self._suspended if sample.group is not group]
+        if self._dialogues is not None:
+            self._dialogues.forget(lambda sample: sample.group is group)
 
     def suspend(self, version: int) -> None:
         """Take every running response out of vLLM, with what it has."""
@@ -138,18 +150,25 @@ class Sampler:
         self._dialogues.ask(sample, sample.group.prompt.record, sample.turns)
         return True
 
-    def _converse(self) -> list[Sample]:
-        """Go on with dialogues whose other side has answered; returns those that are over."""
+    def _converse(self) -> tuple[list[Sample], list[GroupFailed]]:
+        """Continue dialogues whose environment has answered; returns those that are over, and groups that failed."""
         if self._dialogues is None:
-            return []
+            return [], []
         ended: list[Sample] = []
+        failed: dict[int, GroupFailed] = {}
         for sample, said in self._dialogues.answered(idle=not self._running):
-            if said is not None and sample.hear(said):
+            group = sample.group
+            if id(group) in failed:
+                continue
+            if isinstance(said, EnvironmentFailed):
+                failed[id(group)] = GroupFailed(group.key, said)
+                self._give_up(group)
+            elif said is not None and sample.hear(said):
                 self._enter(sample)
             else:
                 sample.finish(sample.turns[-1], "stop" if said is None else "length")
                 ended.append(sample)
-        return ended
+        return ended, list(failed.values())
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._engine.get_tokenizer().decode(list(tokens), skip_special_tokens=True)

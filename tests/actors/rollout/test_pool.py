@@ -18,7 +18,7 @@ from medray.actors.ray_calls.wait import Ref, gather, ready_of
 from medray.actors.rollout.pool import RolloutPool
 from medray.actors.supervision.incidents import Incidents
 from medray.config.grpo import GrpoJob
-from medray.errors import DeadlineExceeded, RestartBudgetExhausted, WorkerLost
+from medray.errors import DeadlineExceeded, EnvironmentFailed, RestartBudgetExhausted, WorkerLost
 from medray.types import GenerateSpec, SamplingContract
 from tests.support.ray_workers import ScriptedRollout, prompt, weights
 
@@ -33,9 +33,15 @@ def _pool(
     *,
     load_s: float = 0.0,
     max_lag: int | None = None,
+    environment: dict[str, Any] | None = None,
     **changes: Any,
 ) -> RolloutPool:
-    rollout = {"samples_per_prompt": 2, "engine": {"max_num_seqs": 4}, "max_lag": max_lag}
+    rollout = {
+        "samples_per_prompt": 2,
+        "engine": {"max_num_seqs": 4},
+        "max_lag": max_lag,
+        "environment": environment,
+    }
     job = GrpoJob.model_validate({"rollout": rollout, "out": str(folder), **changes})
     pool = RolloutPool(
         lambda i: ScriptedRollout.remote(i, load_s), num_workers, job, Incidents(folder)
@@ -88,6 +94,35 @@ def test_a_broken_engine_is_replaced_and_a_prompt_that_breaks_engines_is_named(
     with pytest.raises(WorkerLost, match=r"3 workers failed with prompt poison-7 in flight.*broke"):
         _sample(pool, ["a", "b", "poison-7", "c"])
     assert pool.incidents.drain()["incidents/death"] == 2
+
+
+def test_an_environment_that_fails_costs_its_group_a_retry(tmp_path: Path) -> None:
+    """Three of twelve groups fail once or twice: the same requests are sampled again, and no worker dies."""
+    pool = _pool(tmp_path, num_workers=1, environment={"retries": 2})
+    names = [f"p{i}" for i in range(12)]
+    names[2], names[5], names[11] = "mute-1", "mute-2", "mute-1"
+    found = {group.prompt.record.id: group for group in _sample(pool, names)}
+    assert not any(group.is_dropped for group in found.values())
+    assert set(found) == set(names)
+    tokens = ray.get(found["mute-2"].tokens, timeout=10).responses[0].token_ids
+    assert tokens.tolist() == [5] * 3
+    assert pool.incidents.drain() == {"incidents/retry": 4.0}
+
+
+def test_an_environment_that_goes_on_failing_stops_the_run_by_name(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, num_workers=1, environment={"retries": 1})
+    with pytest.raises(
+        EnvironmentFailed, match=r"^environment mine:Own, prompt mute-2: ValueError"
+    ):
+        _sample(pool, ["a", "mute-2", "b"])
+
+
+def test_an_environment_that_goes_on_failing_drops_its_group(tmp_path: Path) -> None:
+    environment = {"retries": 1, "on_failure": "drop"}
+    pool = _pool(tmp_path, num_workers=1, environment=environment)
+    found = _sample(pool, ["a", "mute-9", "b"])
+    assert [g.prompt.record.id for g in found if g.is_dropped] == ["mute-9"]
+    assert pool.incidents.drain() == {"incidents/drop": 1.0, "incidents/retry": 1.0}
 
 
 def test_restarts_have_a_limit(tmp_path: Path) -> None:
