@@ -15,7 +15,7 @@ class DeadlineConfig(Section):
     start_s: Seconds = 600
     """All actors constructed and their models loaded."""
     generate_s: Seconds = 1200
-    """One rollout batch."""
+    """Longest time in which a rollout worker that has groups to sample completes none."""
     grade_s: Seconds = 300
     """Rewards of one group."""
     update_s: Seconds = 1800

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medray.engines.base import Generated, NamedArray
+from medray.engines.base import Generated, GroupFailed, NamedArray
 from medray.engines.dialogue import Dialogues, EnvironmentTurn
 from medray.engines.kind import EngineStart
 from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Group, Sample, first_stop
-from medray.errors import ConfigError
+from medray.errors import ConfigError, EnvironmentFailed
 from medray.models.adapters.chain import adapter_chain
 from medray.models.tokenizer import load_tokenizer, model_stops
 from medray.types import Floats, GenerateSpec, Prompt, WeightManifest
@@ -96,11 +96,14 @@ class SimpleEngine(ABC):
         """Put a group at the end of the queue."""
         self._waiting.append(Group(key, prompt, seed, spec))
 
-    def step(self) -> list[Generated]:
+    def step(self) -> list[Generated | GroupFailed]:
         """Sample the first group of the queue."""
         group = self._waiting.popleft()
-        for sample in group.samples:
-            self._complete(sample, group.spec)
+        try:
+            for sample in group.samples:
+                self._complete(sample, group.spec)
+        except EnvironmentFailed as error:
+            return [GroupFailed(group.key, error)]
         done = group.result(self.version)
         assert done is not None
         return [done]
@@ -108,11 +111,18 @@ class SimpleEngine(ABC):
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
     ) -> Iterator[Generated]:
-        """Sample the groups one after another."""
+        """Sample the groups one after another.
+
+        Raises:
+            EnvironmentFailed: an environment did not answer.
+        """
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             self.submit(index, prompt, seed, spec)
         while self.busy:
-            yield from self.step()
+            [done] = self.step()
+            if isinstance(done, GroupFailed):
+                raise done.error
+            yield done
 
     def load_weights(
         self,
@@ -175,6 +185,8 @@ class SimpleEngine(ABC):
         while not (answers := dialogues.answered(idle=True)):
             pass  # `answered` waits a moment each time
         [(_, said)] = answers
+        if isinstance(said, EnvironmentFailed):
+            raise said
         return said
 
     def _text(self, tokens: Sequence[int]) -> str:

@@ -55,7 +55,8 @@ class RolloutPool:
         self._gap = 0.0  # largest of the newest weights' probes
         self._tickets = itertools.count()
         self._queue: deque[GroupHandle] = deque()  # asked for, not with any worker
-        self._asked: dict[int, float] = {}  # ticket -> when it was asked for, monotonic seconds
+        self._asked: set[int] = set()  # tickets of groups to come
+        self._heard = 0.0  # when a group last came, or was asked for while none was to come, monotonic seconds
         self._began: dict[int, int] = {}  # ticket -> the oldest version its tokens may be of
         self._failures: Counter[int] = Counter()
         self._environment_failures: Counter[int] = Counter()  # by ticket
@@ -89,8 +90,9 @@ class RolloutPool:
                 GroupHandle(Request(next(self._tickets), prompt, seed, spec))
                 for prompt, seed in zip(prompts, seeds, strict=True)
             ]
-            now = time.monotonic()
-            self._asked |= {group.ticket: now for group in groups}
+            if not self._asked:
+                self._heard = time.monotonic()
+            self._asked |= {group.ticket for group in groups}
             self._queue.extend(groups)
             self.follow_scale()
             self._settle()
@@ -147,16 +149,16 @@ class RolloutPool:
                 continue
             ticket, meta = note
             handle = member.release(ticket)
-            self._began.pop(ticket, None)
+            self._heard = time.monotonic()
             if isinstance(meta, EnvironmentFailed):
                 if self._may_retry(handle, meta, name):
-                    self._asked[ticket] = time.monotonic()
-                    self._queue.appendleft(handle)
+                    self._queue_first(handle)
                     continue
                 handle.on_scored(None)
             else:
                 handle.on_sampled(group, meta)
-            self._asked.pop(ticket)
+            self._asked.remove(ticket)
+            self._began.pop(ticket, None)
             self._failures.pop(ticket, None)
             self._environment_failures.pop(ticket, None)
             found.append(handle)
@@ -171,6 +173,11 @@ class RolloutPool:
             raise error
         self.incidents.add("drop" if is_last else "retry", name, "environment", str(error))
         return not is_last
+
+    def _queue_first(self, group: GroupHandle) -> None:
+        """Have a group sampled again, with its seed, before those that no worker has yet."""
+        self._queue.appendleft(group)
+        self._began.pop(group.ticket, None)
 
     def _fail(self, member: RolloutWorker, error: Exception) -> None:
         """Bury a worker that died or broke; other errors are raised."""
@@ -214,17 +221,23 @@ class RolloutPool:
             members[index].handle.submit.remote(requests, self.version)
 
     def _require_progress(self) -> None:
+        """Raise if a worker with groups, or where none has any the whole pool, was silent for the deadline."""
         limit, now = self.deadlines.generate_s, time.monotonic()
         if now < self._look_again:
             return
+        if now - self._look_again > limit / 2:  # nobody looked for so long: the silence may be ours
+            self._heard = now
+            for member in self.members:
+                member.heard = now
         self._look_again = now + 1
-        if not any(now - asked > limit for asked in self._asked.values()):
+        late = [m for m in self.members if m.held and now - m.heard > limit]
+        is_held = any(m.held for m in self.members)
+        if not late and (is_held or not self._asked or now - self._heard <= limit):
             return
-        late = [m for m in self.members if m.held]
         texts = [f"{m.name} ({len(m.held)} prompts)" for m in late]
         texts += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
         raise DeadlineExceeded(
-            f"generate: no answer from {', '.join(texts) or 'any worker'} within {limit:g} s",
+            f"generate: no group from {', '.join(texts) or 'any worker'} for {limit:g} s (deadlines.generate_s)",
             tuple(m.name for m in late),
         )
 
@@ -349,9 +362,8 @@ class RolloutPool:
         cost = f"{lost} groups sampled again" if lost else "nothing"
         self.incidents.add("death", member.name, doing, cost)
         for group in reversed(member.lose()):
-            self._queue.appendleft(group)
-            self._asked[group.ticket] = time.monotonic()
-            self._began.pop(group.ticket, None)
+            self._queue_first(group)
+        self._heard = time.monotonic()
         member.to(State.DEAD)
         member.handle = self._spawn(member.index)
         member.to(State.STARTING)

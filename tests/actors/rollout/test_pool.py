@@ -202,9 +202,19 @@ def test_a_group_that_waits_at_its_worker_grows_no_older(tmp_path: Path) -> None
 
 def test_a_late_worker_is_named(tmp_path: Path) -> None:
     pool = _pool(tmp_path, deadlines={"generate_s": 1})
-    with pytest.raises(DeadlineExceeded, match=r"no answer from rollout-0 \(1 prompts\)") as late:
+    with pytest.raises(
+        DeadlineExceeded, match=r"no group from rollout-0 \(1 prompts\) for 1 s"
+    ) as late:
         _sample(pool, ["slow"])
     assert late.value.late == ("rollout-0",)
+
+
+def test_workers_that_go_on_completing_groups_are_not_late(tmp_path: Path) -> None:
+    """Thirty groups of 50 ms at one worker outlast the deadline of one second together, none alone."""
+    pool = _pool(tmp_path, num_workers=1, deadlines={"generate_s": 1})
+    began = time.monotonic()
+    assert len(_sample(pool, [f"p{i}" for i in range(30)])) == 30
+    assert time.monotonic() - began > 1.5
 
 
 @pytest.mark.slow

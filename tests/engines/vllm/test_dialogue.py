@@ -14,7 +14,7 @@ from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.data.batches.trees import rollout_tree
 from medray.data.rendering.chat import renderer_of
-from medray.engines.base import Generated
+from medray.engines.base import Generated, GroupFailed
 from medray.engines.dialogue import Dialogues, environment_turn
 from medray.engines.requests import Sample
 from medray.engines.vllm.engine import VllmEngine
@@ -36,9 +36,12 @@ class Talker:
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, ...]] = []
+        self.fails_with = ""  # id of a record
 
     def reply(self, record: Record, turns: Sequence[str]) -> str | None:
         self.heard.append(tuple(turns))
+        if record.id == self.fails_with:
+            raise LookupError("no such patient")
         if len(turns[-1]) % 5 == 4:
             return None
         time.sleep(0.05 * (len(turns[-1]) % 3))
@@ -81,6 +84,37 @@ def _generate(engine: VllmEngine, prompts: Sequence[Prompt]) -> list[Generated]:
         for g in engine.generate(prompts, [100 * i for i in range(9)][: len(prompts)], SPEC)
     }
     return [done[i] for i in range(len(prompts))]
+
+
+def test_a_failing_environment_costs_its_group_alone(engine: VllmEngine, talker: Talker) -> None:
+    """The other groups of the step are those of a run in which nothing failed, and so is the group's next try."""
+    prompts = _prompts(6)
+    whole = _generate(engine, prompts)
+    victim = next(i for i, g in enumerate(whole) if any(r.dialogue for r in g.responses))
+    talker.fails_with = prompts[victim].record.id
+    for index, prompt in enumerate(prompts):
+        engine.submit(index, prompt, 100 * index, SPEC)
+    broken: dict[int, Generated | GroupFailed] = {}
+    while engine.busy:
+        for done in engine.step():
+            broken[done.index] = done
+    talker.fails_with = ""
+    again = _generate(engine, prompts)
+
+    failed = broken.pop(victim)
+    assert isinstance(failed, GroupFailed)
+    assert str(failed.error).endswith(
+        f"prompt {prompts[victim].record.id}: LookupError: no such patient"
+    )
+    assert [_tokens(group) for group in again] == [_tokens(group) for group in whole]
+    assert {i: _tokens(group) for i, group in broken.items()} == {
+        i: _tokens(group) for i, group in enumerate(whole) if i != victim
+    }
+
+
+def _tokens(group: Generated | GroupFailed) -> list[list[int]]:
+    assert isinstance(group, Generated)
+    return [response.token_ids.tolist() for response in group.responses]
 
 
 def test_tokens_text_and_turns_tell_one_story(
