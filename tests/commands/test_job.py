@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ray
 def test_a_job_that_is_interrupted_says_so_in_one_line(sent: signal.Signals) -> None:
     """Ray must not take the signal for its own: `medray job stop` and Kubernetes send SIGTERM, Ctrl-C SIGINT."""
     job = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.waiting_job"], cwd=ROOT, text=True,
+        [sys.executable, "-m", "tests.support.waiting_job", "seconds=60"], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert job.stdout is not None
