@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,8 +44,15 @@ def _no_ray_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
         monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
 
 
+@pytest.fixture(scope="module")
+def ray_here(shared_ray: None) -> Iterator[None]:
+    """Ray in this process; a module leaves no actor to the next."""
+    yield
+    gc.collect()  # pools and their actors refer to each other, and an actor ends with its last handle
+
+
 @pytest.fixture(scope="session")
-def ray_here() -> Iterator[None]:
+def shared_ray() -> Iterator[None]:
     """Ray in this process, started by the first test that asks for it and shared by all that do."""
     import ray
 
