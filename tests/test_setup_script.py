@@ -94,7 +94,7 @@ def test_a_python_without_its_venv_module_is_refused(tmp_path):
 def test_too_little_disk_is_refused_before_anything_is_made(tmp_path):
     result = run("--venv", str(tmp_path / ".venv"), "--min-free-gb", "1e9")
 
-    assert_one_line(result, "GB free and set-up needs 1e+09 GB", "free some disk space")
+    assert_one_line(result, "GB free and set-up needs 1e+09 GB", "free some disk")
     assert not (tmp_path / ".venv").exists()
 
 
