@@ -222,7 +222,6 @@ RULES: dict[str, tuple[str, ...]] = {
         "testicle_pain + vomit|sudden|severe|twisted|recent",
         "testicle.twisted",
         "testicle.severe",
-        "urgent_pain + vomit|faint|pale|sweat",
     ),
     "cauda_equina": (
         "back + saddle_numb|no_urine",
@@ -283,3 +282,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "blood_clot": ("leg_swollen + breathless|chest_discomfort",),
 }
 """Rows by red flag, the most urgent flag first; a flag holds where one of its rows holds."""
+
+FALLBACK: dict[str, tuple[str, ...]] = {
+    "severe_abdominal_pain": ("urgent_pain + vomit|faint|pale|sweat",),
+}
+"""Rows that name no part of the body: they count where no row of `RULES` holds, which says more."""

@@ -146,14 +146,14 @@ def _milliseconds(text: str) -> float:
     return 1000 * min(times)
 
 
-def test_time_grows_no_faster_than_the_text() -> None:
+def test_four_thousand_characters_take_under_twenty_milliseconds_and_longer_texts_no_more_each() -> (
+    None
+):
     mixed = [row.text for pair in zip(EMERGENCIES, NEAR_MISSES, strict=False) for row in pair]
     told = "\n".join([*mixed, *ORDINARY])
     notes = [told[start : start + 4000] for start in range(0, len(told) - 4000, 1000)]
     find_red_flags(told[:4000])  # tables are read once
-    assert (
-        np.percentile([_milliseconds(note) for note in notes], 95) < 60
-    )  # about 20 beside another test process
+    assert np.percentile([_milliseconds(note) for note in notes], 95) < 20
     short, long = _milliseconds(told[:4000]), _milliseconds((told * 3)[:32000])
     assert long < 16 * max(short, 1.0)
 
@@ -163,4 +163,4 @@ def test_time_grows_no_faster_than_the_text() -> None:
     ["chest " * 6000, "胸痛" * 15000, "no " * 9000, "a\n" * 9000, "&lt;" * 9000, "<" * 30000],
 )
 def test_no_text_takes_long(text: str) -> None:
-    assert _milliseconds(text) < 1000
+    assert _milliseconds(text) < 250
