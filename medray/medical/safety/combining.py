@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from functools import cache
 from typing import NamedTuple
 
@@ -68,19 +69,24 @@ class Board:
 
     def __init__(self, read: Scopes, *, always: frozenset[str], stated: frozenset[str]) -> None:
         self._read = read
-        self._present: dict[str, list[Span]] = {}
-        self._absent: dict[str, list[Span]] = {}
+        self._present: dict[str, list[Span]] = defaultdict(list)
+        self._absent: dict[str, list[Span]] = defaultdict(list)
         self._composed: set[str] = set()
         everything = Mark.PAST | Mark.STUDY | Mark.GENERAL
         absence, denial = Mark.DENIED | Mark.UNABLE, Mark.DENIED | Mark.FINE
         for (start, end, concepts), mark in zip(read.scan.hits, read.marks, strict=True):
+            is_excluded, is_absent, is_present = (
+                mark & everything,
+                mark & absence,
+                not mark & denial,
+            )
             for concept in concepts:
-                if mark & everything and not _is_kept(mark, concept, always, stated):
+                if is_excluded and not _is_kept(mark, concept, always, stated):
                     continue
-                if mark & absence:
-                    _append(self._absent.setdefault(concept, []), start, end)
-                if not mark & denial:
-                    _append(self._present.setdefault(concept, []), start, end)
+                if is_absent:
+                    _append(self._absent[concept], start, end)
+                if is_present:
+                    _append(self._present[concept], start, end)
 
     def add(self, name: str, spans: list[Span]) -> None:
         """Let `name` stand for these places."""
@@ -134,21 +140,24 @@ class Board:
     ) -> list[Span]:
         """Each of `spans` with its nearest neighbours among `others`, both sorted; `apart`: two words, not one."""
         found: set[Span] = set()
+        units, sentence = self._read.scan.units, self._read.sentence
         for span in spans:
+            start, end = span
             at = bisect_right(others, span)
             nearest = others[at : at + 2] if ordered else others[max(0, at - 2) : at + 2]
             for other in nearest:
-                if apart and span[0] < other[1] and other[0] < span[1]:
+                other_start, other_end = other
+                if apart and start < other_end and other_start < end:
                     continue
-                if self._is_close(span, other):
-                    found.add((min(span[0], other[0]), max(span[1], other[1])))
+                if span <= other:
+                    first, gap_start, gap_end = start, end, other_start
+                else:
+                    first, gap_start, gap_end = other_start, other_end, start
+                if gap_end > gap_start and units[gap_end] - units[gap_start] > NEAR:
+                    continue
+                if sentence(start) == sentence(other_start):
+                    found.add((first, end if end >= other_end else other_end))
         return sorted(found)
-
-    def _is_close(self, span: Span, other: Span) -> bool:
-        first, second = sorted((span, other))
-        if self._read.sentence(first[0]) != self._read.sentence(second[0]):
-            return False
-        return second[0] <= first[1] or self._read.scan.between(first[1], second[0]) <= NEAR
 
 
 def _is_kept(mark: int, concept: str, always: frozenset[str], stated: frozenset[str]) -> bool:

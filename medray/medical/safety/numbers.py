@@ -71,13 +71,15 @@ _MEASURES = (
     _Measure("quantity", re.compile(_HAN_COUNT + r"(?:多|几)?(?:片|颗|粒|丸|粒药|个药)"), lambda n: n >= 7),
     _Measure("quantity", re.compile(r"(?:took|swallowed|taken|downed|ate) (?:about |like |around |at least )?" + _COUNT + r"(?! ?(?:mg|ml|days?|weeks?|hours?|minutes?|years?|times|months?|am|pm|o))"), lambda n: n >= 12),
 )  # fmt: skip
+_WITHOUT_HAN = tuple(measure for measure in _MEASURES if _HAN_COUNT not in measure.pattern.pattern)
+"""Those that can match where no Han character is: after a Chinese number comes a Chinese unit."""
 
 
 def measured(flat: str) -> Iterator[tuple[int, int, str]]:
     """Start, end and concept of each measurement in a normalised text that is a sign."""
     for start, end in _windows(flat):
         window = flat[start:end]
-        for concept, pattern, holds in _MEASURES:
+        for concept, pattern, holds in _WITHOUT_HAN if window.isascii() else _MEASURES:
             for match in pattern.finditer(window):
                 if holds(number(match.group(1))):
                     yield start + match.start(), start + match.end(), concept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
@@ -33,7 +34,7 @@ class Scan:
 
     text: Text
     hits: tuple[Hit, ...]
-    units: list[int] = field(repr=False)
+    units: Sequence[int] = field(repr=False)
     """Distance of each position from the start."""
 
     def between(self, first: int, second: int) -> int:
@@ -58,8 +59,13 @@ def scan(text: Text) -> Scan:
             taken.append((start, end))
     found += [Hit(start, end, (concept,)) for start, end, concept in measured(flat)]
     found = _without_cut_denials(found)
-    units = [0, *accumulate(HAN_UNITS if char >= "\u3400" else 1 for char in flat)]
-    return Scan(text, tuple(sorted(_kept(found, taken))), units)
+    return Scan(text, tuple(sorted(_kept(found, taken))), _units(flat))
+
+
+def _units(flat: str) -> Sequence[int]:
+    if flat.isascii():
+        return range(len(flat) + 1)
+    return [0, *accumulate(HAN_UNITS if char >= "\u3400" else 1 for char in flat)]
 
 
 def _kept(found: list[Hit], taken: list[tuple[int, int]]) -> list[Hit]:
