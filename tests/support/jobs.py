@@ -38,7 +38,7 @@ def tiny_settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
             "prompts_per_step": 4,
             "samples_per_prompt": 4,
             "max_new_tokens": 8,
-            "engine": {"kv_cache_gb": 0.1, "max_num_seqs": 16},
+            "engine": {"kv_cache_gb": 1, "max_num_seqs": 16},
         },
         "optim": {"lr": 1e-3},
         "workers": {

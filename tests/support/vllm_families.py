@@ -37,7 +37,7 @@ def support(folder: Path, architecture: str) -> tuple[Support, str]:
     from medray.models.load import load_policy
 
     config = ModelConfig(path=str(folder), attention="plain")
-    engine_config = EngineConfig(kv_cache_gb=0.1, max_num_seqs=4)
+    engine_config = EngineConfig(max_num_seqs=4)
     prepare_environment(engine_config, device="cpu", threads=1)
     from vllm import ModelRegistry
 

@@ -103,9 +103,7 @@ def test_neighbours_that_an_engine_fuses_with_an_adapted_weight_travel_with_it(
 def engine(tiny_model: Path) -> VllmEngine:
     """One real vLLM engine for the module."""
     return VllmEngine(
-        ModelConfig(path=str(tiny_model)),
-        EngineConfig(kv_cache_gb=0.1, max_num_seqs=4),
-        max_model_len=256,
+        ModelConfig(path=str(tiny_model)), EngineConfig(max_num_seqs=4), max_model_len=256
     )
 
 

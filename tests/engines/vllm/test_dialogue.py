@@ -70,7 +70,7 @@ def engine(tiny_model: Path, policy: PolicyModel, talker: Talker) -> VllmEngine:
     dialogues: Dialogues[Sample] = Dialogues(talker.reply, renderer_of(policy.tokenizer), TURNS)
     engine = VllmEngine(
         ModelConfig(path=str(tiny_model)),
-        EngineConfig(kv_cache_gb=0.1, max_num_seqs=16),
+        EngineConfig(max_num_seqs=16),
         max_model_len=512,
         dialogues=dialogues,
     )

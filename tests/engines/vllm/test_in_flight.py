@@ -29,9 +29,7 @@ TOLERANCE = 1e-3
 def engine(tiny_model: Path) -> VllmEngine:
     """One real vLLM engine for the module."""
     return VllmEngine(
-        ModelConfig(path=str(tiny_model)),
-        EngineConfig(kv_cache_gb=0.1, max_num_seqs=16),
-        max_model_len=256,
+        ModelConfig(path=str(tiny_model)), EngineConfig(max_num_seqs=16), max_model_len=256
     )
 
 

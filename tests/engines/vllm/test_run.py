@@ -24,7 +24,7 @@ def test_an_engine_starts_from_a_trained_run(tiny_model: Path, tmp_path: Path) -
     config = ModelConfig(path=job.out)
     trained = make_probe(Scorer(load_policy(config, trainable=False)))
     base = make_probe(Scorer(load_policy(ModelConfig(path=str(tiny_model)), trainable=False)))
-    engine = VllmEngine(config, EngineConfig(kv_cache_gb=0.1, max_num_seqs=4), max_model_len=256)
+    engine = VllmEngine(config, EngineConfig(max_num_seqs=4), max_model_len=256)
     found, _ = engine._score_probe(trained)
     assert np.abs(found - trained.logp).max() < 1e-3
     assert np.abs(found - base.logp).max() > 0.01

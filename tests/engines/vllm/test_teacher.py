@@ -29,7 +29,7 @@ def _response(size: int, seed: int, sampled: np.ndarray | None = None) -> Respon
 def _engine(path: Path, max_tokens: int = 64) -> VllmTeacher:
     config = DistillConfig(teacher=ModelConfig(path=str(path)), engine="vllm", top=TOP)
     return VllmTeacher(
-        config, EngineConfig(kv_cache_gb=0.1, max_num_seqs=4), max_tokens=max_tokens, threads=1
+        config, EngineConfig(kv_cache_gb=1, max_num_seqs=4), max_tokens=max_tokens, threads=1
     )
 
 
