@@ -24,8 +24,7 @@ from medray.storage.atomic import explain_full_disk, write_text
 Kind = Literal["train", "eval"]
 METRICS_FILE = "metrics.jsonl"
 _OWN_KEYS = ("step", "kind", "time", "wall_s", "nonfinite")
-_CLOCKED = ("rollout/tokens_per_s", "rollout/cache_hit_share")
-# A prompt finds in the cache what came before it, and which of two comes first is a matter of time.
+_CLOCKED = ("rollout/tokens_per_s",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class MetricRow:
     wall_s: float = 0.0
 
     def untimed(self) -> dict[str, float]:
-        """The metrics that two equal runs share: all but seconds and what depends on them."""
+        """The metrics that two equal runs share: all but seconds and what is divided by them."""
         return {
             name: value
             for name, value in self.metrics.items()
