@@ -48,6 +48,13 @@ class Message(TypedDict):
     name: NotRequired[str]
 
 
+class Step(TypedDict):
+    """One step of a solution; `label` is the probability that it is right, absent where nobody labelled it."""
+
+    content: str
+    label: NotRequired[float]
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """The canonical row every dataset schema is turned into; which fields are filled says what it can train.
@@ -56,6 +63,7 @@ class Record:
     - supervised fine-tuning: `messages`, with at least one assistant turn;
     - preferences: `messages` is the prompt, `chosen` and `rejected` are two ways to continue it;
     - unpaired preferences (KTO): the prompt, and only one of the two (see `label`);
+    - process rewards: `messages` is the prompt, `steps` are the assistant's answer to it, each with its label;
     - reinforcement learning: `messages` ends before the assistant's turn, and `answer` or a rubric in
       `extra` says what is right.
 
@@ -79,6 +87,7 @@ class Record:
     rejected: tuple[Message, ...] = ()
     margin: float = 0.0
     text: str = ""
+    steps: tuple[Step, ...] = ()
 
     @property
     def label(self) -> bool | None:
@@ -86,6 +95,15 @@ class Record:
         if bool(self.chosen) == bool(self.rejected):
             return None
         return bool(self.chosen)
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The prompt's turns, then those of every continuation; steps are one turn of the assistant."""
+        solution: tuple[Message, ...] = ()
+        if self.steps:
+            text = "\n\n".join(step["content"] for step in self.steps)
+            solution = ({"role": "assistant", "content": text},)
+        return (*self.messages, *self.chosen, *self.rejected, *solution)
 
 
 @dataclass(frozen=True, slots=True)

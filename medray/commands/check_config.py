@@ -18,6 +18,7 @@ JOBS = {
     "pt": "medray.config.pt:PtJob",
     "sft": "medray.config.sft:SftJob",
     "rm": "medray.config.rm:RmJob",
+    "prm": "medray.config.prm:PrmJob",
     "dpo": "medray.config.dpo:DpoJob",
     "orpo": "medray.config.orpo:OrpoJob",
     "kto": "medray.config.kto:KtoJob",

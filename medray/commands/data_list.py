@@ -12,6 +12,7 @@ WHOLE = {
     "icd10-sft": "demonstrations made from the ICD-10-CM list; reads no file [sft, rl]",
     "icd10-text": "documents made from the ICD-10-CM list; reads no file [pt]",
     "icd10-preference": "pairs made from the ICD-10-CM list; reads no file [preference, kto, sft, rl]",
+    "icd10-steps": "solutions with labelled steps made from the ICD-10-CM list; reads no file [process, rl]",
     "auto": "the schema that the first rows of each file show",
     "pubmedqa": "PubMedQA's own file, an object keyed by PMIDs [rl, sft]",
 }

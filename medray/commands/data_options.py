@@ -27,7 +27,7 @@ Kind = Annotated[
 StageName = Annotated[
     str | None,
     typer.Option(
-        "--stage", help="Stage that the rows should train: pt, sft, preference, kto or rl."
+        "--stage", help="Stage that the rows should train: pt, sft, preference, kto, process or rl."
     ),
 ]
 Settings = Annotated[

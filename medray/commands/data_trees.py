@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from medray.data.loading.stages import Stage
     from medray.types import PromptTree, Record
 
-_STAGES = ("preference", "kto", "sft", "pt")
+_STAGES = ("process", "preference", "kto", "sft", "pt")
 """In which order stages are tried when none is named."""
 
 

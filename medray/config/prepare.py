@@ -17,6 +17,7 @@ GENERATED = {
     "sft": "icd10-sft",
     "preference": "icd10-preference",
     "kto": "icd10-preference",
+    "process": "icd10-steps",
 }
 """What a stage's rows are made of where no data are named."""
 
@@ -97,8 +98,9 @@ class PrepareJob(Section):
 
     out: str = "prepared"
     """Output folder for shards and manifest; set `data.path` of a training job to it."""
-    stage: Literal["pt", "sft", "preference", "kto"] = "sft"
-    """Stage that trains on the rows: pt, sft, preference (reward model, DPO, ORPO) or kto."""
+    stage: Literal["pt", "sft", "preference", "kto", "process"] = "sft"
+    """Stage that trains on the rows: pt, sft, preference (reward model, DPO, ORPO), kto or process (process
+    reward model)."""
     seed: Seed = 17
     """Seed of the order within shards. The split has its own, `data.seed`."""
     resume: Literal["auto", "never"] = "auto"

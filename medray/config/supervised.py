@@ -1,18 +1,33 @@
-"""What the supervised jobs share: PT, SFT, RM, DPO, ORPO and KTO."""
+"""What the supervised jobs share: PT, SFT, RM, PRM, DPO, ORPO and KTO."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from medray.config.base import Section, Seed
+from medray.config.base import MayBeBlank, Section, Seed
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.run import CheckpointConfig, LoggingConfig
 from medray.config.workers import SupervisedWorkers
+
+
+def check_separator(value: str) -> str:
+    """Refuse a separator that stands between words.
+
+    Raises:
+        ValueError: it has neither a line break nor visible text.
+    """
+    if not value.strip(" \t"):
+        raise ValueError(f"{value!r} stands between words: write a line break or visible text")
+    return value
+
+
+StepSeparator = Annotated[str, MayBeBlank(), AfterValidator(check_separator)]
+"""Text between the steps of an answer."""
 
 
 class ChatConfig(Section):
@@ -26,7 +41,11 @@ class ChatConfig(Section):
     """Maximum length of prompt and continuation together, tokens."""
     on_long: Literal["truncate", "drop"] = "truncate"
     """What happens to longer dialogues in SFT: truncate drops the oldest exchanges first, then the end of the last
-    answer; drop drops the row. Longer pairs and labelled responses are always dropped. All are counted and reported."""
+    answer; drop drops the row. Longer pairs, labelled responses and solutions are always dropped. All are counted and
+    reported."""
+    step_separator: StepSeparator = "\n\n"
+    """Process reward models: text between the steps of an answer. Within a step it is replaced by a line break or a
+    space."""
 
 
 class BatchConfig(Section):

@@ -17,6 +17,7 @@ SCHEMAS: dict[str, str] = {
     "icd10-sft": f"{_HERE}.icd10_sft:read_icd10_sft",
     "icd10-text": f"{_HERE}.icd10_text:read_icd10_text",
     "icd10-preference": f"{_HERE}.icd10_preference:read_icd10_preference",
+    "icd10-steps": f"{_HERE}.icd10_steps:read_icd10_steps",
     "auto": "medray.data.detection:read_auto",
     # From here on in the order in which detection tries them: of two that know a row, the more particular first.
     "medray": f"{_HERE}.canonical:SCHEMA",
@@ -28,6 +29,9 @@ SCHEMAS: dict[str, str] = {
     "huatuogpt": f"{_HERE}.huatuogpt:SCHEMA",
     "huatuo-26m": f"{_HERE}.huatuo26m:SCHEMA",
     "verl": f"{_HERE}.verl:SCHEMA",
+    "prm800k": f"{_HERE}.prm800k:SCHEMA",
+    "math-shepherd": f"{_HERE}.math_shepherd:SCHEMA",
+    "steps": f"{_HERE}.steps:SCHEMA",
     "preference": f"{_HERE}.preference:SCHEMA",
     "response-pair": f"{_HERE}.response_pair:SCHEMA",
     "preference-messages": f"{_HERE}.preference_messages:SCHEMA",

@@ -122,6 +122,7 @@ def _arrow_schema() -> Any:
             ("id", text),
             *((name, pa.list_(turn)) for name in ("messages", "chosen", "rejected")),
             ("options", pa.list_(text)),
+            ("steps", pa.list_(pa.struct([("content", text), ("label", pa.float64())]))),
             ("margin", pa.float64()),
             *(
                 (name, text)

@@ -15,7 +15,7 @@ from medray.config.optim import OptimConfig
 from medray.data.batches.packing import PackedRow, build_row, pack
 from medray.data.batches.trees import count
 from medray.errors import DivergedError
-from medray.learners.objectives.base import Objective, RowTensors, StepwideObjective
+from medray.learners.objectives.base import READS_WHOLE, Objective, RowTensors, StepwideObjective
 from medray.learners.rng import restore_rng, rng_states
 from medray.learners.schedule import learning_rate
 from medray.learners.scorer import Scorer
@@ -132,9 +132,9 @@ class Learner:
         noise: EmbeddingNoise | None,
         meters: Meters,
     ) -> Iterator[Tensor]:
-        scores = objective.output == "score"
+        whole = objective.output in READS_WHOLE
         rows = [
-            build_row(r, whole=scores or noise is not None, merge=noise is None)
+            build_row(r, whole=whole or noise is not None, merge=noise is None)
             for r in pack(
                 trees,
                 self.config.row_tokens,
@@ -142,7 +142,7 @@ class Learner:
                 shared=self.policy.sharing != "plain",
             )
         ]
-        if not scores:
+        if not whole:
             rows = [row for row in rows if len(row.targets)]
 
         def compute(row: PackedRow) -> Tensor:

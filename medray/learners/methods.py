@@ -25,6 +25,7 @@ METHODS: Mapping[str, Method] = {
     "pt": Method("pt"),
     "sft": Method("sft"),
     "rm": Method("preference", model="reward"),
+    "prm": Method("process", model="reward"),
     "dpo": Method("preference"),
     "orpo": Method("preference"),
     "kto": Method("kto", has_mismatched=True),

@@ -40,6 +40,8 @@ class Scorer:
         """What an objective reads of a row, and the columns that come with it."""
         if what == "score":
             return self.sequence_scores(row, noise), {}
+        if what == "step":
+            return self.step_scores(row, noise), {}
         if what == "value":
             return self.token_values(row, noise), {}
         hidden = self.predicting_states(row, noise)
@@ -92,6 +94,12 @@ class Scorer:
         """A reward model's score of each continuation [S] of a whole row; carries grad where enabled."""
         with self._autocast():
             return cast(RewardModel, self.policy).scores(row, noise)
+
+    def step_scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """A process reward model's score (log-odds) [N] at each trained token of a whole row; carries grad where
+        enabled."""
+        with self._autocast():
+            return cast(RewardModel, self.policy).step_scores(row, noise)
 
     def logprobs(
         self, trees: Sequence[PromptTree], *, temperature: float | None = None, adapter: bool = True

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from medray.actors.cluster.connect import connected
 from medray.config.prepare import PrepareJob
 from medray.data.batches.examples import build_examples
+from medray.data.batches.trees import STEP_LABEL
 from medray.data.pipelines.reading import Window, read_windows
 from medray.data.pipelines.screening import build_screens
 from medray.data.pipelines.shards import ShardWriter
@@ -31,7 +32,13 @@ from medray.models.tokenizer import load_tokenizer
 from medray.observability.console.prepare_progress import PrepareConsole
 
 LOCK_FILE = ".lock"  # stays: removing a lock file that others wait for would split them
-COLUMNS = {"pt": (), "sft": (), "preference": ("margin",), "kto": ("desirable",)}
+COLUMNS = {
+    "pt": (),
+    "sft": (),
+    "preference": ("margin",),
+    "kto": ("desirable",),
+    "process": (STEP_LABEL,),
+}
 """Columns that a stage's continuations have."""
 
 

@@ -209,6 +209,11 @@ def bradley_terry(chosen: float, rejected: float, margin: float, centring: float
     return -math.log(sigma(chosen - rejected - margin)) + centring * (chosen + rejected) ** 2
 
 
+def cross_entropy(score: float, label: float) -> float:
+    """arXiv:2312.08935 eq. 2, the probability being sigma(score)."""
+    return -label * math.log(sigma(score)) - (1 - label) * math.log(1 - sigma(score))
+
+
 # Distillation
 
 

@@ -16,10 +16,12 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
 from medray.config.orpo import OddsRatioConfig
+from medray.config.prm import StepLossConfig
 from medray.config.rm import BradleyTerryConfig
 from medray.config.sft import CrossEntropyConfig
-from medray.data.batches.trees import labelled_tree, pair_tree, with_mismatched
+from medray.data.batches.trees import labelled_tree, pair_tree, step_tree, with_mismatched
 from medray.learners.learner import Learner
+from medray.learners.methods import METHODS
 from medray.learners.objectives.base import Objective
 from medray.learners.objectives.registry import build_objective
 from medray.learners.reference import add_reference
@@ -53,7 +55,7 @@ class Case:
         **keys: Any,
     ) -> Learner:
         """A fresh learner of the right kind of model; `keys` go to its `ModelConfig`."""
-        load = load_reward_model if self.method == "rm" else load_policy
+        load = load_reward_model if METHODS[self.method].model == "reward" else load_policy
         return Learner(
             load(ModelConfig(path=str(model), **keys), seed=0), OptimConfig(lr=lr), num_optim_steps=20,
             config=LearnerConfig(row_tokens=row_tokens, head_chunk=16), strategy=strategy,
@@ -94,6 +96,18 @@ def labelled(seed: int) -> list[PromptTree]:
     return [_with_random_reference(rng, tree) for tree in with_mismatched(trees)]
 
 
+def solutions(seed: int) -> list[PromptTree]:
+    """Dialogues with steps that end at drawn tokens: wrong, right, of a value between, or not labelled."""
+    rng = np.random.default_rng(seed)
+    trees = []
+    for prompt, sizes in SHAPES:
+        ids = _ids(rng, prompt + sum(sizes))
+        ends = prompt + np.sort(rng.choice(sum(sizes), 4, replace=False))
+        value = float(rng.uniform(0, 1))
+        trees.append(step_tree(ids, ends, [1.0, None, value, float(rng.integers(0, 2))]))
+    return trees
+
+
 CASES: dict[str, Case] = {
     "sft": Case("sft", CrossEntropyConfig(), dialogues),
     "sft-sequence": Case("sft", CrossEntropyConfig(aggregation="sequence"), dialogues),
@@ -106,6 +120,8 @@ CASES: dict[str, Case] = {
     "orpo": Case("orpo", OddsRatioConfig(), pairs),
     "kto": Case("kto", KtoConfig(desirable_weight=1.2), labelled),
     "kto-zero": Case("kto", KtoConfig(reference_point="zero"), labelled),
+    "prm": Case("prm", StepLossConfig(), solutions),
+    "prm-hard": Case("prm", StepLossConfig(labels="hard", aggregation="solution"), solutions),
     "rm": Case("rm", BradleyTerryConfig(centring=0.01), pairs),
 }  # fmt: skip
 

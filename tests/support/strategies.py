@@ -110,6 +110,7 @@ SCENARIOS: dict[str, Scenario] = {
     "dpo-unshared": supervised("dpo", keys={"attention": "plain"}),
     "kto": supervised("kto"),
     "rm": supervised("rm", reward_model=True),
+    "prm": supervised("prm", reward_model=True),
 }
 RESUMED = ("grpo", "grpo-lora", "rm")
 PPO_LAYOUTS: dict[str, dict[str, bool]] = {

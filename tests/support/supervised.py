@@ -14,7 +14,7 @@ from medray.observability.console.plain import QuietConsole
 from medray.runs.launch_supervised import Task, train_rank
 from medray.runs.tokenise import tokenise_dataset
 
-STAGES = ("pt", "sft", "rm", "dpo", "orpo", "kto")
+STAGES = ("pt", "sft", "rm", "prm", "dpo", "orpo", "kto")
 ADAPTED = ("dpo", "kto")
 
 

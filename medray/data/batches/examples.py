@@ -1,4 +1,4 @@
-"""From records to the trees of a supervised stage: text in blocks, dialogues, pairs, labelled responses."""
+"""From records to the trees of a supervised stage: text in blocks, dialogues, pairs, labelled responses, solutions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from medray.config.supervised import ChatConfig
-from medray.data.batches.trees import labelled_tree, pair_tree, sequence_tree
+from medray.data.batches.trees import labelled_tree, pair_tree, sequence_tree, step_tree
 from medray.data.loading.stages import Stage, labelled
 from medray.data.rendering.chat import ChatOptions, ChatRenderer, RenderedChat, renderer_of
 from medray.data.rendering.prompts import with_system
+from medray.data.rendering.steps import joined_step, render_steps
 from medray.data.rendering.truncation import truncate
 from medray.data.source import RowError, Unrendered
 from medray.errors import DataError, ModelError
@@ -73,17 +74,20 @@ class ChatExamples:
         Raises:
             Unrendered: the template refuses it, or it cannot be told what the assistant wrote.
         """
-        options = ChatOptions(
+        try:
+            return self.renderer.render(with_system(messages, self.system), self.options(record))
+        except (ModelError, DataError) as error:
+            raise Unrendered(str(error)) from error
+
+    def options(self, record: Record) -> ChatOptions:
+        """How the template is asked for the record's dialogue."""
+        return ChatOptions(
             tools=record.tools,
             tool_format=self.chat.tool_format,
             train=self.train,
             train_on_prompt=self.train_on_prompt,
             variables=self.chat.variables,
         )
-        try:
-            return self.renderer.render(with_system(messages, self.system), options)
-        except (ModelError, DataError) as error:
-            raise Unrendered(str(error)) from error
 
     def require_room(self, num_tokens: int) -> None:
         """Refuse a row that is longer than `chat.max_tokens`.
@@ -169,6 +173,27 @@ class LabelledExamples(PairExamples):
         yield Example(labelled_tree(prompt, list(zip(parts, labels, strict=True))))
 
 
+class SolutionExamples(ChatExamples):
+    """Process reward models: an answer in steps, scored where each labelled step ends."""
+
+    def __call__(self, record: Record) -> Iterator[Example]:
+        """The record's solution.
+
+        Raises:
+            RowError: it is too long.
+        """
+        separator = self.chat.step_separator
+        steps = [joined_step(step["content"], separator) for step in record.steps]
+        messages, options = with_system(record.messages, self.system), self.options(record)
+        try:
+            rendered = render_steps(self.renderer, messages, steps, separator, options)
+        except (ModelError, DataError) as error:
+            raise Unrendered(str(error)) from error
+        self.require_room(len(rendered.token_ids))
+        labels = [step.get("label") for step in record.steps]
+        yield Example(step_tree(rendered.token_ids, rendered.ends, labels))
+
+
 ToExamples = Callable[[Record], Iterator[Example]]
 
 
@@ -187,10 +212,11 @@ def build_examples(stage: Stage, job: Any, tokenizer: Any) -> ToExamples:
     return examples
 
 
-CHAT_EXAMPLES: Mapping[str, type[DialogueExamples | PairExamples]] = {
+CHAT_EXAMPLES: Mapping[str, type[DialogueExamples | PairExamples | SolutionExamples]] = {
     "sft": DialogueExamples,
     "preference": PairExamples,
     "kto": LabelledExamples,
+    "process": SolutionExamples,
 }
 
 

@@ -47,6 +47,7 @@ class PackedRow:
     spans: tuple[TreeSpan, ...]  # one a tree, in the order the trees were given
     predictors: Indices  # [N]
     targets: Indices  # [N]
+    places: Indices  # [N] of the trained tokens themselves; -1 where a row that is not whole leaves one out
     sequence_index: Indices  # [N] which of the S continuations a trained token belongs to
     sequence_lengths: Indices  # [S] trained tokens of each continuation
     text_lengths: (
@@ -149,6 +150,7 @@ def build_row(trees: Sequence[PromptTree], *, whole: bool = False, merge: bool =
         spans.append(TreeSpan(prompt, tuple(continuations)))
     predictors: list[Indices] = []
     targets: list[Indices] = []
+    places: list[Indices] = []
     lengths: list[int] = []
     columns: dict[str, list[Column]] = {}
     for tree, span in zip(trees, spans, strict=True):
@@ -158,6 +160,7 @@ def build_row(trees: Sequence[PromptTree], *, whole: bool = False, merge: bool =
                 raise DataError("the first token of a sequence without a prompt cannot be trained")
             path = np.concatenate([span.prompt, own])
             predictors.append(path[len(span.prompt) + trained - 1])
+            places.append(np.append(own, -1)[np.minimum(trained, len(own))])
             targets.append(continuation.token_ids[trained].astype(np.int64))
             lengths.append(len(trained))
             for name, column in continuation.columns.items():
@@ -172,6 +175,7 @@ def build_row(trees: Sequence[PromptTree], *, whole: bool = False, merge: bool =
         spans=tuple(spans),
         predictors=np.concatenate(predictors),
         targets=np.concatenate(targets),
+        places=np.concatenate(places),
         sequence_index=np.repeat(np.arange(len(lengths)), lengths),
         sequence_lengths=np.asarray(lengths, dtype=np.int64),
         text_lengths=_text_lengths(trees),

@@ -9,7 +9,8 @@ from typing import Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
-from medray.types import Continuation, Floats, PromptTree
+from medray.data.batches.trees import PER_TOKEN, per_token
+from medray.types import Column, Continuation, Floats, PromptTree
 
 Offsets = npt.NDArray[np.int64]
 
@@ -34,7 +35,7 @@ class TreeTable:
     """R trees with C continuations in all.
 
     The tokens of a tree lie together: its prompt, then its continuations. A column holds one value a
-    continuation, which every token of it gets.
+    continuation, which every token of it gets, or one a token (`trees.PER_TOKEN`).
     """
 
     token_ids: npt.NDArray[np.int32]  # [N]
@@ -42,15 +43,15 @@ class TreeTable:
     tree_starts: Offsets  # [R + 1] in tokens
     first_continuation: Offsets  # [R + 1] in continuations
     continuation_starts: Offsets  # [C] in tokens
-    columns: dict[str, Floats] = field(default_factory=dict[str, Floats])  # name -> [C]
+    columns: dict[str, Floats] = field(default_factory=dict[str, Floats])  # name -> [C] or [N]
 
     @classmethod
     def of(cls, trees: Iterable[PromptTree]) -> TreeTable:
-        """Lay trees out; they must have the same columns, each of them constant within a continuation."""
+        """Lay trees out; they must have the same columns, which but for `trees.PER_TOKEN` are constant."""
         tokens: list[npt.NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)]
         masks: list[npt.NDArray[np.bool_]] = [np.zeros(0, dtype=np.bool_)]
         tree_starts, firsts, starts = [0], [0], list[int]()
-        columns: dict[str, list[float]] = {}
+        columns: dict[str, list[Column]] = {}
         cursor = 0
         for tree in trees:
             tokens.append(tree.prompt_ids)
@@ -61,8 +62,10 @@ class TreeTable:
                 tokens.append(continuation.token_ids)
                 masks.append(continuation.trained)
                 cursor += len(continuation.token_ids)
-                for name, column in continuation.columns.items():
-                    columns.setdefault(name, []).append(float(column[0]))
+                for name in continuation.columns.keys() - PER_TOKEN:
+                    columns.setdefault(name, []).append(continuation.columns[name][:1])
+            for name, column in per_token(tree).items():
+                columns.setdefault(name, []).append(column)
             tree_starts.append(cursor)
             firsts.append(len(starts))
         return cls(
@@ -71,7 +74,7 @@ class TreeTable:
             np.asarray(tree_starts, dtype=np.int64),
             np.asarray(firsts, dtype=np.int64),
             np.asarray(starts, dtype=np.int64),
-            {name: np.asarray(values, dtype=np.float32) for name, values in columns.items()},
+            {name: np.concatenate(parts).astype(np.float32) for name, parts in columns.items()},
         )
 
     @property
@@ -110,8 +113,10 @@ class TreeTable:
         )
 
     def _continuation(self, number: int, start: int, end: int) -> Continuation:
-        constant = {
-            name: np.full(end - start, values[number], dtype=np.float32)
+        columns = {
+            name: values[start:end]
+            if name in PER_TOKEN
+            else np.full(end - start, values[number], dtype=np.float32)
             for name, values in self.columns.items()
         }
-        return Continuation(self.token_ids[start:end], self.trained[start:end], constant)
+        return Continuation(self.token_ids[start:end], self.trained[start:end], columns)

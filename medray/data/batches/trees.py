@@ -1,4 +1,4 @@
-"""The trees a learner trains on: rollouts, pairs, labelled responses, and how many tokens they train."""
+"""The trees a learner trains on: rollouts, pairs, labelled responses and steps, and how many tokens they train."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from medray.errors import DataError
 from medray.types import (
@@ -19,6 +20,10 @@ from medray.types import (
     TokenIds,
     TopTokens,
 )
+
+STEP_LABEL = "step_label"
+PER_TOKEN = frozenset({STEP_LABEL})
+"""Columns of data rows that differ between the tokens of a continuation; all others are constant within one."""
 
 
 def rollout_tree(
@@ -115,6 +120,35 @@ def labelled_tree(
         prompt_ids,
         tuple(_with_constant(response, "desirable", float(good)) for response, good in responses),
     )
+
+
+def step_tree(
+    token_ids: TokenIds, ends: npt.NDArray[np.int64], labels: Sequence[float | None]
+) -> PromptTree:
+    """A dialogue with an answer in steps; trained are the tokens at which labelled steps end, read at themselves.
+
+    Args:
+        token_ids: [T] of the whole dialogue.
+        ends: [S] where each step ends.
+        labels: [S] probability that a step is right; None for one that nobody labelled.
+    """
+    trained = np.zeros(len(token_ids), dtype=np.bool_)
+    column = np.zeros(len(token_ids), dtype=np.float32)
+    for end, label in zip(ends, labels, strict=True):
+        if label is not None:
+            trained[end], column[end] = True, label
+    whole = Continuation(token_ids, trained, {STEP_LABEL: column})
+    return PromptTree(np.zeros(0, dtype=np.int32), (whole,))
+
+
+def per_token(tree: PromptTree) -> dict[str, Column]:
+    """The columns of `PER_TOKEN` over all tokens of a tree; 0 in the prompt."""
+    names = {name for c in tree.continuations for name in c.columns if name in PER_TOKEN}
+    before = np.zeros(len(tree.prompt_ids), dtype=np.float32)
+    return {
+        name: np.concatenate([before, *(c.columns[name] for c in tree.continuations)])
+        for name in names
+    }
 
 
 def with_mismatched(trees: Sequence[PromptTree], max_tokens: int | None = None) -> list[PromptTree]:

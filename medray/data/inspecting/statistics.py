@@ -47,7 +47,7 @@ class DatasetStatistics:
     def add(self, record: Record) -> None:
         """Add one record to every statistic."""
         self.num_records += 1
-        turns = (*record.messages, *record.chosen, *record.rejected)
+        turns = record.turns
         self.roles.update(message["role"] for message in turns)
         self.languages[record.lang] += 1
         self.sources[_LINE.sub("", record.source) or "unknown"] += 1
@@ -65,7 +65,7 @@ class DatasetStatistics:
 
     def _count_repeats(self, record: Record) -> None:
         said = user_text(record.messages) or (record.text,)
-        continuations = [repr((record.chosen, record.rejected, record.answer))]
+        continuations = [repr((record.chosen, record.rejected, record.answer, record.steps))]
         answers = [m["content"] for m in record.messages if m["role"] != "user"]
         prompt = bytes.fromhex(text_group(*said))
         whole = hashlib.sha256(prompt + "\0".join(answers + continuations).encode()).digest()[:8]
@@ -101,7 +101,7 @@ def oddities(record: Record) -> Iterator[str]:
     """What is allowed in a record, but often a mistake."""
     messages = record.messages
     roles = [message["role"] for message in messages]
-    if not record.chosen and not record.rejected:
+    if not record.chosen and not record.rejected and not record.steps:
         if len(roles) > 1 and roles[-1] in ("user", "tool") and "assistant" in roles:
             yield "last turn is not answered"
         if roles and roles[0] == "assistant":

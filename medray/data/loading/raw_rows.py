@@ -79,7 +79,7 @@ def open_raw_rows(config: FileConfig) -> list[FileRows] | list[HubRows]:
         )
     if is_prepared(config.path):
         raise DataError(
-            f"{config.path} contains prepared tokens, which only pt, sft, rm, dpo, orpo and kto jobs read "
+            f"{config.path} contains prepared tokens, which only pt, sft, rm, prm, dpo, orpo and kto jobs read "
             "(data.path): use the original data here"
         )
     return [FileRows(file, config.columns) for file in find_files(config)]

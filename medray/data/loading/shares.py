@@ -59,8 +59,8 @@ def shares(sizes: Mapping[str, float], wanted: Mapping[str, float]) -> dict[str,
 
 def num_bytes(record: Record) -> int:
     """The size of a text in UTF-8, in proportion to its tokens: about 4 bytes each (English), 3 (Chinese)."""
-    turns = (*record.messages, *record.chosen, *record.rejected)
-    return max(1, sum(len(text.encode()) for text in (record.text, *(m["content"] for m in turns))))
+    texts = (record.text, *(m["content"] for m in record.turns))
+    return max(1, sum(len(text.encode()) for text in texts))
 
 
 def _source(row: Row) -> str:

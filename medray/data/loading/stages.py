@@ -9,9 +9,9 @@ from typing import Literal, get_args
 from medray.data.source import RowError
 from medray.types import Message, Record
 
-Stage = Literal["pt", "sft", "preference", "kto", "rl"]
+Stage = Literal["pt", "sft", "preference", "kto", "process", "rl"]
 """Pretraining; supervised fine-tuning; pairs for reward models, DPO and ORPO; unpaired preferences;
-prompts for GRPO and PPO."""
+solutions with labelled steps for process reward models; prompts for GRPO and PPO."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -20,7 +20,7 @@ def for_stage(record: Record, stage: Stage) -> Record:
 
     - pt: `text`, else the turns of the chat a paragraph each;
     - sft: the chat with the chosen continuation, else with `answer` as the assistant's turn;
-    - preference, kto: as it is;
+    - preference, kto, process: as it is;
     - rl: the prompt alone; the assistant's last turn becomes the `answer` where there is none.
 
     Raises:
@@ -39,6 +39,10 @@ def for_stage(record: Record, stage: Stage) -> Record:
             if record.chosen or record.rejected:
                 return record
             raise _unfit(stage, "it needs a continuation with a label")
+        case "process":
+            if any("label" in step for step in record.steps):
+                return record
+            raise _unfit(stage, "it needs a solution in steps, at least one of them labelled")
         case "rl":
             return _as_prompt(record)
 
@@ -64,7 +68,7 @@ def _as_text(record: Record) -> Record:
     if record.text:
         return record
     contents = [m["content"] for m in (*record.messages, *record.chosen) if m["content"]]
-    if not contents or record.label is False:
+    if not contents or record.label is False or record.steps:
         raise _unfit("pt", "it has no text")
     return replace(
         record,
@@ -80,6 +84,8 @@ def _as_demonstration(record: Record) -> Record:
         return replace(record, messages=(*record.messages, *record.chosen), chosen=(), rejected=())
     if record.rejected:
         raise _unfit("sft", "its continuation is labelled as undesirable")
+    if record.steps:
+        raise _unfit("sft", "its steps are labelled, not a demonstration")
     if any(m["role"] == "assistant" and m.get("trained", True) for m in record.messages):
         return record
     if record.messages and record.messages[-1]["role"] != "assistant" and record.answer:
@@ -98,7 +104,9 @@ def _as_prompt(record: Record) -> Record:
     answer = record.answer or (_without_thinking(last["content"]) if last else "")
     if not answer and record.chosen:
         answer = _without_thinking(record.chosen[-1]["content"])
-    return replace(record, messages=tuple(messages), answer=answer, chosen=(), rejected=())
+    return replace(
+        record, messages=tuple(messages), answer=answer, chosen=(), rejected=(), steps=()
+    )
 
 
 def _without_thinking(content: str) -> str:

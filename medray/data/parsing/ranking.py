@@ -75,7 +75,7 @@ def _listed(row: Mapping[str, Any]) -> _Scored | None:
     if any(isinstance(parsed_text(label), list) for label in labels):
         raise RowError(
             "step labels",
-            f"{names[0]!r} are labelled steps, which no stage trains on; remove the row",
+            f"{names[0]!r} has a label for each item: if they are the steps of one answer, rename it to 'steps'",
         )
     items = [_item(item, f"{names[0]}[{i}]") for i, item in enumerate(value)]
     answers, scores = [answer for answer, _ in items], [score for _, score in items]

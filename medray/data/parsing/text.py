@@ -7,12 +7,10 @@ from medray.types import Record
 
 def all_text(record: Record) -> str:
     """Everything that is said in a record but the system's words, a paragraph each."""
-    turns = (*record.messages, *record.chosen, *record.rejected)
-    texts = (record.text, *(m["content"] for m in turns if m["role"] != "system"))
+    texts = (record.text, *(m["content"] for m in record.turns if m["role"] != "system"))
     return "\n\n".join(text for text in texts if text)
 
 
 def num_characters(record: Record) -> int:
     """Characters of all that is said in a record."""
-    turns = (*record.messages, *record.chosen, *record.rejected)
-    return len(record.text) + sum(len(message["content"]) for message in turns)
+    return len(record.text) + sum(len(message["content"]) for message in record.turns)

@@ -67,7 +67,7 @@ class Manifest(StrictModel):
     """A prepared folder, whole or as far as it is."""
 
     format: int = FORMAT
-    stage: Literal["pt", "sft", "preference", "kto"]
+    stage: Literal["pt", "sft", "preference", "kto", "process"]
     identity: dict[str, Any]
     """The settings and versions that the bytes of the shards depend on."""
     tokenizer_sha256: str

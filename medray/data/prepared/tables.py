@@ -6,6 +6,7 @@
 | `trained` | for each token, whether the loss counts it; False in prompts |
 | `num_prompt_tokens` | where the first continuation begins |
 | `lengths` | tokens of each continuation |
+| `step_label` | a number for each token |
 | any other name | a number for each continuation, such as `margin` or `desirable` |
 """
 
@@ -19,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from medray.types import Continuation, Floats, PromptTree
+from medray.data.batches.trees import PER_TOKEN, per_token
+from medray.types import Column, Continuation, Floats, PromptTree
 
 Counts = npt.NDArray[np.int64]
 
@@ -33,10 +35,11 @@ def tree_columns(trees: Sequence[PromptTree], names: Sequence[str]) -> dict[str,
 
     Args:
         trees: in order.
-        names: columns of the continuations; a continuation has each of them, with one value for all its tokens.
+        names: columns of the continuations; a continuation has each of them, with one value for all its tokens but for
+            `trees.PER_TOKEN`.
     """
     tokens, masks, sizes, lengths = [], [], [], list[int]()
-    values: dict[str, list[float]] = {name: [] for name in names}
+    values: dict[str, list[Column]] = {name: [] for name in names}
     for tree in trees:
         tokens.append(tree.prompt_ids)
         masks.append(np.zeros(len(tree.prompt_ids), dtype=np.bool_))
@@ -44,8 +47,10 @@ def tree_columns(trees: Sequence[PromptTree], names: Sequence[str]) -> dict[str,
             tokens.append(continuation.token_ids)
             masks.append(continuation.trained)
             lengths.append(len(continuation.token_ids))
-            for name in names:
-                values[name].append(float(continuation.columns[name][0]))
+            for name in set(names) - PER_TOKEN:
+                values[name].append(continuation.columns[name][:1])
+        for name, column in per_token(tree).items():
+            values[name].append(column)
         sizes.append(tree.num_tokens)
     starts = _offsets(sizes)
     firsts = _offsets([len(tree.continuations) for tree in trees])
@@ -56,7 +61,9 @@ def tree_columns(trees: Sequence[PromptTree], names: Sequence[str]) -> dict[str,
         "lengths": pa.ListArray.from_arrays(firsts, pa.array(lengths, pa.int32())),
     }
     for name in names:
-        columns[name] = pa.ListArray.from_arrays(firsts, pa.array(values[name], pa.float32()))
+        offsets = starts if name in PER_TOKEN else firsts
+        column = pa.array(_joined(values[name], np.float32))
+        columns[name] = pa.ListArray.from_arrays(offsets, column)
     return columns
 
 
@@ -120,7 +127,9 @@ class TreeShard:
                     self._tokens[cursor : cursor + size],
                     trained[cursor - start : cursor - start + size],
                     {
-                        name: _constant(values[number], size)
+                        name: values[cursor : cursor + size]
+                        if name in PER_TOKEN
+                        else _constant(values[number], size)
                         for name, values in self._columns.items()
                     },
                 )

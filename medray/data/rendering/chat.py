@@ -37,6 +37,7 @@ class AssistantTurn(NamedTuple):
     end: int
     trained: bool
     reason: str = ""  # why it is not trained
+    characters: tuple[int, int] = (0, 0)  # where it stands in the text, half-open
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,8 @@ def _turns(
             reason = reason or "only the last turn is trained"
         tokens = np.flatnonzero(owner == i)
         start, end = (int(tokens[0]), int(tokens[-1]) + 1) if len(tokens) else (0, 0)
-        turns.append(AssistantTurn(origin, start, end, not reason, reason))
+        place = (span.start, span.end)
+        turns.append(AssistantTurn(origin, start, end, not reason, reason, place))
     return tuple(turns)
 
 

@@ -13,13 +13,14 @@ from medray.data.parsing.fields import (
     check_encodable,
     check_object,
     check_text,
+    finite_number,
     kind_of,
     require,
 )
 from medray.data.parsing.tool_calls import parse_calls, parse_tools
 from medray.data.schema import RowSchema, has
 from medray.data.source import RowError
-from medray.types import Message, Record, Role
+from medray.types import Message, Record, Role, Step
 
 VERSION = 1
 _TURN_LISTS = ("messages", "chosen", "rejected")
@@ -38,6 +39,8 @@ def record_to_row(record: Record) -> dict[str, Any]:
             row[name] = text
     if record.options:
         row["options"] = list(record.options)
+    if record.steps:
+        row["steps"] = [dict(step) for step in record.steps]
     if record.tools:
         row["tools"] = [dict(tool) for tool in record.tools]
     if record.margin:
@@ -69,6 +72,7 @@ def canonical_record(row: dict[str, Any], where: str, config: DataConfig) -> Rec
         group_id=_text(row, "group_id"),
         text=_text(row, "text"),
         options=tuple(check_encodable(text, f"options[{i}]") for i, text in enumerate(options)),
+        steps=_steps(row),
         tools=parse_tools(row.get("tools")),
         margin=float(row.get("margin") or 0.0),
         extra=check_object(row.get("extra") or {}, "extra"),
@@ -84,6 +88,17 @@ def _turn_to_row(message: Message) -> dict[str, Any]:
     if "tool_calls" in message:
         turn["tool_calls"] = [dict(call) for call in message["tool_calls"]]
     return turn
+
+
+def _steps(row: Fields) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for i, given in enumerate(row.get("steps") or []):
+        fields = check_object(given, f"steps[{i}]")
+        step: Step = {"content": check_text(require(fields, "content"), f"steps[{i}].content")}
+        if fields.get("label") is not None:
+            step["label"] = finite_number(fields["label"], f"steps[{i}].label")
+        steps.append(step)
+    return tuple(steps)
 
 
 def _turns(row: Fields, name: str) -> tuple[Message, ...]:
@@ -117,7 +132,7 @@ def _turn(turn: dict[str, Any], name: str) -> Message:
 SCHEMA = RowSchema(
     name="medray",
     summary="medray's own rows (medray data convert)",
-    stages=("pt", "sft", "preference", "kto", "rl"),
+    stages=("pt", "sft", "preference", "kto", "process", "rl"),
     matches=has("medray", "id"),
     parse=canonical_record,
 )

@@ -29,7 +29,7 @@ class HeldOutEvaluator:
         return len(self.rows)
 
     def __call__(self, learner: Learner, objective: Objective) -> dict[str, float]:
-        """Metrics `eval/...`; accuracies over pairs with the ends of their 95% intervals."""
+        """Metrics `eval/...`; accuracies over pairs and solutions with the ends of their 95% intervals."""
         ranks = learner.strategy
         own = deal([tree.num_tokens for tree in self.rows], ranks.rank, ranks.world_size)
         trees = self.reference([self.rows[i] for i in own])
@@ -40,7 +40,7 @@ class HeldOutEvaluator:
         if objective.output == "score":
             del metrics["reward/accuracy"]  # `pair_metrics` includes it
             metrics |= self._pairs(learner, trees)
-        for name in ("reward/pair_accuracy", "preference/accuracy"):
+        for name in ("reward/pair_accuracy", "preference/accuracy", "process/first_error_accuracy"):
             if name in metrics:
                 metrics |= with_ends(name, share_interval(metrics[name], self.num_rows))
         metrics["num_rows"] = float(self.num_rows)

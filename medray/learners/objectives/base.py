@@ -13,10 +13,14 @@ from medray.data.batches.packing import PackedRow
 from medray.observability.meters import Meters
 from medray.types import PromptTree, StepTotals
 
-Output = Literal["logp", "logp+hit", "logp+entropy", "hidden", "value", "score"]
+Output = Literal["logp", "logp+hit", "logp+entropy", "hidden", "value", "score", "step"]
 """What an objective reads of a row: log-probabilities [N] of the trained tokens; those and a column `hit`, 1 where
 the token is the most likely one, or `entropy` of its distribution; the hidden states [N, D] that predict them; a value
-[N] of the state before each; or one score [S] a continuation."""
+[N] of the state before each; one score [S] a continuation; or a score [N] at each trained token itself, where a step
+ends."""
+
+READS_WHOLE: tuple[Output, ...] = ("score", "step")
+"""Outputs that are read at tokens which predict nothing."""
 
 
 @dataclass(frozen=True)

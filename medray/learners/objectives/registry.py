@@ -12,12 +12,14 @@ from medray.learners.objectives.cross_entropy import CrossEntropy
 from medray.learners.objectives.kto import Kto
 from medray.learners.objectives.odds_ratio import OddsRatio
 from medray.learners.objectives.preference import Preference
+from medray.learners.objectives.process_reward import StepReward
 from medray.learners.objectives.reward_model import BradleyTerry
 
 OBJECTIVES: Mapping[str, Callable[[Any], Objective]] = {
     "pt": CrossEntropy,
     "sft": CrossEntropy,
     "rm": BradleyTerry,
+    "prm": StepReward,
     "dpo": Preference,
     "orpo": OddsRatio,
     "kto": Kto,

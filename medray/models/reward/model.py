@@ -16,7 +16,8 @@ from medray.models.packed import PackedModel
 class RewardModel(PackedModel):
     """A sequence-classification model with one label; `AutoModelForSequenceClassification` loads what it saves.
 
-    Read at the last token of a text it is a reward model, read before every token a critic.
+    Read at the last token of a text it is a reward model, at the ends of its steps a process reward model, before every
+    token a critic.
     """
 
     @property
@@ -29,6 +30,13 @@ class RewardModel(PackedModel):
         hidden = self.hidden_states(row, noise)
         last = torch.as_tensor(last_tokens(row, self._pad_id()), device=hidden.device)
         return cast(Any, self.module).score(hidden.index_select(0, last))[:, 0].float()
+
+    def step_scores(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
+        """One score [N] at each trained token of a row that is `whole`, the end of a step; carries grad where
+        enabled."""
+        hidden = self.hidden_states(row, noise)
+        ends = torch.as_tensor(row.places, device=hidden.device)
+        return cast(Any, self.module).score(hidden.index_select(0, ends))[:, 0].float()
 
     def values(self, row: PackedRow, noise: EmbeddingNoise | None = None) -> Tensor:
         """The value [N] of the state in which each trained token was chosen; carries grad where enabled."""

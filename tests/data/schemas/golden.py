@@ -37,6 +37,11 @@ def exam(**fields: Any) -> Record:
     return Record("", chat(user=prompt), answer="B", options=OPTIONS, task="choice", **fields)
 
 
+def solution(question: str, right: str, wrong: str, **fields: Any) -> Record:
+    steps = ({"content": right, "label": 1.0}, {"content": wrong, "label": 0.0})
+    return Record("", chat(user=question), task="process", steps=steps, **fields)
+
+
 def zh_exam(answer: str, instruction: str, **fields: Any) -> Record:
     lines = ["下列属于维生素的是", "A. 抗坏血酸", "B. 葡萄糖", "C. 叶酸", instruction]
     return Record(
@@ -55,6 +60,24 @@ ZH_OPTIONS = {"A": "抗坏血酸", "B": "葡萄糖", "C": "叶酸"}
 ONE, SEVERAL = "只回答正确选项的字母。", "本题有多个正确选项，只回答所有正确选项的字母。"
 
 GOLDEN = [
+    Golden("steps",
+           {"question": "A child has scurvy. Which vitamin is low?", "answer": "C", "steps": [
+               {"text": "Scurvy is a lack of one vitamin.", "rating": 1},
+               {"text": "So it is vitamin A.", "rating": -1}]},
+           solution("A child has scurvy. Which vitamin is low?", "Scurvy is a lack of one vitamin.",
+                    "So it is vitamin A.", answer="C")),
+    Golden("prm800k",
+           {"question": {"problem": "How many are 2 + 2?", "ground_truth_answer": "4"}, "labeler": "x", "label": {
+               "finish_reason": "found_error", "total_time": 9, "steps": [
+                   {"completions": [{"text": "Two and two make four.", "rating": 1, "flagged": None}],
+                    "human_completion": None, "chosen_completion": 0},
+                   {"completions": [{"text": "So it is 5.", "rating": -1, "flagged": False}],
+                    "human_completion": None, "chosen_completion": 0}]}},
+           solution("How many are 2 + 2?", "Two and two make four.", "So it is 5.", answer="4")),
+    Golden("math-shepherd",
+           {"input": "How many are 2 + 2? Step 1: I add them. ки\nStep 2: The answer is: 5 ки",
+            "label": "How many are 2 + 2? Step 1: I add them. +\nStep 2: The answer is: 5 -", "task": "GSM8K"},
+           solution("How many are 2 + 2?", "Step 1: I add them.", "Step 2: The answer is: 5")),
     Golden("text", {"text": "Fever is a sign.\n\nIt has many causes."},
            Record("", (), text="Fever is a sign.\n\nIt has many causes.", task="text")),
     Golden("sharegpt",

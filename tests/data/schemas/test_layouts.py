@@ -219,7 +219,7 @@ REFUSED = [
     ("a question that is not in the chat", {"prompt": "My leg?", "messages": [u(), a()]}, "'prompt' is not among"),
     ("an undesirable answer without its label's name", {"instruction": Q, "output": BAD, "label": 0},
      "alpaca does not read 'label'"),
-    ("step labels", {"prompt": Q, "completions": ["x", "y"], "labels": [True, False]}, "labelled steps"),
+    ("step labels", {"prompt": Q, "responses": ["x", "y"], "labels": [True, False]}, "rename it to 'steps'"),
     ("answers without a ranking", {"prompt": Q, "responses": [GOOD, BAD]}, "no field says which answer is better"),
     ("an unknown winner", {"prompt": Q, "response_a": GOOD, "response_b": BAD, "winner": "?"}, "names none of"),
     ("two right options", {"question": STEM, "options": list(VITAMINS), "correct_answer": "A", "gold": "B"},

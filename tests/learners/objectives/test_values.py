@@ -159,6 +159,34 @@ def test_reward_model(tiny_model: Path) -> None:
     assert found["reward/accuracy"] == fmean(c > r for c, r in scores)
 
 
+@pytest.mark.parametrize("name", ["prm", "prm-hard"])
+def test_process_reward_model(tiny_model: Path, name: str) -> None:
+    """Scores are read at the steps' own last tokens: as a reward model reads the text up to there."""
+    learner, trees, found = _step(name, tiny_model)
+    losses, right, first = [], [], []
+    for tree in trees:
+        [whole] = tree.continuations
+        ends = np.flatnonzero(whole.trained)
+        labels = whole.columns["step_label"][ends].tolist()
+        prefixes = [PromptTree(tree.prompt_ids, (_up_to(whole, int(end)),)) for end in ends]
+        scores = [score for [score] in learner.scorer.scores(prefixes)]
+        targets = [float(y >= 0.5) for y in labels] if name == "prm-hard" else labels
+        losses.append([reference.cross_entropy(s, y) for s, y in zip(scores, targets, strict=True)])
+        verdicts = [(s > 0, y >= 0.5) for s, y in zip(scores, labels, strict=True)]
+        right += [found == label for found, label in verdicts]
+        first.append(next((f == y for f, y in verdicts if not (f and y)), True))
+    every = [loss for solution in losses for loss in solution]
+    expected = fmean(every) if name == "prm" else fmean(fmean(solution) for solution in losses)
+    assert found["loss/total"] == pytest.approx(expected, rel=1e-5)
+    assert found["process/step_accuracy"] == pytest.approx(fmean(right))
+    assert found["process/first_error_accuracy"] == pytest.approx(fmean(first))
+    assert 0 < fmean(right) < 1
+
+
+def _up_to(whole: Continuation, end: int) -> Continuation:
+    return Continuation(whole.token_ids[: end + 1], np.zeros(end + 1, np.bool_))
+
+
 def test_a_tree_that_is_no_pair_is_refused(tiny_model: Path) -> None:
     case = CASES["dpo"]
     [tree, *_] = case.batch(0)
