@@ -80,7 +80,7 @@ def test_check_config_prints_a_schema_with_the_docs_of_the_keys():
         (["check-config", "grpo", "absent.yaml"], "config file absent.yaml does not exist"),
         (
             ["check-config", "gpro", EXAMPLE],
-            "unknown job 'gpro': use one of pt, sft, rm, dpo, orpo, kto, prepare, grpo, ppo",
+            "unknown job 'gpro': use one of pt, sft, rm, prm, dpo, orpo, kto, prepare, grpo, ppo",
         ),
         (["check-config", "grpo"], "pass a YAML file"),
         (["fetch-model", "smolm2-135m"], "did you mean smollm2-135m?"),

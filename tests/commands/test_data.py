@@ -99,7 +99,7 @@ def test_validate_for_a_stage(tmp_path: Path) -> None:
     lines, _ = fail("validate", path, "--stage", "sft")
     assert lines[0].startswith(f"{path}:2: unfit for sft: it has no assistant turn")
     _, error = fail("validate", path, "--stage", "dpo")
-    assert str(error) == "--stage dpo: use one of pt, sft, preference, kto, rl"
+    assert str(error) == "--stage dpo: use one of pt, sft, preference, kto, process, rl"
 
 
 def test_validate_finds_repeated_ids(tmp_path: Path) -> None:

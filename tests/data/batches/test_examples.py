@@ -9,6 +9,7 @@ import pytest
 
 from medray.config.dpo import DpoJob
 from medray.config.kto import KtoJob
+from medray.config.prm import PrmJob
 from medray.config.pt import PtJob
 from medray.config.sft import SftJob
 from medray.data.batches.examples import Example, build_examples
@@ -121,3 +122,38 @@ def test_labelled_responses_keep_their_labels(tokenizer: Any) -> None:
     [lone] = _one("kto", job, tokenizer, only_bad).tree.continuations
     assert _trained_text(tokenizer, lone) == "bad<|im_end|>"
     assert set(lone.columns["desirable"]) == {0.0}
+
+
+def test_a_solution_is_read_where_its_steps_end(tokenizer: Any) -> None:
+    """After the blank line that ends a step, and after the stop token that ends the last; no label, not trained."""
+    steps = (
+        {"content": "one", "label": 1.0},
+        {"content": "two"},
+        {"content": "three", "label": 0.25},
+    )
+    record = _record(messages=_ask("Q", "A", "R"), steps=steps)
+    tree = _one("process", PrmJob(), tokenizer, record).tree
+    [whole] = tree.continuations
+    assert len(tree.prompt_ids) == 0
+    ends = np.flatnonzero(whole.trained)
+    before = [decoded(tokenizer, whole.token_ids[: end + 1]) for end in ends]
+    assert [text.partition("R<|im_end|>")[2] for text in before] == [
+        "\n<|im_start|>assistant\none\n\n",
+        "\n<|im_start|>assistant\none\n\ntwo\n\nthree<|im_end|>",
+    ]
+    assert whole.columns["step_label"][ends].tolist() == [1.0, 0.25]
+
+
+def test_a_separator_within_a_step_does_not_end_it(tokenizer: Any) -> None:
+    """At inference, text is cut at separators: what is trained must be what would be cut."""
+    steps = ({"content": "one\n\n\nand a half", "label": 1.0}, {"content": "two", "label": 0.0})
+    job = PrmJob.model_validate({"chat": {"step_separator": "\n\n"}})
+    [whole] = _one(
+        "process", job, tokenizer, _record(messages=_ask("Q"), steps=steps)
+    ).tree.continuations
+    text = decoded(tokenizer, whole.token_ids)
+    assert "one\nand a half\n\ntwo<|im_end|>" in text
+    assert whole.trained.sum() == 2
+    short = PrmJob.model_validate({"chat": {"max_tokens": 8}})
+    with pytest.raises(RowError, match=r"more than chat.max_tokens=8"):
+        _one("process", short, tokenizer, _record(messages=_ask("Q"), steps=steps))

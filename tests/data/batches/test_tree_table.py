@@ -22,7 +22,12 @@ def continuations(draw: st.DrawFn) -> Continuation:
     ids = _ids(draw(st.lists(st.integers(0, 99), min_size=1, max_size=5)))
     trained = np.asarray(draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids))))
     value = draw(st.floats(-2, 2, width=32))
-    return Continuation(ids, trained, {"margin": np.full(len(ids), value, dtype=np.float32)})
+    labels = draw(st.lists(st.floats(0, 1, width=32), min_size=len(ids), max_size=len(ids)))
+    columns = {
+        "margin": np.full(len(ids), value, dtype=np.float32),
+        "step_label": np.asarray(labels, dtype=np.float32),
+    }
+    return Continuation(ids, trained, columns)
 
 
 trees = st.builds(
@@ -43,7 +48,8 @@ def test_every_tree_comes_back(made: list[PromptTree]) -> None:
         for one, other in zip(tree.continuations, back.continuations, strict=True):
             np.testing.assert_array_equal(other.token_ids, one.token_ids)
             np.testing.assert_array_equal(other.trained, one.trained)
-            np.testing.assert_array_equal(other.columns["margin"], one.columns["margin"])
+            for name, column in one.columns.items():
+                np.testing.assert_array_equal(other.columns[name], column)
 
 
 def test_there_is_no_tree_beyond_the_last() -> None:

@@ -76,6 +76,20 @@ def test_pairs_keep_their_margins_and_labels(tmp_path: Path) -> None:
     assert [set(c.columns["desirable"].tolist()) for c in labels.continuations] == [{1.0}, {0.0}]
 
 
+def test_steps_keep_a_label_each(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Q{i}", "steps": ["one", "two", "three"], "values": [1, None, i / 4]}
+        for i in range(3)
+    ]
+    data = {"path": str(write_jsonl(tmp_path / "a.jsonl", *rows)), "held_out_fraction": 0.0}
+    layout = {"kind": "keep"}
+    prepare_here(prepare_job(tmp_path / "out", data, stage="process", layout=layout))
+    trees = PreparedTrees(tmp_path / "out")
+    for i in range(3):
+        [whole] = trees[i].continuations
+        assert whole.columns["step_label"][whole.trained].tolist() == [1.0, i / 4]
+
+
 def test_long_documents_become_several_trees(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", {"text": "x" * 100}, {"text": "y" * 10})
     job = prepare_job(tmp_path / "out", {"path": str(path), "held_out_fraction": 0.0}, stage="pt",
