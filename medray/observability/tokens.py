@@ -7,7 +7,7 @@ from itertools import groupby
 
 from rich.text import Text
 
-from medray.types import PromptTree
+from medray.types import Continuation, PromptTree
 
 TRAINED = "bold black on green"
 MARKS = ("⟦", "⟧")
@@ -35,12 +35,20 @@ def tree_lines(
     for number, continuation in enumerate(tree.continuations, start=1):
         title = f"continuation {number} of {len(tree.continuations)}" if several else "sequence"
         columns = "".join(
-            f", {name} {float(values[0]):g}" for name, values in continuation.columns.items()
+            f", {name} {_values(continuation, name)}" for name in continuation.columns
         )
         counts = f"{len(continuation.token_ids)} tokens, {int(continuation.trained.sum())} trained"
         yield Text(f"{title}, {counts}{columns}", style="dim")
         ids, trained = continuation.token_ids.tolist(), continuation.trained.tolist()
         yield _shown(ids, trained, decode, colours, each_token)
+
+
+def _values(continuation: Continuation, name: str) -> str:
+    """A column that is constant once, another one as it is at the trained tokens."""
+    values = continuation.columns[name]
+    if (values == values[0]).all():
+        return f"{float(values[0]):g}"
+    return " ".join(f"{float(value):g}" for value in values[continuation.trained])
 
 
 def _shown(

@@ -133,3 +133,9 @@ def test_who_computes_what(folder: Path) -> None:
     rewards = (RewardConfig(), _config(folder))
     assert by_role(rewards) == {"reward": (rewards[1],), "grader": (rewards[0],)}
     assert ModelReward.Options is not None
+
+
+def test_an_encoder_cannot_score_steps(tmp_path: Path) -> None:
+    folder = _save_encoder(tmp_path / "bert", ["score"])
+    with pytest.raises(ModelError, match=r"a decoder with one score"):
+        build_rewards([_config(folder, steps={})]).load()

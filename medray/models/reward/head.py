@@ -47,6 +47,23 @@ def require_score_head(path: str) -> None:
         )
 
 
+def trained_separator(path: str) -> str | None:
+    """What stood between steps when a process reward model was trained; None without its run's settings.
+
+    Args:
+        path: as `model.path`; the settings are next to the checkpoints of a run.
+
+    Raises:
+        ModelError: the model is missing, or the settings cannot be read.
+    """
+    for folder in Path(resolve_model(path)).parents[:2]:
+        if (folder / "config.json").is_file():
+            chat = _json(folder / "config.json").get("chat")
+            if isinstance(chat, dict) and (separator := chat.get("step_separator")):
+                return str(separator)
+    return None
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -11,7 +11,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from medray.config.model import ModelConfig
 from medray.data.batches.packing import build_row
+from medray.data.batches.trees import step_tree
 from medray.data.rendering.chat import ChatOptions, renderer_of
+from medray.data.rendering.steps import render_steps, split_steps
 from medray.errors import ModelError, first_line
 from medray.models.adapters.folder import is_adapter
 from medray.models.adapters.lora import score_head
@@ -46,12 +48,31 @@ def load_reward_scorer(config: ModelConfig, label: str | int | None) -> RewardSc
         ModelError: missing or damaged files, no score head, or a label that does not exist.
     """
     if _is_scoring_decoder(config):
-        return PackedRewardScorer(load_reward_model(config, trainable=False, new_head=False))
+        return _load_packed(config)
     return Classifier(config, label)
 
 
+def load_packed_scorer(config: ModelConfig) -> PackedRewardScorer:
+    """Load a decoder with one score, frozen: what can be read at the ends of steps.
+
+    Raises:
+        ModelError: missing or damaged files, or a model of another kind.
+    """
+    if not _is_scoring_decoder(config):
+        raise ModelError(
+            f"reward model {config.path}: steps are scored by a decoder with one score: use a run of jobs/prm.py, or"
+            " remove options.steps"
+        )
+    return _load_packed(config)
+
+
+def _load_packed(config: ModelConfig) -> PackedRewardScorer:
+    return PackedRewardScorer(load_reward_model(config, trainable=False, new_head=False))
+
+
 class PackedRewardScorer:
-    """A decoder that is read at the last token of each chat; what the chats begin with in common is computed once."""
+    """A decoder that is read at the last token of each chat, or at the ends of an answer's steps; what the chats begin
+    with in common is computed once."""
 
     def __init__(self, model: RewardModel) -> None:
         self.model = model
@@ -68,6 +89,32 @@ class PackedRewardScorer:
         renderer = renderer_of(self.model.tokenizer)
         chats = [renderer.render([*messages, *answer], options).token_ids for answer in answers]
         return self.model.scores(build_row([_text(chat) for chat in chats], whole=True)).tolist()
+
+    @torch.no_grad()
+    def step_scores(
+        self,
+        messages: Sequence[Message],
+        answers: Sequence[Answer],
+        separator: str,
+        options: ChatOptions,
+    ) -> list[list[float]]:
+        """The log-odds that each step is right, of several answers to one dialogue in one packed row.
+
+        Args:
+            messages: the dialogue.
+            answers: the last turn of each is cut into steps.
+            separator: between steps.
+            options: how the template renders.
+        """
+        renderer = renderer_of(self.model.tokenizer)
+        trees: list[PromptTree] = []
+        for *before, last in answers:
+            steps = split_steps(last["content"], separator)
+            chat = render_steps(renderer, [*messages, *before], steps, separator, options)
+            trees.append(step_tree(chat.token_ids, chat.ends, [0.0] * len(steps)))
+        row = build_row(trees, whole=True)
+        scores = self.model.step_scores(row)
+        return [own.tolist() for own in scores.split(row.sequence_lengths.tolist())]
 
 
 class Classifier:
