@@ -56,12 +56,13 @@ def test_every_stage_learns_its_rows(method: str, tiny_model: Path, tmp_path: Pa
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_two_workers_take_the_steps_of_one(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["kto", "prm"])
+def test_two_workers_take_the_steps_of_one(method: str, tiny_model: Path, tmp_path: Path) -> None:
     settings = {"learner": {"count": 2, "cpus": 0.4}}
-    two = supervised_job("kto", tiny_model, tmp_path / "two", workers=settings)
-    run_supervised("kto", two)
-    one = supervised_job("kto", tiny_model, tmp_path / "one")
-    train_here("kto", one)
+    two = supervised_job(method, tiny_model, tmp_path / "two", workers=settings)
+    run_supervised(method, two)
+    one = supervised_job(method, tiny_model, tmp_path / "one")
+    train_here(method, one)
     rows = zip(read_metrics(one.out), read_metrics(two.out), strict=True)
     for expected, row in ((a.metrics, b.metrics) for a, b in rows):
         for name in expected.keys() & row.keys():
@@ -70,10 +71,10 @@ def test_two_workers_take_the_steps_of_one(tiny_model: Path, tmp_path: Path) -> 
     folder = {p.name for p in Path(two.out).iterdir()}
     assert {"config.json", "provenance.json", "report.html", "metrics.jsonl"} <= folder
     with pytest.raises(CheckpointError, match="finished at step 4"):
-        run_supervised("kto", two)
-    other = supervised_job("kto", tiny_model, tmp_path / "two", seed=5, workers=settings)
+        run_supervised(method, two)
+    other = supervised_job(method, tiny_model, tmp_path / "two", seed=5, workers=settings)
     with pytest.raises(CheckpointError, match="trained with seed=17, but this config has 5"):
-        run_supervised("kto", other)
+        run_supervised(method, other)
 
 
 def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tmp_path: Path) -> None:
