@@ -131,7 +131,10 @@ class DialogueExamples(ChatExamples):
 
 
 class PairExamples(ChatExamples):
-    """Reward models, DPO and ORPO: two ways to go on after one prompt, the better one first."""
+    """Reward models, DPO and ORPO: two ways to go on after one prompt, the better one first.
+
+    Each may be several turns, of which the assistant's are trained, from the first turn in which the two differ.
+    """
 
     def __call__(self, record: Record) -> Iterator[Example]:
         """The pair; both responses share the tokens before the first one that is trained.
@@ -146,11 +149,13 @@ class PairExamples(ChatExamples):
         yield Example(pair_tree(prompt, chosen, rejected, margin=record.margin))
 
     def response(self, record: Record, response: Sequence[Message]) -> RenderedChat:
-        """The prompt and one response to it, only the response's turns trained."""
+        """The prompt and one response to it, only the response's own turns trained."""
+        num_shared = _num_shared(record.chosen, record.rejected)
         before: list[Message] = [
-            {**m, "trained": False} if m["role"] == "assistant" else m for m in record.messages
+            {**m, "trained": False} if m["role"] == "assistant" else m
+            for m in (*record.messages, *response[:num_shared])
         ]
-        rendered = self.render(record, [*before, *response])
+        rendered = self.render(record, [*before, *response[num_shared:]])
         self.require_room(len(rendered.token_ids))
         if not rendered.trained.any():
             raise RowError("nothing trained", "a response of it has no trained token")
@@ -218,6 +223,16 @@ CHAT_EXAMPLES: Mapping[str, type[DialogueExamples | PairExamples | SolutionExamp
     "kto": LabelledExamples,
     "process": SolutionExamples,
 }
+
+
+def _num_shared(chosen: Sequence[Message], rejected: Sequence[Message]) -> int:
+    """Turns that both continuations begin with; 0 where one of them says nothing of its own after these."""
+    pairs = enumerate(zip(chosen, rejected, strict=False))
+    shared = next((i for i, (one, other) in pairs if one != other), min(len(chosen), len(rejected)))
+    has_own = all(
+        any(m["role"] == "assistant" for m in side[shared:]) for side in (chosen, rejected)
+    )
+    return shared if has_own else 0
 
 
 def _after_common_prompt(sides: Sequence[RenderedChat]) -> tuple[TokenIds, list[Continuation]]:

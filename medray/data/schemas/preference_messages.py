@@ -52,11 +52,14 @@ def parse_preference_messages(row: dict[str, Any], where: str, config: DataConfi
 
 
 def parse_prompt(row: dict[str, Any], config: DataConfig) -> tuple[Message, ...]:
-    """The `prompt` of a row, a text or a list of turns."""
+    """The `prompt` of a row: a text, a dialogue in one text, or a list of turns."""
     prompt = require(row, "prompt")
     if isinstance(prompt, list):
         return parse_turns(prompt, "prompt", system=system_of(row), thinking=config.thinking)
-    return chat(user=require_text(row, "prompt"), system=system_of(row))
+    text, system = require_text(row, "prompt"), system_of(row)
+    if turns := parse_transcript(text, "prompt", people=False):
+        return (*chat(system=system), *turns)
+    return chat(user=text, system=system)
 
 
 def check_prompt(given: tuple[Message, ...], shared: tuple[Message, ...]) -> None:
@@ -88,7 +91,7 @@ def _matches(row: Fields) -> bool:
     if not has("chosen", "rejected")(row) or by_role(row).keys() & _MORE:
         return False
     if isinstance(row["chosen"], list):
-        return True
+        return by_role(row).get("question", ["prompt"]) == ["prompt"]
     is_transcript = bool(parse_transcript(str(row["chosen"]), "chosen", people=False))
     return "prompt" in row and not is_transcript
 
