@@ -11,7 +11,7 @@ from medray.data.batches.examples import Example, ToExamples, build_examples
 from medray.data.batches.tree_table import TreeSequence, TreeTable
 from medray.data.batches.trees import with_mismatched
 from medray.data.loading.load import load_dataset
-from medray.data.loading.report import DropCounter, Dropped, drops_text, lost_thoughts_text
+from medray.data.loading.report import DropCounter, Dropped, drops_text, thoughts_text
 from medray.data.prepared.manifest import is_prepared
 from medray.data.source import BadRow, RowError, Unrendered
 from medray.errors import DataError
@@ -29,6 +29,7 @@ class TokenReport:
     num_cut_tokens: int = 0  # cut from ends of last answers
     num_dropped_messages: int = 0
     num_lost_thoughts: int = 0  # of earlier turns, which the template leaves out
+    num_unclosed_thoughts: int = 0  # turns that are not trained because of one
     dropped: dict[str, Dropped] = field(default_factory=dict[str, Dropped])  # rows, by reason
 
     def provenance(self) -> dict[str, Any]:
@@ -37,6 +38,7 @@ class TokenReport:
             "skipped": {reason: drop.count for reason, drop in self.dropped.items()},
             "truncated": self.num_truncated,
             "lost_thoughts": self.num_lost_thoughts,
+            "unclosed_thoughts": self.num_unclosed_thoughts,
         }
 
     def summary(self) -> str:
@@ -47,7 +49,8 @@ class TokenReport:
                 f"truncated {self.num_truncated} ({self.num_dropped_messages} messages and "
                 f"{self.num_cut_tokens} tokens left out)"
             )
-        return "; ".join([*parts, *lost_thoughts_text(self.num_lost_thoughts)])
+        thoughts = thoughts_text(self.num_lost_thoughts, self.num_unclosed_thoughts)
+        return "; ".join([*parts, *thoughts])
 
 
 @dataclass(frozen=True)
@@ -129,3 +132,4 @@ def _count(example: Example, report: TokenReport) -> None:
     report.num_cut_tokens += example.num_cut_tokens
     report.num_dropped_messages += example.num_dropped_messages
     report.num_lost_thoughts += example.num_lost_thoughts
+    report.num_unclosed_thoughts += example.num_unclosed_thoughts

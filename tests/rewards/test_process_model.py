@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,30 @@ def test_an_empty_answer_has_a_score(job: PrmJob) -> None:
     scored = build_rewards([_config(job, aggregate="product")]).score(_group(record, "", " \n\n "))
     assert scored.parts["model/num_steps"] == (1.0, 1.0)
     assert 0 < scored.rewards[0] == scored.rewards[1] < 1
+
+
+def test_a_thought_is_no_step(job: PrmJob) -> None:
+    [record] = _answers(job, 1)
+    thought = f"<think>First{SEPARATOR}I wonder.</think>{SEPARATOR}"
+    group = _group(record, _text(record), thought + _text(record))
+    scored = build_rewards([_config(job)]).score(group)
+    assert scored.parts["model/num_steps"] == (len(record.steps),) * 2
+    assert scored.rewards[0] == pytest.approx(scored.rewards[1], abs=1e-6)
+
+
+def test_the_last_turn_of_a_dialogue_is_cut(job: PrmJob) -> None:
+    [record] = _answers(job, 1)
+    turns: Any = (
+        {"role": "assistant", "content": "Which code?"},
+        {"role": "user", "content": "That one."},
+        {"role": "assistant", "content": _text(record)},
+    )
+    group = _group(record, _text(record))
+    [response] = group.responses
+    dialogue = replace(group, responses=(replace(response, dialogue=turns), response))
+    scored = build_rewards([_config(job)]).score(dialogue)
+    assert scored.parts["model/num_steps"] == (len(record.steps),) * 2
+    assert abs(scored.rewards[0] - scored.rewards[1]) > 1e-6, "what was said before it counts"
 
 
 def test_the_separator_is_that_of_the_run(job: PrmJob) -> None:

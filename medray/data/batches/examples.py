@@ -28,6 +28,7 @@ class Example:
     num_cut_tokens: int = 0
     num_dropped_messages: int = 0
     num_lost_thoughts: int = 0  # of earlier turns, which the template leaves out
+    num_unclosed_thoughts: int = 0  # turns that are not trained because of one
 
 
 class TextExamples:
@@ -126,8 +127,8 @@ class DialogueExamples(ChatExamples):
             np.zeros(0, dtype=np.int32),
             (Continuation(short.rendered.token_ids, short.rendered.trained),),
         )
-        lost = short.rendered.num_lost_thoughts
-        yield Example(tree, short.num_cut_tokens, len(short.dropped), lost)
+        lost, unclosed = short.rendered.num_lost_thoughts, short.rendered.num_unclosed_thoughts
+        yield Example(tree, short.num_cut_tokens, len(short.dropped), lost, unclosed)
 
 
 class PairExamples(ChatExamples):
@@ -146,7 +147,8 @@ class PairExamples(ChatExamples):
         if np.array_equal(sides[0].token_ids, sides[1].token_ids):
             raise RowError("no difference", "chosen and rejected are the same text")
         prompt, (chosen, rejected) = _after_common_prompt(sides)
-        yield Example(pair_tree(prompt, chosen, rejected, margin=record.margin))
+        tree = pair_tree(prompt, chosen, rejected, margin=record.margin)
+        yield Example(tree, num_unclosed_thoughts=_num_unclosed(sides))
 
     def response(self, record: Record, response: Sequence[Message]) -> RenderedChat:
         """The prompt and one response to it, only the response's own turns trained."""
@@ -175,7 +177,8 @@ class LabelledExamples(PairExamples):
         sides = [self.response(record, messages) for messages, _ in answers]
         prompt, parts = _after_common_prompt(sides)
         labels = [good for _, good in answers]
-        yield Example(labelled_tree(prompt, list(zip(parts, labels, strict=True))))
+        tree = labelled_tree(prompt, list(zip(parts, labels, strict=True)))
+        yield Example(tree, num_unclosed_thoughts=_num_unclosed(sides))
 
 
 class SolutionExamples(ChatExamples):
@@ -223,6 +226,10 @@ CHAT_EXAMPLES: Mapping[str, type[DialogueExamples | PairExamples | SolutionExamp
     "kto": LabelledExamples,
     "process": SolutionExamples,
 }
+
+
+def _num_unclosed(sides: Sequence[RenderedChat]) -> int:
+    return sum(side.num_unclosed_thoughts for side in sides)
 
 
 def _num_shared(chosen: Sequence[Message], rejected: Sequence[Message]) -> int:

@@ -37,9 +37,14 @@ def drops_text(dropped: Mapping[str, Drop]) -> list[str]:
     ]
 
 
-def lost_thoughts_text(count: int) -> list[str]:
-    """How many thoughts of earlier turns are not trained, in words; nothing for none."""
-    return [f"{count:,} thoughts of earlier turns left out by the template"] if count else []
+def thoughts_text(num_lost: int, num_unclosed: int) -> list[str]:
+    """How many thoughts of earlier turns, and turns with an unclosed thought, are not trained, in words."""
+    found: list[str] = []
+    if num_lost:
+        found.append(f"{num_lost:,} thoughts of earlier turns left out by the template")
+    if num_unclosed:
+        found.append(f"{num_unclosed:,} turns with an unclosed thought not trained")
+    return found
 
 
 class DropCounter:

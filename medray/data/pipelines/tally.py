@@ -58,6 +58,7 @@ class Tally:
             cut_tokens=int(kept["cut_tokens"].to_numpy().sum()),
             dropped_messages=int(kept["dropped_messages"].to_numpy().sum()),
             lost_thoughts=int(kept["lost_thoughts"].to_numpy().sum()),
+            unclosed_thoughts=int(kept["unclosed_thoughts"].to_numpy().sum()),
         )
         self._drop(table.filter(pa.array(~keep & ~repeats)), None)
         self._drop(table.filter(pa.array(repeats)), _REPEATS)

@@ -23,6 +23,9 @@ from medray.data.source import RowError, Unrendered
 from medray.errors import MedrayError
 from medray.types import PromptTree, Record
 
+COUNTS = ("num_copies", "cut_tokens", "dropped_messages", "lost_thoughts", "unclosed_thoughts")
+"""Columns of a tokenised row with a number each."""
+
 
 class Example(Protocol):
     """A tree made from a record, and what was left out of it."""
@@ -35,6 +38,8 @@ class Example(Protocol):
     def num_dropped_messages(self) -> int: ...
     @property
     def num_lost_thoughts(self) -> int: ...
+    @property
+    def num_unclosed_thoughts(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class _Outcome:
     cut_tokens: int = 0
     dropped_messages: int = 0
     lost_thoughts: int = 0
+    unclosed_thoughts: int = 0
     reason: str | None = None
     detail: str | None = None
     is_bad: bool = False
@@ -80,7 +86,7 @@ class TokeniseRows:
         columns["detail"] = pa.array([o.detail for o in outcomes], pa.string())
         columns["bad"] = pa.array([o.is_bad for o in outcomes], pa.bool_())
         columns["id"] = pa.array([o.id for o in outcomes], pa.string())
-        for name in ("num_copies", "cut_tokens", "dropped_messages", "lost_thoughts"):
+        for name in COUNTS:
             columns[name] = pa.array([getattr(o, name) for o in outcomes], pa.int32())
         if steps.duplicates is not None:
             columns |= _sketches([o.text for o in outcomes], steps.duplicates)
@@ -114,6 +120,7 @@ def _outcome(row: dict[str, Any], steps: Steps) -> _Outcome:
         sum(example.num_cut_tokens for example in examples),
         sum(example.num_dropped_messages for example in examples),
         sum(example.num_lost_thoughts for example in examples),
+        sum(example.num_unclosed_thoughts for example in examples),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from medray.config.base import StrictModel
-from medray.data.loading.report import drops_text, lost_thoughts_text
+from medray.data.loading.report import drops_text, thoughts_text
 from medray.errors import DataError, first_line
 from medray.storage.atomic import write_text
 
@@ -61,6 +61,8 @@ class Counts(StrictModel):
     dropped_messages: int = 0
     lost_thoughts: int = 0
     """Thoughts of earlier turns, which the template leaves out."""
+    unclosed_thoughts: int = 0
+    """Turns that are not trained because their thought is never closed."""
 
 
 class Manifest(StrictModel):
@@ -107,7 +109,7 @@ class Manifest(StrictModel):
                 f"truncated {counts.truncated:,} ({counts.dropped_messages:,} messages and"
                 f" {counts.cut_tokens:,} tokens left out)"
             )
-        parts += lost_thoughts_text(counts.lost_thoughts)
+        parts += thoughts_text(counts.lost_thoughts, counts.unclosed_thoughts)
         if counts.repeated or counts.unused:
             parts.append(f"{counts.repeated:,} repeated, {counts.unused:,} unused by weight")
         return "; ".join(parts)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medray.data.rendering.template import Template
 from medray.data.rendering.thoughts import passed
 from medray.data.rendering.tokens import encode
-from medray.data.rendering.turns import Span, TurnFinder
+from medray.data.rendering.turns import UNCLOSED, Span, TurnFinder
 from medray.data.tools.base import Tool
 from medray.data.tools.messages import (
     Prepared,
@@ -67,6 +67,11 @@ class RenderedChat:
     turns: tuple[AssistantTurn, ...]
     num_lost_thoughts: int = 0  # of earlier turns, which the template leaves out
     source: RenderedFrom | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def num_unclosed_thoughts(self) -> int:
+        """Turns that are not trained because their thought is never closed."""
+        return sum(turn.reason == UNCLOSED for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +256,10 @@ def _turns(
     for i, span in enumerate(spans):
         origin = prepared.origins[span.message]
         reason = span.refused
-        if not messages[origin].get("trained", True):
-            reason = reason or "its message says so"
         if train == "last" and i < len(spans) - 1:
-            reason = reason or "only the last turn is trained"
+            reason = "only the last turn is trained"
+        if not messages[origin].get("trained", True):
+            reason = "its message says so"
         tokens = np.flatnonzero(owner == i)
         start, end = (int(tokens[0]), int(tokens[-1]) + 1) if len(tokens) else (0, 0)
         place = (span.start, span.end)

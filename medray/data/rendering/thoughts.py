@@ -12,6 +12,8 @@ Body = Callable[[Message], str]
 
 FIELDS = ("reasoning_content", "reasoning", "thinking", "thought")
 """Fields of a message in which templates look for its thought, in the order they are tried."""
+_BRACKETS = ("[THINK]", "[/THINK]")
+"""Tags of Magistral, whose template writes them for parts of a content and leaves text as it is."""
 _ANSWER, _THOUGHT = "MedrayAnswer", "MedrayThought"
 _CALL = {
     "id": "call00000",
@@ -23,13 +25,14 @@ _CALL = {
 class ThoughtForm(NamedTuple):
     """How a template takes thoughts and writes them.
 
-    Thoughts go to `field` of a message, or stand inside its content where `field` is empty. Between `opening` and
-    `closing` they stand in a text.
+    Thoughts go to `field` of a message, or stand inside its content where `field` is empty, there between `tags`.
+    Between `opening` and `closing` they stand in a text.
     """
 
     field: str = ""
     opening: str = f"{OPEN}\n"
     closing: str = f"\n{CLOSE}\n\n"
+    tags: tuple[str, str] = (OPEN, CLOSE)
 
 
 def thought_of(message: Message, form: ThoughtForm) -> str:
@@ -40,8 +43,10 @@ def thought_of(message: Message, form: ThoughtForm) -> str:
 def passed(message: dict[str, Any], form: ThoughtForm) -> dict[str, Any]:
     """An assistant's message with its thought where the template reads it."""
     thought, answer = split_thought(message["content"])
-    if not form.field or not thought:
+    if not thought or (not form.field and form.tags == (OPEN, CLOSE)):
         return message
+    if not form.field:
+        return {**message, "content": thought.join(form.tags) + answer}
     return {**message, "content": answer, form.field: thought}
 
 
@@ -61,6 +66,8 @@ def find_form(source: str, prompts: Sequence[str], body: Body) -> ThoughtForm:
             text = body({**answer, field: _THOUGHT})
             if _THOUGHT in text:
                 return _tags(field, prompts, text, body(answer))
+    if all(tag in source for tag in _BRACKETS):
+        return ThoughtForm(tags=_BRACKETS)
     return ThoughtForm()
 
 

@@ -17,6 +17,8 @@ _ANSWER, _THOUGHT = (
     "MedrayAnswer",
     "MedrayThought",
 )  # mixed case: a template that changes case is found out
+UNCLOSED = "its thought is never closed"
+"""Why a turn is not trained."""
 Tools = list[dict[str, Any]] | None
 
 
@@ -194,9 +196,10 @@ class TurnFinder:
         text, end = self._end(text, run, header)
         refused = ""
         body = text[run.start + len(header) : end]
-        opened = header.rfind("<think>") > header.rfind("</think>")
-        if (opened or body.lstrip().startswith("<think>")) and "</think>" not in body:
-            refused = "its thought is never closed"
+        for opening, closing in {(OPEN, CLOSE), self.template.thoughts.tags}:
+            opened = header.rfind(opening) > header.rfind(closing)
+            if (opened or body.lstrip().startswith(opening)) and closing not in body:
+                refused = UNCLOSED
         return text, Span(run.message, run.start + len(header), end, refused, run.start)
 
     def _header(self, segment: str, message: int) -> str:

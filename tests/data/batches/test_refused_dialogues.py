@@ -108,3 +108,33 @@ def test_lost_thoughts_are_counted(tiny_model: Path, tmp_path: Path) -> None:
     }
     manifest = prepare_for(PrepareJob.model_validate(prepare))
     assert manifest.counts.lost_thoughts == 1
+
+
+def test_unclosed_thoughts_are_counted(tiny_model: Path, tmp_path: Path) -> None:
+    """Of turns that would be trained: not of those that a message, or train=last, leaves out."""
+    opened = {"role": "assistant", "content": "<think>And then"}
+    rows = [
+        [GOOD[0], opened, *GOOD],
+        [GOOD[0], {**opened, "weight": 0}, *GOOD],
+        GOOD,
+        [GOOD[0], opened],
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    settings = {"model": {"path": str(tiny_model)}, "out": str(tmp_path / "run")}
+    data = {"path": str(path), "num_eval": 0}
+    job = SftJob.model_validate({**settings, "data": data})
+    tokenised = tokenise_dataset("sft", job)
+    assert tokenised.provenance["unclosed_thoughts"] == 1
+    assert tokenised.provenance["skipped"] == {"nothing trained": 1}
+    assert "1 turns with an unclosed thought not trained" in tokenised.summary
+    last = tokenise_dataset("sft", job.model_copy(update={"train": "last"}))
+    assert last.provenance["unclosed_thoughts"] == 0
+    prepare = {
+        **settings,
+        "out": str(tmp_path / "out"),
+        "data": {"path": str(path), "held_out_fraction": 0.0},
+    }
+    manifest = prepare_for(PrepareJob.model_validate(prepare))
+    assert manifest.counts.unclosed_thoughts == 1
+    assert "1 turns with an unclosed thought not trained" in manifest.summary()

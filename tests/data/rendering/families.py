@@ -123,6 +123,16 @@ GEMMA = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>assistant\n' }}{% endif %}"
 )
 
+MAGISTRAL = (
+    "{% if tools %}{% endif %}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}"
+    "{% elif m.role == 'assistant' %}{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}"
+    "{% if part.type == 'thinking' %}{{ '[THINK]' + part.thinking + '[/THINK]' }}{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}{% endif %}{% for c in m.tool_calls or [] %}"
+    "{{ '[TOOL_CALLS]' + c.function.name + '[ARGS]' + (c.function.arguments | tojson) }}{% endfor %}{{ eos_token }}"
+    "{% elif m.role == 'tool' %}{{ '[TOOL_RESULTS]' + m.content + '[/TOOL_RESULTS]' }}"
+    "{% else %}{{ '[SYSTEM_PROMPT]' + m.content + '[/SYSTEM_PROMPT]' }}{% endif %}{% endfor %}"
+)
+
 FAMILIES = {
     "chatml": Family(_chatml("{{ m.content }}" + _JSON_CALLS), _IM),
     "qwen3": Family(QWEN3, _IM),
@@ -137,6 +147,10 @@ FAMILIES = {
     ),
     "glm 4.5": Family(
         GLM, ("[gMASK]", "<|user|>", "<|assistant|>", "<|system|>", "<|observation|>")
+    ),
+    "magistral": Family(
+        MAGISTRAL,
+        ("[INST]", "[/INST]", "[THINK]", "[/THINK]", "[TOOL_CALLS]", "[ARGS]", "[TOOL_RESULTS]"),
     ),
     "gemma": Family(GEMMA, ("<start_of_turn>", "<end_of_turn>"), tools=False),
     **{

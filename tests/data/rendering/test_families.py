@@ -133,6 +133,9 @@ def _prompt(family: Family, messages: Sequence[Message], end: int) -> str:
             new |= {"thinking": thought.removeprefix("<think>").strip(), "content": answer.strip()}
         if closed and "'reasoning'" in family.source:
             new |= {"reasoning": thought.removeprefix("<think>").strip(), "content": answer.strip()}
+        if closed and "[THINK]" in family.source:
+            parts = [{"type": "thinking", "thinking": thought.removeprefix("<think>").strip()}]
+            new["content"] = [*parts, {"type": "text", "text": answer.strip()}]
         native.append(new)
     tools = [{"type": "function", "function": dict(t)} for t in TOOLS]
     text = tokenizer.apply_chat_template(
@@ -164,6 +167,18 @@ def test_the_last_turn_holds_its_thought_and_begins_where_the_prompt_ends(
     assert before == _prompt(family, messages, len(messages) - 1)
     earlier = [decoded(tokenizer, chat.token_ids[t.start : t.end]) for t in chat.turns[:-1]]
     assert chat.num_lost_thoughts == sum("T1" not in text for text in earlier)
+
+
+def test_a_thought_between_brackets() -> None:
+    """As Magistral writes it; one that is not closed is not trained."""
+    for name in ("thought", "thought on one line"):
+        chat, tokenizer = rendered(FAMILIES["magistral"], DIALOGUES[name][0])
+        span = decoded(tokenizer, chat.token_ids[chat.trained])
+        assert span == "[THINK]T1[/THINK]A1</s>"
+    for opened in ("<think>and then", "[THINK]and then"):
+        messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": opened}]
+        chat, _ = rendered(FAMILIES["magistral"], messages)
+        assert chat.turns[0].reason == "its thought is never closed"
 
 
 def test_an_answer_without_a_thought_closes_the_one_that_the_prompt_opens() -> None:
