@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from medray.config.supervised import SupervisedJob, reference_kind
-from medray.data.batches.feed import Feed, StepFeed
+from medray.data.batches.feed import NOTHING, Feed, StepFeed, Taken
 from medray.data.batches.prepared_feed import PreparedFeed
 from medray.data.batches.tree_table import TreeSequence
 from medray.data.batches.trees import with_mismatched
@@ -59,7 +59,9 @@ def build_supervised(
     source, kind = rows.train, reference_of(job, rows)
     if kind == "precomputed":  # before the learner, so that two models are never held at once
         rows = _precomputed(job, rows, ranks)
-    feed = open_feed(method, job, source, rows.train)
+    state = load_state(checkpoint) if checkpoint is not None else None
+    scalars: dict[str, object] = state["scalars"] if state is not None else {}
+    feed = open_feed(method, job, source, rows.train, taken=rows_taken(scalars, job))
     load = load_reward_model if METHODS[method].model == "reward" else load_policy
     model = load(
         job.model,
@@ -78,18 +80,26 @@ def build_supervised(
         neftune_alpha=getattr(job, "neftune_alpha", 0.0),
         seed=job.seed,
     )
-    scalars: dict[str, object] = {}
-    if checkpoint is not None:
-        state = load_state(checkpoint)
-        scalars = state["scalars"]
+    if state is not None:
         learner.restore(state)
     reference = _reference(job, kind, learner)
     held_out = held_out_trees(method, job, rows.held_out)
     return Built(learner, feed, reference, HeldOutEvaluator(held_out, reference), scalars)
 
 
+def rows_taken(scalars: Mapping[str, Any], job: SupervisedJob) -> Taken:
+    """How many rows a run had taken at the checkpoint with these scalars; none without a checkpoint."""
+    step = int(scalars.get("step", 0))
+    return Taken(step, int(scalars.get("rows", step * job.batch.rows_per_step)))
+
+
 def open_feed(
-    method: str, job: SupervisedJob, source: TreeSequence, trees: TreeSequence | None = None
+    method: str,
+    job: SupervisedJob,
+    source: TreeSequence,
+    trees: TreeSequence | None = None,
+    *,
+    taken: Taken = NOTHING,
 ) -> Feed:
     """What every step takes from `source`.
 
@@ -98,6 +108,7 @@ def open_feed(
         job: how many rows make a step, and the seed.
         source: the rows as they were read, or a prepared folder.
         trees: the same rows with columns that `source` does not have; None takes them as they are.
+        taken: rows of earlier steps, where the run continues.
 
     Raises:
         DataError: there is no row.
@@ -105,9 +116,10 @@ def open_feed(
     """
     trees = source if trees is None else trees
     if not isinstance(source, PreparedTrees):
-        return StepFeed(trees, job.batch, job.seed)
+        return StepFeed(trees, job.batch, job.seed, taken)
     finish = _mismatching(job) if needs_mismatched(method, job) else list
-    return PreparedFeed(source, job.batch, job.seed, tree=trees.__getitem__, finish=finish)
+    tree = trees.__getitem__
+    return PreparedFeed(source, job.batch, job.seed, tree=tree, finish=finish, taken=taken)
 
 
 def held_out_trees(method: str, job: SupervisedJob, rows: TreeSequence) -> list[PromptTree]:

@@ -31,7 +31,7 @@ from medray.runs.tokenise import TrainingData, tokenise_dataset
 from medray.storage.manifest import write_manifest
 from medray.storage.metrics_file import read_metrics
 from medray.storage.owner import owned
-from medray.storage.run_folder import checkpoints, chosen_checkpoint, forget_run
+from medray.storage.run_folder import checkpoints, chosen_checkpoint, forget_run, load_scalars
 from medray.training.supervised import SupervisedRun, train_supervised
 
 
@@ -57,7 +57,7 @@ def run_supervised(method: str, job: SupervisedJob) -> None:
 
 
 def _run_owned(method: str, job: SupervisedJob, began: float) -> None:
-    from medray.learners.supervised import open_feed
+    from medray.learners.supervised import open_feed, rows_taken
 
     build_plugins(job)
     require_unfinished(job)  # a folder that holds another run must fail before anything starts
@@ -67,11 +67,13 @@ def _run_owned(method: str, job: SupervisedJob, began: float) -> None:
         printing = beside.submit(fingerprints, [job.model.path])
         with connected():
             data, models = reading.result(), printing.result()
-            if checkpoints(Path(job.out)):
+            scalars: dict[str, Any] = {}
+            if found := checkpoints(Path(job.out)):
                 require_same_inputs(job.out, data.provenance, models)
+                scalars = load_scalars(found[-1])
             else:
                 forget_run(Path(job.out))
-            steps = open_feed(method, job, data.train).num_steps
+            steps = open_feed(method, job, data.train, taken=rows_taken(scalars, job)).num_steps
             require_unfinished(job, steps)
             console = open_console(job.logging.console, steps)
             if note := warmup_note(job.optim, steps):

@@ -75,6 +75,7 @@ def train_supervised(job: SupervisedJob, learner: Learner, run: SupervisedRun) -
             with timer("save"):  # the next step's: a checkpoint must not be ahead of its metrics
                 kept = {selection.best_step} if job.selection.keep_best else set[int | None]()
                 scalars = {"done": is_last, "selection": selection.state()}
+                scalars["rows"] = feed.rows_after(step)
                 run.save(step, scalars, frozenset(s for s in kept if s is not None))
         if is_last:
             return

@@ -98,6 +98,20 @@ def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tmp_path: Pat
         run_supervised("sft", job)
 
 
+def test_a_run_goes_on_after_a_short_last_step(tiny_model: Path, tmp_path: Path) -> None:
+    """Five rows, two per step: 2, 2, 1, and once more when an epoch is added; then it has finished."""
+    changes: dict[str, Any] = {
+        "data": {"num_train": 5, "num_eval": 0},
+        "evaluation": {"num_rows": 0},
+    }
+    for epochs in (1, 2):
+        batch = {"rows_per_step": 2, "num_epochs": epochs}
+        job = supervised_job("sft", tiny_model, tmp_path, batch=batch, **changes)
+        train_here("sft", job)
+    found = [row.metrics["data/epoch"] for row in _train(job.out)]
+    assert found == pytest.approx([0.4, 0.8, 1.0, 1.4, 1.8, 2.0])
+
+
 def test_every_reference_gives_the_same_steps(tiny_model: Path, tmp_path: Path) -> None:
     losses = {}
     for reference in ("adapter_off", "precomputed", "separate"):

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from medray.config.supervised import BatchConfig
-from medray.data.batches.feed import deal, num_steps, positions
+from medray.data.batches.feed import NOTHING, Taken, deal, num_steps, positions
 from medray.data.prepared.reader import PreparedTrees
 from medray.errors import ConfigError, DataError
 from medray.types import PromptTree
@@ -31,6 +31,7 @@ class PreparedFeed:
         *,
         tree: Callable[[int], PromptTree] | None = None,
         finish: Callable[[Trees], Trees] = list,
+        taken: Taken = NOTHING,
     ) -> None:
         """
         Args:
@@ -39,6 +40,7 @@ class PreparedFeed:
             seed: draws the order of later epochs.
             tree: gives a tree by its number with columns that the folder does not have; None takes it as it is.
             finish: what is done to all trees of a step before they are dealt.
+            taken: how many bundles the run that continues has taken.
 
         Raises:
             DataError: there is no row.
@@ -56,6 +58,7 @@ class PreparedFeed:
         self._tree = tree or prepared.__getitem__
         self._finish = finish
         self._epoch: tuple[int, list[int]] = (-1, [])
+        self._before = taken
         self._taken: tuple[int, Trees] = (0, [])
 
     @property
@@ -65,12 +68,15 @@ class PreparedFeed:
         if batch.num_steps is not None:
             return batch.num_steps
         num_bundles = sum(self._prepared.shard_bundles)
-        return num_steps(batch, num_bundles)
+        return num_steps(batch, num_bundles, self._before)
 
     def epoch(self, step: int) -> float:
         """Passes over the rows after `step` steps; of a folder that grows, over those that are there."""
-        num_bundles = sum(self._prepared.shard_bundles)
-        return positions(self._batch, num_bundles, step).stop / num_bundles
+        return self.rows_after(step) / sum(self._prepared.shard_bundles)
+
+    def rows_after(self, step: int) -> int:
+        """Bundles that the run has taken after `step` steps."""
+        return self._positions(step).stop
 
     def num_tokens(self, step: int) -> int:
         """Tokens that all ranks together compute in step `step`."""
@@ -83,13 +89,16 @@ class PreparedFeed:
 
     def _step(self, step: int) -> Trees:
         if self._taken[0] != step:
-            size = self._batch.rows_per_step
-            whole = [self._bundle(i) for i in range((step - 1) * size, step * size)]
+            begin = self._positions(step).start
+            whole = [self._bundle(i) for i in range(begin, begin + self._batch.rows_per_step)]
             trees = [self._tree(number) for bundle in whole for number in bundle]
-            taken = len(positions(self._batch, sum(self._prepared.shard_bundles), step))
+            taken = len(self._positions(step))  # counted now: the shards of the step are there
             # A short last step is finished as part of a whole one: KTO pairs its rows with others.
             self._taken = (step, self._finish(trees)[: sum(map(len, whole[:taken]))])
         return self._taken[1]
+
+    def _positions(self, step: int) -> range:
+        return positions(self._batch, sum(self._prepared.shard_bundles), step, self._before)
 
     def _bundle(self, position: int) -> range:
         """The trees of the bundle at a position of the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medray.config.supervised import BatchConfig
-from medray.data.batches.feed import StepFeed
+from medray.data.batches.feed import NOTHING, StepFeed, Taken
 from medray.data.batches.tree_table import TreeTable
 from medray.data.batches.trees import sequence_tree
 from medray.errors import DataError
@@ -72,6 +73,52 @@ def test_the_last_step_takes_what_is_left(
     assert [len(feed.step(step, 0, 1)) for step in steps] == sizes
     assert [feed.num_tokens(step) for step in steps] == [3 * size for size in sizes]
     assert feed.epoch(feed.num_steps) == sum(sizes) / num_rows
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 8),
+    st.lists(st.floats(0.1, 2.0), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_more_epochs_after_a_short_step_take_every_row_once_an_epoch(
+    num_rows: int, rows_per_step: int, more: list[float], shuffle: bool
+) -> None:
+    """A run that has ended is continued again and again, at the end with whole passes."""
+    taken, numbers, epochs = NOTHING, list[int](), 0.0
+    for extra in (*more, math.ceil(sum(more)) - sum(more) + 1):
+        epochs += extra
+        batch = BatchConfig(rows_per_step=rows_per_step, num_epochs=epochs, shuffle=shuffle)
+        feed = StepFeed(_rows([3] * num_rows), batch, 3, taken)
+        for step in range(taken.step + 1, feed.num_steps + 1):
+            numbers += _numbers(feed, step, 1)[0]
+        assert feed.rows_after(feed.num_steps) == len(numbers)
+        assert StepFeed(_rows([3] * num_rows), batch, 3, _after(feed)).num_steps == feed.num_steps
+        taken = _after(feed)
+    whole = Counter(numbers)
+    assert set(whole.values()) == {round(epochs)}
+    assert len(whole) == num_rows
+
+
+def _after(feed: StepFeed) -> Taken:
+    return Taken(feed.num_steps, feed.rows_after(feed.num_steps))
+
+
+def test_a_raised_number_of_epochs_begins_with_the_row_after_the_last_one() -> None:
+    rows = _rows([3] * 17)
+    first = StepFeed(rows, BatchConfig(rows_per_step=8, num_epochs=1, shuffle=False), 3)
+    assert _numbers(first, 3, 1)[0] == [16]
+    batch = BatchConfig(rows_per_step=8, num_epochs=2, shuffle=False)
+    more = StepFeed(rows, batch, 3, Taken(3, first.rows_after(3)))
+    assert [_numbers(more, step, 1)[0] for step in (4, 5, 6)] == [
+        list(range(8)),
+        list(range(8, 16)),
+        [16],
+    ]
+    assert more.num_steps == 6
+    assert [more.epoch(step) for step in (4, 6)] == [25 / 17, 2]
+    kept = StepFeed(rows, batch, 3, Taken(2, 16))
+    assert _numbers(kept, 3, 1)[0] == [16, *range(7)], "from an earlier checkpoint"
 
 
 def test_the_order_is_drawn_anew_and_needs_no_past() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from medray.config.supervised import BatchConfig
+from medray.data.batches.feed import Taken
 from medray.data.batches.prepared_feed import PreparedFeed
 from medray.data.batches.trees import with_mismatched
 from medray.data.prepared.reader import PreparedTrees
@@ -46,6 +47,20 @@ def test_an_epoch_takes_every_row_once(folder: Path) -> None:
     assert all(set(epoch.values()) == {1} and len(epoch) == 60 for epoch in epochs)
     assert len({tuple(map(tuple, steps[start : start + 12])) for start in (0, 12, 24)}) == 3
     assert rows.epoch(36) == 3.0
+
+
+def test_more_epochs_after_a_short_step_skip_no_bundle(folder: Path) -> None:
+    first = feed(folder, rows_per_step=8, num_epochs=1)
+    assert first.num_steps == 8
+    numbers = [key for step in range(1, 9) for key in keys(first.step(step, 0, 1))]
+    settings = BatchConfig(rows_per_step=8, num_epochs=2)
+    taken = Taken(8, first.rows_after(8))
+    more = PreparedFeed(PreparedTrees(folder), settings, seed=3, taken=taken)
+    assert more.num_steps == 16
+    numbers += [key for step in range(9, 17) for key in keys(more.step(step, 0, 1))]
+    assert set(Counter(numbers).values()) == {2}
+    assert len(numbers) == 120
+    assert more.epoch(16) == 2.0
 
 
 def test_without_shuffling_epochs_are_alike(folder: Path) -> None:
