@@ -235,6 +235,19 @@ GOLDEN = [
                   chosen=({"role": "assistant", "content": "", "tool_calls": (CALL,)},),
                   rejected=({"role": "assistant", "content": "no", "trained": False},))),
 ]  # fmt: skip
+SHUFFLED = ("Vitamin D", "Vitamin K", "Vitamin A", "Vitamin C")
+"""As the seed draws the options of the row called rows.jsonl:1."""
+GOLDEN += [
+    Golden("choice-shuffled", {**STEM, "options": list(OPTIONS), "answer": "B"},
+           Record("", chat(user="\n".join([STEM["question"], *map("{}. {}".format, "ABCD", SHUFFLED), LETTER])),
+                  answer="D", options=SHUFFLED, task="choice", source="rows.jsonl:1")),
+    Golden("message-tree-pairs",
+           {"message_tree_id": "t", "prompt": {
+               "message_id": "q", "role": "prompter", "text": "I have a cold.", "replies": [
+                   {"role": "assistant", "text": "Rest and drink.", "rank": 0},
+                   {"role": "assistant", "text": "No idea.", "rank": 1}]}},
+           Record("rows.jsonl:1#q", chat(user="I have a cold."), **PAIR, task="preference")),
+]  # fmt: skip
 GOLDEN.append(
     Golden(
         "medmcqa-original",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -17,6 +18,7 @@ STAGES: dict[str, Stage] = {
     "icd10-sft": "sft",
     "icd10-text": "pt",
     "icd10-preference": "preference",
+    "icd10-steps": "process",
 }
 
 
@@ -36,8 +38,7 @@ def said(record: Record) -> str:
 
 
 def all_text(record: Record) -> str:
-    turns = (*record.messages, *record.chosen, *record.rejected)
-    return "\n".join([record.text, *(message["content"] for message in turns)])
+    return "\n".join([record.text, *(message["content"] for message in record.turns)])
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -159,6 +160,26 @@ def test_length_alone_tells_nothing(loaded: dict[str, Dataset]) -> None:
         for r in loaded["icd10-preference"].train
     )
     assert abs(longer[1] - longer[-1]) < 0.08 * 4096
+
+
+def test_steps_are_right_up_to_the_first_error(loaded: dict[str, Dataset]) -> None:
+    """A right step names what the code belongs to, a wrong one never does."""
+    errors = Counter[bool]()
+    for record in loaded["icd10-steps"].train[:1500]:
+        code, first_error = record.group_id, int(str(record.extra["first_error"]))
+        belongs = {icd.get_description(name) for name in (code, *icd.get_ancestors(code))}
+        for i, step in enumerate(record.steps):
+            is_right = any(f": {_bare(meaning)}." in step["content"] for meaning in belongs)
+            assert step.get("label") == float(is_right), record.id
+            assert is_right == (first_error < 0 or i < first_error)
+        assert record.steps[-1]["content"].startswith("It belongs to chapter ")
+        errors[first_error != -1] += 1
+    assert 650 < errors[True] < 850
+
+
+def _bare(meaning: str) -> str:
+    """Without the codes in brackets behind the name of a block."""
+    return re.sub(r"\s*\([A-Z]\w\w(-[A-Z]\w\w)?\)$", "", meaning)
 
 
 def test_pairs_are_also_unpaired_preferences_and_demonstrations() -> None:
