@@ -97,3 +97,19 @@ def test_what_cannot_be_shown(
     _, error = fail("render", path, "--model", tiny_model, *arguments)
     assert message in str(error)
     assert "\n" not in str(error)
+
+
+def test_steps_are_marked_where_they_are_read(tiny_model: Path, tmp_path: Path) -> None:
+    row = {
+        "prompt": "Is it?",
+        "completions": ["A cold.", "So rest.", "Done."],
+        "labels": [True, None, False],
+    }
+    path = write_jsonl(tmp_path / "a.jsonl", row)
+    title, counts, *text = run("render", path, "--model", tiny_model)
+    assert title.endswith(", stage process")
+    assert counts.endswith(", 2 trained, step_label 1 0")
+    assert "\n".join(text).rstrip("\n").endswith("A cold.\n⟦\n⟧So rest.\n\nDone.⟦<|im_end|>⟧")
+    assert run("validate", path, "--stage", "process")
+    lines, _ = fail("validate", path, "--stage", "sft")
+    assert "unfit for sft: its steps are labelled" in lines[0]

@@ -53,7 +53,7 @@ def _seconds(value: float) -> str:
 
 
 def _accuracy(metrics: Metrics) -> str | None:
-    names = ("reward/accuracy", "preference/accuracy", "lm/token_accuracy")
+    names = ("reward/accuracy", "process/step_accuracy", "preference/accuracy", "lm/token_accuracy")
     name = next((n for n in names if n in metrics), None)
     return None if name is None else percent(metrics[name])
 

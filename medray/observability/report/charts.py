@@ -17,8 +17,8 @@ _NOT_PARTS = ("mean", "sem", "std", "min", "max")
 _LINES: tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...] = (
     ("Training loss", ("loss/total",), number),
     (
-        "Share of tokens, or of pairs, told right",
-        ("lm/token_accuracy", "reward/accuracy", "preference/accuracy"),
+        "Share of tokens, pairs or steps predicted correctly",
+        ("lm/token_accuracy", "reward/accuracy", "process/step_accuracy", "preference/accuracy"),
         percent,
     ),
     ("KL divergence, nats", ("policy/kl_ref", "policy/kl_behaviour"), number),
