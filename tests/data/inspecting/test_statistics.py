@@ -46,7 +46,14 @@ def test_numbers_of_a_few_records() -> None:
     assert numbers["roles"] == {"assistant": 5, "user": 4}
     assert numbers["languages"] == {"en": 4, "zh": 1}
     assert numbers["sources"] == {"a.jsonl": 2, "unknown": 2, "b": 1}
-    assert numbers["stages"] == {"pt": 5, "sft": 4, "preference": 1, "kto": 1, "rl": 4}
+    assert numbers["stages"] == {
+        "pt": 5,
+        "sft": 4,
+        "preference": 1,
+        "kto": 1,
+        "process": 0,
+        "rl": 4,
+    }
     characters = numbers["characters"]
     assert characters["record"] == {
         "min": 7,
