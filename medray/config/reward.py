@@ -17,7 +17,8 @@ class RewardConfig(Section):
     """One term of the reward, which is the sum of weight * score."""
 
     kind: str = "choice"
-    """A registered reward, or your own class or function as `package.module:name`."""
+    """A registered reward, your own class or function as `package.module:name`, or a function written for TRL or verl
+    as `trl:module:function` or `verl:module:function`."""
     weight: float = 1.0
     """Weight of this term."""
     options: dict[str, Any] = Field(default_factory=dict)

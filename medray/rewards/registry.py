@@ -6,6 +6,7 @@ import inspect
 import math
 from typing import Any
 
+from medray.config.loader import validated
 from medray.config.names import resolve_name
 from medray.config.parts import REWARD
 from medray.config.reward import RewardConfig
@@ -20,12 +21,19 @@ REWARDS: dict[str, str] = {
     "text": "medray.rewards.text:TextReward",
 }
 
+FORMS: dict[str, str] = {
+    "trl": "medray.rewards.trl:TrlReward",
+    "verl": "medray.rewards.verl:VerlReward",
+}
+"""Functions written for another trainer, as `form:module:function`."""
+
 
 def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
     """Make the reward that `config.kind` names, with `config.options`.
 
     Args:
-        config: kind (registered, or your own class or function as `package.module:name`) and settings.
+        config: kind (registered, your own class or function as `package.module:name`, or a function in another
+            trainer's form as `trl:module:function`) and settings.
         key: where in the configuration it stands, for error texts.
 
     Raises:
@@ -33,8 +41,12 @@ def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
             are missing or not finite.
     """
     name = f"{key}.kind={config.kind}"
-    found = resolve_name(config.kind, REWARDS, key=f"{key}.kind")
     reward: Any
+    if config.kind.count(":") == 2:
+        reward = _brought(config, key)
+        _check_contract(reward, name)
+        return reward
+    found = resolve_name(config.kind, REWARDS, key=f"{key}.kind")
     if inspect.isroutine(found):
         call = bind_options(found, REWARD, config.options, key, config.kind)
         reward = FunctionReward(found, call)
@@ -42,6 +54,17 @@ def build_reward(config: RewardConfig, key: str = "rewards.0") -> Reward:
         reward = make_named(config.kind, config.options, REWARDS, key=key)
     _check_contract(reward, name)
     return reward
+
+
+def _brought(config: RewardConfig, key: str) -> Any:
+    form, _, path = config.kind.partition(":")
+    if form not in FORMS:
+        raise ConfigError(
+            f"{key}.kind={config.kind}: {form} is not a form, use one of {', '.join(FORMS)}"
+        )
+    make: Any = resolve_name(form, FORMS, key=f"{key}.kind")
+    options = validated(make.Options, config.options, within=f"{key}.options")
+    return make(path, options, f"{key}.kind")
 
 
 def _check_contract(reward: Any, name: str) -> None:

@@ -23,19 +23,24 @@ from medray.types import Record
 def parse_verl(row: dict[str, Any], where: str, config: DataConfig) -> Record:
     """One prompt with its ground truth, and the response where there is one.
 
-    A ground truth of several fields is a case (a patient's diagnosis and advice): its rows are one group.
+    A ground truth of several fields is a case (a patient's diagnosis and advice): its rows are one group. `extra_info`
+    is kept for rewards in verl's form.
     """
     prompt = parse_prompt(row, config)
     truth = check_object(require(row, "reward_model"), "reward_model").get("ground_truth")
     record = chat_record({}, where, (*prompt, *chat(assistant=text_or_blank(row, "response"))))
     answer = truth if isinstance(truth, str) else json.dumps(truth, ensure_ascii=False)
     is_case = isinstance(truth, dict)
+    info = row.get("extra_info")
+    extra: dict[str, object] = {"ground_truth": truth} if is_case else {}
+    if isinstance(info, dict) and info:
+        extra["extra_info"] = info
     return replace(
         record,
         answer=answer if truth is not None else "",
         task=optional_text(row, "data_source") or "verl",
         group_id=text_group(answer) if is_case else record.group_id,
-        extra={"ground_truth": truth} if is_case else {},
+        extra=extra,
     )
 
 
