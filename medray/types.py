@@ -163,12 +163,20 @@ class GroupMeta:
     worker: str
     num_cached_tokens: int = 0
     newest_version: int = -1  # -1: all tokens are of policy_version
-    num_heard_tokens: int = 0  # of the responses' tokens, those the policy did not choose
+    num_heard_tokens: tuple[int, ...] = ()  # [G] of each response, tokens the policy did not choose; (): none
 
     @property
     def num_sampled_tokens(self) -> int:
         """Tokens that the policy chose: the ones that are trained."""
-        return sum(self.num_response_tokens) - self.num_heard_tokens
+        return sum(self.sampled_lengths)
+
+    @property
+    def sampled_lengths(self) -> tuple[int, ...]:
+        """Those tokens of each response [G]: what a response's length is where the policy answers for it."""
+        if not self.num_heard_tokens:
+            return self.num_response_tokens
+        pairs = zip(self.num_response_tokens, self.num_heard_tokens, strict=True)
+        return tuple(total - heard for total, heard in pairs)
 
     @property
     def num_tokens(self) -> int:

@@ -35,7 +35,7 @@ from medray.models.load import load_policy
 from medray.rewards.mixture import build_rewards
 from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
-from medray.training.advantages import estimator_of
+from medray.training.advantages import Graded, estimator_of
 from medray.types import GenerateSpec, SamplingContract, TensorInfo, WeightManifest
 from tests.rewards.helpers import group, prompt
 from tests.support.command import ROOT, medray_here
@@ -155,7 +155,8 @@ def test_the_loss() -> None:
 @pytest.mark.usefixtures("folder")
 def test_the_advantage() -> None:
     config = job_of("An advantage").algorithm
-    found = estimator_of(config).compute([[0.0, 1.0, 5.0], [2.0, 4.0]], (), config)
+    graded = Graded([[0.0, 1.0, 5.0], [2.0, 4.0]], [[1, 1, 1], [1, 1]])
+    found = estimator_of(config).compute(graded, config)
     assert [a.tolist() for a in found] == [[-1.0, 0.0, 4.0], [-1.0, 1.0]]
 
 

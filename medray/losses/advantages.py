@@ -13,6 +13,7 @@ import numpy.typing as npt
 from medray.errors import DataError, NumericsError
 
 Floats = npt.NDArray[np.float32]
+Counts = Sequence[Sequence[int]]
 STD_EPS = 1e-6
 TIE_TOLERANCE = 1e-9
 
@@ -67,32 +68,36 @@ def rloo_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
     return out
 
 
-def reinforce_pp_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
+def reinforce_pp_advantages(rewards: Sequence[Sequence[float]], counts: Counts) -> list[Floats]:
     """Rewards whitened over the whole batch; a group of one is welcome.
 
-    A = (r - mean) / (std + 1e-6), mean and sample standard deviation over all responses of all
-    prompts.
+    A = (r - mean) / (std + 1e-6), mean and sample standard deviation over the whole batch.
+
+    Args:
+        rewards: [P][G], ragged.
+        counts: [P][G] how often each reward occurs in the loss: the tokens of its response where the
+            loss averages over tokens, 1 where it averages over responses. The loss then sees
+            advantages of mean 0 and deviation 1.
 
     Raises:
-        DataError: a group is empty, or the batch has fewer than two responses.
+        DataError: a group is empty, or the batch has fewer than two tokens or responses.
         NumericsError: a reward is not finite.
 
-    Source: REINFORCE++, arXiv:2501.03262.
+    Source: REINFORCE++, arXiv:2501.03262 eq. 7 to 9; over tokens as in its authors' code.
     """
-    groups = _checked(rewards, smallest=1)
-    batch_mean = np.concatenate(groups).mean() if groups else 0.0
-    return _over_batch_std([group - batch_mean for group in groups])
+    return _whitened(_checked(rewards, smallest=1), counts)
 
 
-def reinforce_pp_baseline_advantages(rewards: Sequence[Sequence[float]]) -> list[Floats]:
-    """Rewards less the mean of their group, over the standard deviation of the whole batch.
+def reinforce_pp_baseline_advantages(
+    rewards: Sequence[Sequence[float]], counts: Counts
+) -> list[Floats]:
+    """Rewards less the mean of their group, whitened over the whole batch.
 
-    A = (r - mean_group) / (std + 1e-6), std being the sample standard deviation of r - mean_group
-    over all responses. Arguments, errors and result as in `group_advantages`.
+    Arguments and errors as in `reinforce_pp_advantages`, but that a group has two responses or more.
 
-    Source: REINFORCE++-Baseline, arXiv:2501.03262.
+    Source: REINFORCE++-Baseline, arXiv:2501.03262; over tokens as in its authors' code.
     """
-    return _over_batch_std([group - group.mean() for group in _checked(rewards, smallest=2)])
+    return _whitened([group - group.mean() for group in _checked(rewards, smallest=2)], counts)
 
 
 def remax_advantages(
@@ -160,11 +165,15 @@ def _checked(rewards: Sequence[Sequence[float]], *, smallest: int) -> list[npt.N
     return groups
 
 
-def _over_batch_std(centred: list[npt.NDArray[np.float64]]) -> list[Floats]:
-    if not centred:
+def _whitened(groups: list[npt.NDArray[np.float64]], counts: Counts) -> list[Floats]:
+    """Values less their mean over their sample standard deviation, each counted `counts` times."""
+    if not groups:
         return []
-    batch = np.concatenate(centred)
-    if len(batch) < 2:
+    values = np.concatenate(groups)
+    times = np.concatenate([np.asarray(group, dtype=np.float64) for group in counts])
+    total = times.sum()
+    if total < 2:
         raise DataError("a batch of one response has no standard deviation: pass two or more")
-    std = batch.std(ddof=1) + STD_EPS
-    return [(group / std).astype(np.float32) for group in centred]
+    mean = (times * values).sum() / total
+    std = np.sqrt((times * (values - mean) ** 2).sum() / (total - 1)) + STD_EPS
+    return [((group - mean) / std).astype(np.float32) for group in groups]

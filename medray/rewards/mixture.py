@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from medray.config.reward import RewardConfig
@@ -119,6 +119,8 @@ def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:
 
 
 def _floats(values: Sequence[float], count: int, where: str) -> tuple[float, ...]:
+    if isinstance(values, Mapping | Set):  # iterating over one gives its keys, in no order that means anything
+        raise GraderError(f"{where} is a {type(values).__name__}: return one number per response")
     try:
         is_finite = [math.isfinite(v) for v in values]  # refuses text, which float() would take
         floats = tuple(float(v) for v in values)

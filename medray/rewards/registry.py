@@ -79,3 +79,7 @@ def _check_contract(reward: Any, name: str) -> None:
         raise ConfigError(f"{name}: low {reward.low} is above high {reward.high}")
     if isinstance(reward.parts, str) or not all(isinstance(p, str) for p in reward.parts):
         raise ConfigError(f"{name}: parts must be a tuple of names")
+    if "score" in reward.parts:
+        raise ConfigError(
+            f"{name}: a part named score would replace the reward's own metric: rename the part"
+        )

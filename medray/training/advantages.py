@@ -31,27 +31,46 @@ Rewards = Sequence[Sequence[float]]  # [P][G]
 
 
 @dataclass(frozen=True)
+class Graded:
+    """What an estimator may read of a batch."""
+
+    rewards: Rewards
+    """[P][G], penalties included."""
+    num_tokens: Sequence[Sequence[int]]
+    """[P][G] tokens that the policy sampled."""
+    greedy_rewards: Sequence[float] = ()
+    """[P] of the greedy responses, for estimators that need them."""
+
+
+@dataclass(frozen=True)
 class Estimator:
     """How rewards become advantages."""
 
-    compute: Callable[[Rewards, Sequence[float], AlgorithmConfig], list[Floats]]
-    """(rewards [P][G], rewards of the greedy responses [P] or nothing, settings) -> advantages [P][G]"""
+    compute: Callable[[Graded, AlgorithmConfig], list[Floats]]
+    """(batch, settings) -> advantages [P][G]"""
     needs_greedy: bool = False
     """Whether each prompt's greedy response is decoded and graded besides its samples."""
 
 
 ESTIMATORS: dict[str, Estimator] = {
-    "group": Estimator(lambda r, _, config: group_advantages(r, scale=_scale(config))),
-    "rloo": Estimator(lambda r, _, config: rloo_advantages(r)),
-    "reinforce_pp": Estimator(lambda r, _, config: reinforce_pp_advantages(r)),
-    "reinforce_pp_baseline": Estimator(lambda r, _, config: reinforce_pp_baseline_advantages(r)),
-    "none": Estimator(lambda r, _, config: [np.zeros(len(g), dtype=np.float32) for g in r]),
-    "remax": Estimator(lambda r, greedy, config: remax_advantages(r, greedy), needs_greedy=True),
+    "group": Estimator(lambda b, config: group_advantages(b.rewards, scale=_scale(config))),
+    "rloo": Estimator(lambda b, config: rloo_advantages(b.rewards)),
+    "reinforce_pp": Estimator(
+        lambda b, config: reinforce_pp_advantages(b.rewards, _counts(b, config))
+    ),
+    "reinforce_pp_baseline": Estimator(
+        lambda b, config: reinforce_pp_baseline_advantages(b.rewards, _counts(b, config))
+    ),
+    "none": Estimator(lambda b, config: [np.zeros(len(g), dtype=np.float32) for g in b.rewards]),
+    "remax": Estimator(
+        lambda b, config: remax_advantages(b.rewards, b.greedy_rewards), needs_greedy=True
+    ),
 }
 
 
 GREEDY = "greedy_rewards"
-"""An estimator of your own that has a parameter of this name is given the rewards of the greedy responses."""
+EXTRAS = (GREEDY, "num_tokens")
+"""An estimator of your own that has parameters of these names is given what `Graded` has under them."""
 
 
 def estimator_of(config: AlgorithmConfig) -> Estimator:
@@ -64,13 +83,20 @@ def estimator_of(config: AlgorithmConfig) -> Estimator:
     if own is None:
         return ESTIMATORS[config.estimator]
     found = make_part(own, ADVANTAGE, "algorithm.advantage", {})
-    needs_greedy = GREEDY in inspect.signature(found).parameters
+    wanted = [name for name in EXTRAS if name in inspect.signature(found).parameters]
 
-    def compute(rewards: Rewards, greedy: Sequence[float], config: AlgorithmConfig) -> list[Floats]:
-        extra = {GREEDY: greedy} if needs_greedy else {}
-        return _checked(found(rewards, config, **extra), rewards, kind_of(own))
+    def compute(batch: Graded, config: AlgorithmConfig) -> list[Floats]:
+        extra = {name: getattr(batch, name) for name in wanted}
+        return _checked(found(batch.rewards, config, **extra), batch.rewards, kind_of(own))
 
-    return Estimator(compute, needs_greedy)
+    return Estimator(compute, GREEDY in wanted)
+
+
+def _counts(batch: Graded, config: AlgorithmConfig) -> Sequence[Sequence[int]]:
+    """How often each reward occurs in the loss: statistics have the unit of the average that they serve."""
+    if config.aggregation == "sequence":
+        return [[1] * len(group) for group in batch.rewards]
+    return batch.num_tokens
 
 
 def _scale(config: AlgorithmConfig) -> Literal["none", "std"]:
@@ -106,8 +132,8 @@ def shaped_rewards(
 
 
 def overlong_penalty(scored: GroupHandle, config: AlgorithmConfig, max_new_tokens: int) -> Floats:
-    """What the responses [G] of a group lose for their length: zero or less."""
-    lengths = scored.meta.num_response_tokens
+    """Return what the responses [G] of a group lose for the tokens that the policy sampled: zero or less."""
+    lengths = scored.meta.sampled_lengths
     if config.overlong is None:
         return np.zeros(len(lengths), dtype=np.float32)
     buffer = max(1, round(config.overlong.share * max_new_tokens))
@@ -130,5 +156,6 @@ def advantages_of(
         greedy_rewards: [P], for estimators that need them.
     """
     rewards = shaped_rewards(batch, config, max_new_tokens)
-    advantages = estimator_of(config).compute(rewards, greedy_rewards, config)
+    lengths = [group.meta.sampled_lengths for group in batch]
+    advantages = estimator_of(config).compute(Graded(rewards, lengths, greedy_rewards), config)
     return [np.zeros_like(a) for a in advantages] if config.zero_advantages else advantages

@@ -84,7 +84,7 @@ def rollout_metrics(sampled: Sequence[GroupHandle]) -> dict[str, float]:
     """Rewards and lengths of sampled groups."""
     rewards = np.array([r for s in sampled for r in s.score.rewards])
     group_means = np.array([np.mean(s.score.rewards) for s in sampled])
-    lengths = np.array([n for s in sampled for n in s.meta.num_response_tokens])
+    lengths = np.array([n for s in sampled for n in s.meta.sampled_lengths])
     prompt_tokens = sum(s.meta.num_prompt_tokens for s in sampled)
     samples = sum(len(s.meta.num_response_tokens) * s.meta.num_prompt_tokens for s in sampled)
     metrics = {

@@ -88,18 +88,26 @@ def rloo(rewards: Matrix) -> list[list[float]]:
     return out
 
 
-def reinforce_pp(rewards: Matrix, baseline: bool) -> list[list[float]]:
+def whitened(groups: Matrix, counts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Less the mean, over the sample deviation, of a list that holds each value `counts` times."""
+    every = [
+        value
+        for group, times in zip(groups, counts, strict=True)
+        for value, count in zip(group, times, strict=True)
+        for _ in range(count)
+    ]
+    mean = sum(every) / len(every)
+    std = math.sqrt(sum((a - mean) ** 2 for a in every) / (len(every) - 1))
+    return [[(a - mean) / (std + 1e-6) for a in group] for group in groups]
+
+
+def reinforce_pp(
+    rewards: Matrix, counts: Sequence[Sequence[int]], baseline: bool
+) -> list[list[float]]:
     """arXiv:2501.03262, with and without the group's mean as baseline."""
-    every = [r for group in rewards for r in group]
-    batch_mean = sum(every) / len(every)
-    centred = []
-    for group in rewards:
-        mean = sum(group) / len(group) if baseline else batch_mean
-        centred.append([r - mean for r in group])
-    flat = [a for group in centred for a in group]
-    mean = sum(flat) / len(flat)
-    std = math.sqrt(sum((a - mean) ** 2 for a in flat) / (len(flat) - 1))
-    return [[a / (std + 1e-6) for a in group] for group in centred]
+    if baseline:
+        rewards = [[r - sum(group) / len(group) for r in group] for group in rewards]
+    return whitened(rewards, counts)
 
 
 def gae(

@@ -55,14 +55,25 @@ def test_golden_rloo() -> None:
 
 def test_golden_reinforce_pp() -> None:
     """0, 1, 2, 3: mean 3/2, squares sum to 5, std = sqrt(5/3) = 1.2909944."""
-    got = reinforce_pp_advantages([[0.0, 1.0], [2.0], [3.0]])
+    got = reinforce_pp_advantages([[0.0, 1.0], [2.0], [3.0]], [[1, 1], [1], [1]])
     assert_close(got, [[-1.1618950, -0.3872983], [0.3872983], [1.1618950]], 2e-6)
+
+
+def test_golden_reinforce_pp_over_tokens() -> None:
+    """0 over 3 tokens, 4 over one: mean 1, squares 3 + 9 over 3 tokens, std 2. The 4 tokens sum to zero."""
+    assert_close(reinforce_pp_advantages([[0.0], [4.0]], [[3], [1]]), [[-0.5], [1.5]])
 
 
 def test_golden_reinforce_pp_baseline() -> None:
     """Groups 0, 1 and 2, 3 become +-1/2; squares sum to 1, std = sqrt(1/3); +-1/2 * sqrt(3)."""
-    got = reinforce_pp_baseline_advantages([[0.0, 1.0], [2.0, 3.0]])
+    got = reinforce_pp_baseline_advantages([[0.0, 1.0], [2.0, 3.0]], [[1, 1]] * 2)
     assert_close(got, [[-0.8660254, 0.8660254]] * 2, 3e-6)
+
+
+def test_golden_reinforce_pp_baseline_over_tokens() -> None:
+    """0 (2 tokens) and 1 (1 token) become -+1/2, mean -1/6; squares 2/9 + 4/9 over 2, std sqrt(1/3)."""
+    got = reinforce_pp_baseline_advantages([[0.0, 1.0]], [[2, 1]])
+    assert_close(got, [[-math.sqrt(1 / 3), 2 * math.sqrt(1 / 3)]], 3e-6)
 
 
 def test_golden_remax() -> None:
@@ -77,18 +88,21 @@ def test_group_matches_the_reference(rewards, scale) -> None:
 
 
 @light
-@given(rewards=groups)
-def test_other_estimators_match_the_reference(rewards) -> None:
+@given(rewards=groups, draw=st.randoms(use_true_random=False))
+def test_other_estimators_match_the_reference(rewards, draw) -> None:
     assert_close(rloo_advantages(rewards), reference.rloo(rewards))
+    counts = [[draw.randint(1, 9) for _ in group] for group in rewards]
     spread = [r for group in rewards for r in group]
     assume(max(spread) - min(spread) > 1e-2)
     assert_close(
-        reinforce_pp_advantages(rewards), reference.reinforce_pp(rewards, baseline=False), 1e-5
+        reinforce_pp_advantages(rewards, counts),
+        reference.reinforce_pp(rewards, counts, baseline=False),
+        1e-5,
     )
     assume(any(max(g) - min(g) > 1e-2 for g in rewards))
     assert_close(
-        reinforce_pp_baseline_advantages(rewards),
-        reference.reinforce_pp(rewards, baseline=True),
+        reinforce_pp_baseline_advantages(rewards, counts),
+        reference.reinforce_pp(rewards, counts, baseline=True),
         1e-5,
     )
 
@@ -151,9 +165,15 @@ def test_tied(rewards, expected) -> None:
     assert tied(rewards) is expected
 
 
-@pytest.mark.parametrize(
-    "estimate", [group_advantages, rloo_advantages, reinforce_pp_baseline_advantages]
-)
+def _reinforce_pp(rewards):
+    return reinforce_pp_advantages(rewards, [[1] * len(group) for group in rewards])
+
+
+def _reinforce_pp_baseline(rewards):
+    return reinforce_pp_baseline_advantages(rewards, [[1] * len(group) for group in rewards])
+
+
+@pytest.mark.parametrize("estimate", [group_advantages, rloo_advantages, _reinforce_pp_baseline])
 def test_group_of_one_is_refused_by_number(estimate) -> None:
     with pytest.raises(DataError, match=r"group 1 has 1 response") as caught:
         estimate([[1.0, 2.0], [3.0]])
@@ -163,11 +183,11 @@ def test_group_of_one_is_refused_by_number(estimate) -> None:
 
 def test_batch_of_one_cannot_be_whitened() -> None:
     with pytest.raises(DataError, match="batch of one response"):
-        reinforce_pp_advantages([[1.0]])
+        _reinforce_pp([[1.0]])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("estimate", [group_advantages, rloo_advantages, reinforce_pp_advantages])
+@pytest.mark.parametrize("estimate", [group_advantages, rloo_advantages, _reinforce_pp])
 def test_non_finite_reward_is_refused_by_place(estimate, bad) -> None:
     with pytest.raises(NumericsError, match=r"reward 1 of group 0 is -?(nan|inf)"):
         estimate([[0.0, bad], [1.0, 2.0]])
@@ -180,7 +200,7 @@ def test_greedy_rewards_must_match_the_groups() -> None:
 
 def test_no_groups_give_no_advantages() -> None:
     assert group_advantages([]) == []
-    assert reinforce_pp_advantages([]) == []
+    assert _reinforce_pp([]) == []
 
 
 def test_golden_overlong() -> None:

@@ -73,6 +73,10 @@ class UpsideDown(Scripted):
     low = 2.0
 
 
+class PartCalledScore(Scripted):
+    parts = ("right", "score")
+
+
 class Endless(Scripted):
     high = float("inf")
 
@@ -130,6 +134,8 @@ def test_settings_class_of_a_user_reward() -> None:
         ([0.5, 0.5], r"returned list"),
         (None, r"returned NoneType"),
         (GroupScore((0.5, 0.5), {"extra": (1.0, 1.0)}), r"reported parts \['extra'\]"),
+        (GroupScore({0.5: "a", 0.25: "b"}), r"is a dict: return one number per response"),  # type: ignore[arg-type]
+        (GroupScore({0.5, 0.25}), r"is a set"),  # type: ignore[arg-type]
     ],
 )
 def test_a_failed_grader_raises_and_never_scores(
@@ -161,6 +167,7 @@ def test_rounding_at_a_bound_is_forgiven(monkeypatch: pytest.MonkeyPatch) -> Non
         (f"{HERE}:NoBounds", r"lacks low, high"),
         (f"{HERE}:UpsideDown", r"low 2\.0 is above high 1\.0"),
         (f"{HERE}:Endless", r"bound high is inf"),
+        (f"{HERE}:PartCalledScore", r"a part named score would replace"),
     ],
 )
 def test_a_reward_that_cannot_be_made_names_the_key(kind: str, message: str) -> None:

@@ -124,35 +124,49 @@ def test_rloo() -> None:
 
 
 def test_reinforce_pp() -> None:
-    """Mean 5/4; deviations -1/4, -5/4, 7/4, -1/4, their squares add up to 4.75, so s = sqrt(4.75 / 3).
+    """Over six tokens the mean is 8/6; deviations -1/3, -4/3, 5/3, -1/3, squares 84/9 over 5, so s = sqrt(28/15).
 
         token    rho A s      clip(rho) A s    loss s      gradient s
-        a0       -3/8         -3/10             3/8         3/8
-        a1       -5/4         -5/4              5/4         5/4
-                 -5/8         -1                1           0
-        b0       7/4          7/4              -7/4        -7/4
-                 35/16        21/10            -21/10       0
-        b1       -1/2         -3/10             1/2         1/2
+        a0       -1/2         -2/5              1/2         1/2
+        a1       -4/3         -4/3              4/3         4/3
+                 -2/3         -16/15            16/15       0
+        b0       5/3          5/3              -5/3        -5/3
+                 25/12        2                -2           0
+        b1       -2/3         -2/5              2/3         2/3
 
-    Together -0.725 / s.
+    Together -1/10 / s.
     """
     got = _run({"kind": "reinforce_pp"})
-    _check(got, -0.725, [0.375, 1.25, 0, -1.75, 0, 0.5], over=6 * math.sqrt(4.75 / 3))
+    _check(got, -0.1, [1 / 2, 4 / 3, 0, -5 / 3, 0, 2 / 3], over=6 * math.sqrt(28 / 15))
+
+
+def test_reinforce_pp_over_responses() -> None:
+    """Under means over responses so are the moments: mean 5/4; -1/4, -5/4, 7/4, -1/4, s = sqrt(4.75 / 3).
+
+    Losses s: 3/8; 5/4, 1; -7/4, -21/10; 1/2. Means over responses 3/8, 9/8, -77/40, 1/2, together 3/40.
+    """
+    got = _run({"kind": "reinforce_pp", "aggregation": "sequence"})
+    grad = [0.375, 0.625, 0, -0.875, 0, 0.5]
+    _check(got, 0.075, grad, over=4 * math.sqrt(4.75 / 3))
 
 
 def test_reinforce_pp_takes_the_kl_from_the_reward() -> None:
-    """KL of 2, 0, 4, 0 nats at 1/2 makes the rewards 0, 0, 1, 1: mean 1/2, s = sqrt(1/3), A = -+1/2 / s.
+    """KL of 2, 0, 4, 0 nats at 1/2 makes the rewards 0, 0, 1, 1: mean 1/2, s = sqrt(3/10), A = -+1/2 / s.
 
     Losses times s: 3/4; 1/2, 2/5; -1/2, -3/5; then b1 with A = +1/2: -min(1, 3/5) = -3/5, clipped. Together -0.05.
     """
     got = _run({"kind": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
-    _check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(1 / 3))
+    _check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(3 / 10))
 
 
 def test_reinforce_pp_baseline() -> None:
-    """Centred as in GRPO; squares 1/4 + 1/4 + 1 + 1 over 3, so s = sqrt(5/6) divides GRPO's tokens."""
+    """Centred as in GRPO, +-1/2 and +-1, of mean 1/12 over six tokens: A s = 5/12, -7/12, 11/12, -13/12.
+
+    Squares 25, 2 * 49, 2 * 121, 169 over 144, and over 5: s = sqrt(534/720). Losses s, in twelfths: -6 (clipped);
+    7, 5.6 (clipped); -11, -13.2 (clipped); 26, together 8.4.
+    """
     got = _run({"kind": "reinforce_pp_baseline"})
-    _check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6 * math.sqrt(5 / 6))
+    _check(got, 8.4, [0, 7, 0, -11, 0, 26], over=12 * 6 * math.sqrt(534 / 720))
 
 
 def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,8 +16,8 @@ from medray.config.algorithms.registry import ALGORITHMS
 from medray.config.grpo import GrpoJob
 from medray.data.batches.stream import PromptStream
 from medray.observability.console.plain import PlainConsole
-from medray.training.advantages import ESTIMATORS
-from medray.training.batch import Batch, batch_metrics, minibatches
+from medray.training.advantages import ESTIMATORS, advantages_of, overlong_penalty
+from medray.training.batch import Batch, batch_metrics, minibatches, rollout_metrics
 from medray.training.grpo import train_grpo
 from medray.training.sampling import PromptSource, train_spec
 from medray.training.steps import PromptSets, Run
@@ -250,6 +251,35 @@ def test_overlong_penalty_moves_advantages_and_is_reported() -> None:
     metrics = batch_metrics(_source(job, workers).next_batch())
     assert metrics["reward/overlong_penalty"] == -1.0
     assert metrics["reward/mean"] == 0.5
+
+
+def test_length_is_what_the_policy_said() -> None:
+    """Of 4 and 3 tokens the environment said 2 and 0: lengths 2 and 3, of which only the 3 costs (4 - 2 - 3) / 2."""
+    [group] = FakeWorkers(_split).collect(_prompts(1), [0], train_spec(_job()))
+    meta = replace(group.meta, num_response_tokens=(4, 3), num_heard_tokens=(2, 0))
+    group.on_sampled(group.tokens, meta)
+    config = _job(overlong={"share": 0.5}).algorithm
+    assert overlong_penalty(group, config, 4).tolist() == [0.0, -0.5]
+    assert rollout_metrics([group])["rollout/length_mean"] == 2.5
+    assert group.meta.num_sampled_tokens == 5, "and the denominator of the loss agrees"
+
+
+@pytest.mark.parametrize("kind", ["reinforce_pp", "reinforce_pp_baseline"])
+@pytest.mark.parametrize("aggregation", ["token", "sequence", "fixed"])
+def test_a_statistic_has_the_unit_of_the_average_it_serves(kind: str, aggregation: str) -> None:
+    """Whitened advantages have mean 0 and deviation 1 in the very average that the loss takes of them."""
+    batch = FakeWorkers(lambda call, prompt: (float(prompt.record.id[1:]), 0.0)).collect(
+        _prompts(4), [0] * 4, train_spec(_job())
+    )
+    lengths = [(1, 4), (3, 2), (4, 4), (1, 2)]
+    for group, own in zip(batch, lengths, strict=True):
+        group.on_sampled(group.tokens, replace(group.meta, num_response_tokens=own))
+    config = _job(kind=kind, aggregation=aggregation).algorithm
+    advantages = np.concatenate(advantages_of(batch, config, 4))
+    times = [1] * 8 if aggregation == "sequence" else [n for own in lengths for n in own]
+    seen = np.repeat(advantages, times)
+    assert seen.mean() == pytest.approx(0, abs=1e-6)
+    assert seen.std(ddof=1) == pytest.approx(1, abs=1e-5)
 
 
 def _split(call: int, prompt: Prompt) -> tuple[float, float]:

@@ -218,7 +218,7 @@ class RolloutActor(MonitoredActor):
             worker=self.name,
             num_cached_tokens=done.num_cached_tokens,
             newest_version=done.newest_version,
-            num_heard_tokens=sum(len(r.token_ids) - r.num_sampled for r in done.responses),
+            num_heard_tokens=tuple(len(r.token_ids) - r.num_sampled for r in done.responses),
         )
         yield RolloutGroup(prompt, done.responses, done.oldest_version, self.name)
         yield done.index, meta

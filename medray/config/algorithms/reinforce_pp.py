@@ -2,6 +2,9 @@
 
     A = (r - mean(r of the batch)) / (std(r of the batch) + 1e-6)
 
+Mean and deviation count a reward once per token of its response, as the loss does; once per response with
+`algorithm.aggregation=sequence`. The loss thus sees advantages of mean 0, as in the authors' code.
+
 A prompt may have a single response (`rollout.samples_per_prompt=1`). A KL penalty, when `algorithm.kl.coef`
 is set, is part of the reward, as k1; it is summed over the response, where the paper lets a token see only the
 penalties that follow it.

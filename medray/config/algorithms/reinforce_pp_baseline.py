@@ -1,6 +1,8 @@
 """REINFORCE++-Baseline: the group's mean is the baseline, the whole batch gives the scale.
 
-    A = (r - mean(r of the group)) / (std(r - mean(r of the group), over the batch) + 1e-6)
+    A = (d - mean(d of the batch)) / (std(d of the batch) + 1e-6),  d = r - mean(r of the group)
+
+Mean and deviation count a response once per token, as the loss does; once with `algorithm.aggregation=sequence`.
 
 A KL penalty, when `algorithm.kl.coef` is set, is a loss of its own, as k2, whose gradient is that of the KL.
 """
