@@ -134,7 +134,7 @@ class ScriptedLearner:
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
 
-    async def update(self, items: Sequence[Any], totals: Any) -> Meters:
+    async def update(self, items: Sequence[Any], totals: Any, place: int) -> Meters:
         await asyncio.sleep(self.pace.update_s)
         return Meters()
 

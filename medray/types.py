@@ -163,7 +163,9 @@ class GroupMeta:
     worker: str
     num_cached_tokens: int = 0
     newest_version: int = -1  # -1: all tokens are of policy_version
-    num_heard_tokens: tuple[int, ...] = ()  # [G] of each response, tokens the policy did not choose; (): none
+    num_heard_tokens: tuple[
+        int, ...
+    ] = ()  # [G] of each response, tokens the policy did not choose; (): none
 
     @property
     def num_sampled_tokens(self) -> int:

@@ -77,19 +77,22 @@ class Workers:
         items: Sequence[TrainItem],
         metas: Sequence[GroupMeta],
         critic_items: Sequence[TrainItem] = (),
+        *,
+        place: int,
     ) -> Meters:
         """One optimizer step of the policy, of the critic, or of both at once, over the same groups.
 
         Engines that share the learner's accelerators sleep meanwhile. Whose items are empty takes no step.
+        `place` says which of the run's optimizer steps this is, skipped ones included (0-based).
         """
         if self.job.workers.colocate:
             self.rollouts.sleep()
         calls: dict[str, Ref] = {}
         if items:
-            calls |= self.learners.update_calls(items, metas)
+            calls |= self.learners.update_calls(items, metas, place)
         if critic_items:
             assert self.critics is not None
-            calls |= self.critics.fit_calls(critic_items, metas)
+            calls |= self.critics.fit_calls(critic_items, metas, place)
         return merged_meters(calls, self.job.deadlines)
 
     def save(self, step: int, scalars: Mapping[str, Any]) -> None:

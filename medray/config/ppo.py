@@ -103,6 +103,11 @@ class PpoJob(RlJob):
     workers: PpoWorkers = PpoWorkers()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
+    def first_policy_step(self) -> int:
+        """Which of the run's optimizer steps is the first after the critic's warm-up (0-based)."""
+        return min(self.critic.warmup_steps, self.num_steps) * self.optim_steps_per_batch
+
+    @property
     def critic_model(self) -> ModelConfig:
         """The model that the critic starts from."""
         return self.critic.model or self.model

@@ -64,8 +64,18 @@ class RlJob(Section):
 
     @property
     def num_optim_steps(self) -> int:
-        """Optimizer steps of the policy over the whole run."""
-        return self.num_steps * self.algorithm.minibatches * self.algorithm.epochs
+        """Optimizer steps over the whole run, skipped ones included."""
+        return self.num_steps * self.optim_steps_per_batch
+
+    @property
+    def optim_steps_per_batch(self) -> int:
+        """Optimizer steps on one rollout batch."""
+        return self.algorithm.minibatches * self.algorithm.epochs
+
+    @property
+    def first_policy_step(self) -> int:
+        """Which of them is the first that the policy takes (0-based)."""
+        return 0
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:

@@ -35,7 +35,8 @@ def build_learner(
     learner = Learner(
         policy,
         job.optim,
-        num_optim_steps=job.num_optim_steps,
+        num_optim_steps=job.num_optim_steps - job.first_policy_step,
+        first_step=job.first_policy_step,
         temperature=job.rollout.temperature,
         config=job.learner,
         strategy=_join(rank, job.workers.learner.count, job.model.device, job, address),

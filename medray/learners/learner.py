@@ -41,6 +41,7 @@ class Learner:
         optim: OptimConfig,
         *,
         num_optim_steps: int,
+        first_step: int = 0,
         temperature: float = 1.0,
         config: LearnerConfig | None = None,
         strategy: Strategy | None = None,
@@ -50,6 +51,7 @@ class Learner:
         self.policy = policy
         self.optim = optim
         self.num_optim_steps = num_optim_steps
+        self.first_step = first_step  # of the job's optimizer steps, this learner's first
         self.config = config or LearnerConfig()
         self.scorer = Scorer(policy, temperature=temperature, config=self.config)
         self.strategy = strategy or SingleProcess()
@@ -156,13 +158,19 @@ class Learner:
         for _, loss in self.scorer.over(rows, compute):
             yield loss
 
-    def optim_step(self) -> Meters:
+    def optim_step(self, place: int | None = None) -> Meters:
         """Sum gradients over ranks, clip them, and take one AdamW step.
+
+        Args:
+            place: which of the job's optimizer steps this is, for the learning rate (0-based). A job that skips steps,
+                for lack of a signal or after too large a KL, thus still ends at the end of its schedule. None: the
+                one after the last step taken.
 
         Raises:
             DivergedError: the gradient norm is not finite; weights are left as they were.
         """
-        rate = learning_rate(self.optim, self.step, self.num_optim_steps)
+        at = self.step if place is None else place - self.first_step
+        rate = learning_rate(self.optim, at, self.num_optim_steps)
         norm = self.strategy.step(rate)
         if not math.isfinite(norm):
             raise DivergedError(

@@ -119,7 +119,9 @@ def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:
 
 
 def _floats(values: Sequence[float], count: int, where: str) -> tuple[float, ...]:
-    if isinstance(values, Mapping | Set):  # iterating over one gives its keys, in no order that means anything
+    if isinstance(
+        values, Mapping | Set
+    ):  # iterating over one gives its keys, in no order that means anything
         raise GraderError(f"{where} is a {type(values).__name__}: return one number per response")
     try:
         is_finite = [math.isfinite(v) for v in values]  # refuses text, which float() would take

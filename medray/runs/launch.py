@@ -73,7 +73,7 @@ def _run_owned(job: J, train: Loop[J], startup: Startup, tuning: str | None) -> 
     for path in model_paths(job):
         resolve_model(path)
     console = open_console(job.logging.console, job.num_steps)
-    for note in (tuning, warmup_note(job.optim, job.num_steps)):
+    for note in (tuning, warmup_note(job.optim, job.num_optim_steps - job.first_policy_step)):
         if note:
             console.note(note)
     with ThreadPoolExecutor(2) as beside:

@@ -38,14 +38,21 @@ class Batch:
         return [*self.advantages, *zeros]
 
 
+@dataclass(frozen=True)
+class Minibatch:
+    """The groups of one optimizer step."""
+
+    number: int  # of the batch's steps, those with nothing to learn included (0-based)
+    items: list[TrainItem]
+    metas: list[GroupMeta]
+
+
 def is_tied(advantages: Floats) -> bool:
     """True for a group whose advantages are all zero: it has no gradient, so it is not computed."""
     return bool(np.all(np.abs(advantages) <= 1e-7))
 
 
-def minibatches(
-    batch: Batch, config: AlgorithmConfig, score_old: ScoreOld
-) -> Iterator[tuple[list[TrainItem], list[GroupMeta]]]:
+def minibatches(batch: Batch, config: AlgorithmConfig, score_old: ScoreOld) -> Iterator[Minibatch]:
     """The optimizer steps of a batch, tied groups left out; a minibatch with nothing to learn is skipped.
 
     Tied groups stay in where they have a gradient of their own, from a KL term, an entropy bonus or a teacher, and
@@ -66,11 +73,10 @@ def minibatches(
         old = dict(zip(chosen, scored, strict=True))
     items = {i: TrainItem.of(batch.groups[i], batch.advantages[i], old.get(i)) for i in chosen}
     cuts = [len(batch.groups) * k // config.minibatches for k in range(config.minibatches + 1)]
-    for _ in range(config.epochs):
-        for first, end in pairwise(cuts):
-            part = [i for i in range(first, end) if i in items]
-            if part:
-                yield [items[i] for i in part], [batch.groups[i].meta for i in part]
+    for number, (first, end) in enumerate([*pairwise(cuts)] * config.epochs):
+        part = [i for i in range(first, end) if i in items]
+        if part:
+            yield Minibatch(number, [items[i] for i in part], [batch.groups[i].meta for i in part])
 
 
 def batch_metrics(batch: Batch) -> dict[str, float]:

@@ -42,8 +42,10 @@ class Grpo:
         """Take one optimizer step per minibatch that has something to learn."""
         meters = Meters()
         score_old = self.workers.learners.old_logprobs
-        for items, metas in minibatches(batch, self.job.algorithm, score_old):
-            meters.merge(self.workers.update(items, metas))
+        before = (step - 1) * self.job.optim_steps_per_batch
+        for part in minibatches(batch, self.job.algorithm, score_old):
+            found = self.workers.update(part.items, part.metas, place=before + part.number)
+            meters.merge(found)
         return meters
 
     def recorded(self, batch: Batch) -> Recorded:

@@ -82,10 +82,12 @@ def update_on(batch: PpoBatch, job: PpoJob, workers: Workers, step: int) -> Mete
         for scored, estimates in zip(batch.groups, batch.estimates, strict=True)
     ]
     num_policy_steps = 0
-    for part in minibatch_indices(len(batch.groups), config, f"{job.seed}/{step}"):
+    before = (step - 1) * job.optim_steps_per_batch
+    for number, part in minibatch_indices(len(batch.groups), config, f"{job.seed}/{step}"):
         metas = [batch.groups[i].meta for i in part]
         own = [items[i] for i in part] if trains_policy else []
-        found = workers.update(own, metas, [critic_items[i] for i in part])
+        fitted = [critic_items[i] for i in part]
+        found = workers.update(own, metas, fitted, place=before + number)
         meters.merge(found)
         num_policy_steps += trains_policy
         if config.target_kl is not None:
@@ -94,15 +96,18 @@ def update_on(batch: PpoBatch, job: PpoJob, workers: Workers, step: int) -> Mete
     return meters
 
 
-def minibatch_indices(num_groups: int, config: PpoConfig, seed: str) -> Iterator[list[int]]:
-    """Which groups each optimizer step takes: all of them once an epoch, in an order that the seed draws."""
+def minibatch_indices(
+    num_groups: int, config: PpoConfig, seed: str
+) -> Iterator[tuple[int, list[int]]]:
+    """Number of each optimizer step (0-based) and which groups it takes: all of them once an epoch, in an order that
+    the seed draws. A step without groups is left out."""
     cuts = [num_groups * k // config.minibatches for k in range(config.minibatches + 1)]
     for epoch in range(config.epochs):
         order = list(range(num_groups))
         random.Random(f"{seed}/{epoch}").shuffle(order)
-        for first, end in pairwise(cuts):
+        for number, (first, end) in enumerate(pairwise(cuts), epoch * config.minibatches):
             if first < end:
-                yield sorted(order[first:end])
+                yield number, sorted(order[first:end])
 
 
 def ppo_metrics(batch: PpoBatch, control: KlControl) -> dict[str, float]:

@@ -112,6 +112,18 @@ def test_calls_add_up(tiny_model: Path) -> None:
     )
 
 
+def test_a_schedule_ends_where_the_job_ends_whatever_was_skipped(tiny_model: Path) -> None:
+    """8 steps at 1e-3, linear, of which 4 tied: the last taken is the eighth, 1e-3 / 8, not the fourth, 6.25e-4."""
+    learner, trees = _learner(tiny_model), _batch()
+    learner.optim = OptimConfig(lr=1e-3, schedule="linear", min_lr_ratio=0.0, warmup_ratio=0.0)
+    learner.num_optim_steps = 8
+    rates = []
+    for place in (0, 1, 6, 7):
+        learner.forward_backward(trees, PolicyGradient(Grpo(), MAX_NEW), _totals(trees))
+        rates.append(learner.optim_step(place).values()["optim/lr"])
+    assert rates == pytest.approx([1e-3, 8.75e-4, 2.5e-4, 1.25e-4])
+
+
 @pytest.mark.parametrize("lora", [False, True])
 def test_state_brings_back_the_next_step_bit_for_bit(
     tiny_model: Path, tmp_path: Path, lora: bool

@@ -21,6 +21,7 @@ class FakeWorkers:
     script: Script
     log: list[str] = field(default_factory=list)
     updates: list[list[TrainItem]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     version: int = -1
@@ -72,8 +73,11 @@ class FakeWorkers:
         meta = GroupMeta(prompt.record.id, len(prompt.token_ids), lengths, 0, self.version, "fake")
         return scored(prompt, meta, GroupScore(rewards, {}), prompt.record.id)
 
-    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
+    def update(
+        self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], *, place: int
+    ) -> Meters:
         assert len(items) == len(metas)
+        self.places.append(place)
         self.log.append(f"update {len(items)}")
         self.updates.append(list(items))
         return Meters()

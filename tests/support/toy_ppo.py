@@ -60,23 +60,25 @@ class ToyPpoWorkers(ToyWorkers):
         items: Sequence[TrainItem],
         metas: Sequence[GroupMeta],
         critic_items: Sequence[TrainItem] = (),
+        *,
+        place: int,
     ) -> Meters:
         meters = Meters()
         if items:
             own = [replace(i, advantages=_whitened(i.advantages)) for i in items]
-            meters.merge(super().update(own, metas))
+            meters.merge(super().update(own, metas, place=place))
         if critic_items:
-            meters.merge(self._fit(critic_items, metas))
+            meters.merge(self._fit(critic_items, metas, place))
         self.log.append(f"policy {len(items)} critic {len(critic_items)}")
         return meters
 
-    def _fit(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
+    def _fit(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], place: int) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]
         trees = [value_tree(i.tokens, i.estimates.returns, i.estimates.values) for i in items]
         totals = StepTotals(sum(lengths), len(lengths), len(items))
         objective = ValueRegression(self.ppo.critic.loss)
         meters = self.critic.forward_backward(trees, objective, totals)
-        return meters.merge(self.critic.optim_step()).renamed(METRIC_NAMES)
+        return meters.merge(self.critic.optim_step(place)).renamed(METRIC_NAMES)
 
 
 def _whitened(known: Any) -> list[np.ndarray]:

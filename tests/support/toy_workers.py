@@ -60,12 +60,14 @@ class ToyWorkers:
         self.num_old_passes += len(groups)
         return [list(s) for s in self.learner.scorer.logprobs([rollout_tree(g) for g in groups])]
 
-    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
+    def update(
+        self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], *, place: int
+    ) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]
         totals = StepTotals(sum(lengths), len(lengths), len(items))
         trees = [rollout_tree(i.tokens, i.advantages, i.reference, i.old) for i in items]
         meters = self.learner.forward_backward(trees, self.objective, totals)
-        return meters.merge(self.learner.optim_step())
+        return meters.merge(self.learner.optim_step(place))
 
     def record(self, step: int, batch: Sequence[GroupHandle], advantages: Sequence[Floats]) -> None:
         assert [len(a) for a in advantages] == [len(s.score.rewards) for s in batch]

@@ -117,8 +117,8 @@ def test_minibatches_and_epochs_cover_the_batch() -> None:
     batch = FakeWorkers(_split).collect(_prompts(4, "t"), [0] * 4, _spec())
     advantages = advantages_of(batch, job.algorithm, max_new_tokens=16)
     taken = [
-        [item.tokens for item in items]
-        for items, _ in minibatches(
+        [item.tokens for item in part.items]
+        for part in minibatches(
             Batch(tuple(batch), tuple(advantages)),
             job.algorithm,
             lambda groups: [None] * len(groups),
@@ -141,3 +141,21 @@ def _spec() -> Any:
     from medray.training.sampling import train_spec
 
     return train_spec(_job())
+
+
+def test_the_schedule_counts_steps_that_tie() -> None:
+    """Of four batches in two minibatches each, the second batch ties whole and the third in its first half."""
+
+    def script(call: int, prompt: Prompt) -> tuple[float, float]:
+        ties = call == 2 or (call == 3 and prompt.record.id in third[:2])
+        return (1.0, 1.0) if ties else (1.0, 0.0)
+
+    third = ["t?"] * 4
+    job = _job(num_steps=4, algorithm={"minibatches": 2})
+    probe = FakeWorkers(_split)
+    _train(job, probe)
+    third = probe.seen[8:12]
+    workers = FakeWorkers(script)
+    _train(job, workers)
+    assert workers.places == [0, 1, 5, 6, 7]
+    assert job.num_optim_steps == 8

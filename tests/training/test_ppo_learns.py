@@ -19,6 +19,8 @@ from medray.types import Prompt, Record
 from tests.support.fake_workers import ListSink
 from tests.support.toy_ppo import ToyPpoWorkers
 
+LR = 3e-3
+
 
 def _train(
     model: Path, *, num_steps: int = 12, **changes: dict[str, Any]
@@ -97,8 +99,14 @@ def test_the_controller_raises_its_coefficient_while_the_kl_is_above_target(
 
 
 def test_warm_up_trains_the_critic_alone(tiny_model: Path) -> None:
-    workers, sink = _train(tiny_model, num_steps=3, critic={"warmup_steps": 2})
+    optim = {"lr": LR, "schedule": "linear", "min_lr_ratio": 0.0, "warmup_ratio": 0.0}
+    critic = {"warmup_steps": 2, "optim": optim}
+    workers, sink = _train(tiny_model, num_steps=3, critic=critic, optim=optim)
     assert workers.log == ["policy 0 critic 16"] * 8 + ["policy 16 critic 16"] * 4
+    assert sink.steps[3]["optim/lr"] == pytest.approx(LR), (
+        "the policy's schedule begins with the policy"
+    )
+    assert sink.steps[3]["critic/lr"] == pytest.approx(LR / 3), "the critic's began with the run"
     assert "policy/ratio" not in sink.steps[2]
     assert "policy/ratio" in sink.steps[3]
     assert sink.steps[3]["policy/kl_ref_sequence"] == pytest.approx(0, abs=1e-4), "not yet moved"
@@ -108,9 +116,12 @@ def test_the_policy_stops_where_it_has_gone_too_far_and_the_critic_goes_on(
     tiny_model: Path,
 ) -> None:
     algorithm = {"kl": {"coef": 0.0}, "epochs": 4, "minibatches": 1, "target_kl": 1e-9}
-    workers, sink = _train(tiny_model, num_steps=1, algorithm=algorithm)
-    assert workers.log == ["policy 32 critic 32"] * 2 + ["policy 0 critic 32"] * 2
+    optim = {"lr": LR, "schedule": "linear", "min_lr_ratio": 0.0, "warmup_ratio": 0.0}
+    workers, sink = _train(tiny_model, num_steps=2, algorithm=algorithm, optim=optim)
+    assert workers.log == (["policy 32 critic 32"] * 2 + ["policy 0 critic 32"] * 2) * 2
     assert sink.steps[1]["policy/num_steps"] == 2
+    # Steps 4 and 5 of 8, whatever was skipped before; the metric is the largest of the batch.
+    assert sink.steps[2]["optim/lr"] == pytest.approx(LR / 2)
 
 
 def test_normalised_rewards_and_the_penalty_for_a_missing_end(tiny_model: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_batch_is_cut_into_as_many_steps_as_configured(groups: int, sizes: lis
     config = _job(minibatches=2).algorithm
     scored = FakeWorkers(_split).collect(_prompts(groups), [0] * groups, train_spec(_job()))
     batch = Batch(tuple(scored), (np.array([1, -1], dtype=np.float32),) * groups)
-    cut = [len(items) for items, _ in minibatches(batch, config, lambda groups: groups)]
+    cut = [len(part.items) for part in minibatches(batch, config, lambda groups: groups)]
     assert cut == sizes
 
 

@@ -64,7 +64,7 @@ def test_a_saved_shaper_goes_on_as_if_it_had_never_stopped(batches) -> None:
 @given(num_groups=st.integers(1, 20), minibatches=st.integers(1, 4), epochs=st.integers(1, 3))
 def test_every_epoch_takes_every_group_once(num_groups, minibatches, epochs) -> None:
     config = PpoConfig(minibatches=minibatches, epochs=epochs)
-    taken = [i for part in minibatch_indices(num_groups, config, "s") for i in part]
+    taken = [i for _, part in minibatch_indices(num_groups, config, "s") for i in part]
     assert sorted(taken) == sorted(list(range(num_groups)) * epochs)
     assert list(minibatch_indices(num_groups, config, "s")) == list(
         minibatch_indices(num_groups, config, "s")
@@ -72,6 +72,8 @@ def test_every_epoch_takes_every_group_once(num_groups, minibatches, epochs) -> 
 
 
 def test_epochs_have_orders_of_their_own() -> None:
-    parts = list(minibatch_indices(32, PpoConfig(minibatches=2, epochs=2), "s"))
+    numbered = list(minibatch_indices(32, PpoConfig(minibatches=2, epochs=2), "s"))
+    assert [number for number, _ in numbered] == [0, 1, 2, 3]
+    parts = [part for _, part in numbered]
     assert parts[0] != parts[2]
     assert pytest.approx(32) == len(parts[0]) + len(parts[1])

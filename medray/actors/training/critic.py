@@ -59,8 +59,9 @@ class CriticDuties:
 
         return estimate(group, values, reference, scores, self.job.algorithm, kl_coef)
 
-    def fit(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
-        """One optimizer step of the critic over this rank's share; every rank must be called."""
+    def fit(self, items: Sequence[TrainItem], totals: StepTotals, place: int) -> Meters:
+        """One optimizer step of the critic, number `place` of the job, over this rank's share; every rank must be
+        called."""
         from medray.data.batches.trees import value_tree
         from medray.learners.objectives.value import ValueRegression
 
@@ -75,7 +76,7 @@ class CriticDuties:
         ]
         objective = ValueRegression(self.job.critic.loss)
         meters = self.critic.forward_backward(trees, objective, totals)
-        step = self.critic.optim_step()
+        step = self.critic.optim_step(place)
         if self.rank == 0:
             meters.merge(step)
         return meters.renamed(METRIC_NAMES)

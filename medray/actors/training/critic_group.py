@@ -58,10 +58,12 @@ class CriticGroup:
         known = gather(summaries, deadline_s=self.deadlines.update_s, doing="estimate advantages")
         return list(known.values()), estimates
 
-    def fit_calls(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> dict[str, Ref]:
+    def fit_calls(
+        self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], place: int
+    ) -> dict[str, Ref]:
         """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
         with self._lock:
-            calls = step_calls(self.ranks, "fit", self.name, items, metas)
+            calls = step_calls(self.ranks, "fit", self.name, items, metas, place)
         # The same ranks may hold the policy and be called for its step, too.
         return {f"{name} (critic's step)": ref for name, ref in calls.items()}
 

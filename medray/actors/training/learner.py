@@ -35,8 +35,8 @@ class LearnerDuties:
     objective: Objective
     publisher: Publisher | None = None
 
-    def update(self, items: Sequence[TrainItem], totals: StepTotals) -> Meters:
-        """One optimizer step over this rank's share; every rank must be called."""
+    def update(self, items: Sequence[TrainItem], totals: StepTotals, place: int) -> Meters:
+        """One optimizer step, number `place` of the job, over this rank's share; every rank must be called."""
         from medray.data.batches.trees import rollout_tree
 
         deadline = self.job.deadlines.update_s
@@ -49,7 +49,7 @@ class LearnerDuties:
             for group, item, *scored in zip(groups, items, references, olds, teacher, strict=True)
         ]
         meters = self.learner.forward_backward(trees, self.objective, totals)
-        step = self.learner.optim_step()
+        step = self.learner.optim_step(place)
         if self.rank == 0:
             meters.merge(step)
         return meters

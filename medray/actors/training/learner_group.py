@@ -21,6 +21,7 @@ def step_calls(
     name: str,
     items: Sequence[Any],
     metas: Sequence[GroupMeta],
+    place: int,
 ) -> dict[str, Ref]:
     """Call `method` on every rank with its share of `items` and the step's denominators.
 
@@ -28,10 +29,11 @@ def step_calls(
 
     Args:
         ranks: actors of one model.
-        method: what takes (items, totals).
+        method: what takes (items, totals, place).
         name: what the ranks are called in messages.
         items: one a group.
         metas: sizes of the groups, in the same order.
+        place: which of the job's optimizer steps this is (0-based).
     """
     totals = StepTotals(
         num_tokens=sum(m.num_sampled_tokens for m in metas),
@@ -40,7 +42,7 @@ def step_calls(
     )
     shares = balance([m.num_tokens for m in metas], len(ranks))
     return {
-        f"{name} rank {r}": getattr(rank, method).remote([items[i] for i in share], totals)
+        f"{name} rank {r}": getattr(rank, method).remote([items[i] for i in share], totals, place)
         for r, (rank, share) in enumerate(zip(ranks, shares, strict=True))
     }
 
@@ -59,15 +61,15 @@ class LearnerGroup:
         # Who must take part when the whole model is needed.
         self.holders = self.ranks if job.learner.shards_weights else self.ranks[:1]
 
-    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]) -> Meters:
+    def update(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], place: int) -> Meters:
         """One optimizer step over `items`, spread so that ranks have about the same number of tokens."""
-        return merged_meters(self.update_calls(items, metas), self.deadlines)
+        return merged_meters(self.update_calls(items, metas, place), self.deadlines)
 
     def update_calls(
-        self, items: Sequence[TrainItem], metas: Sequence[GroupMeta]
+        self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], place: int
     ) -> dict[str, Ref]:
         """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
-        return step_calls(self.ranks, "update", "learner", items, metas)
+        return step_calls(self.ranks, "update", "learner", items, metas, place)
 
     def publish(self, version: int, form: Form = "merged") -> PublishedWeights:
         """Put the weights into the object store under `version`, adapted ones in this form."""

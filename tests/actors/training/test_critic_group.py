@@ -58,7 +58,7 @@ def _metrics(job: PpoJob, num_ranks: int) -> dict[str, float]:
         scores = [np.asarray(s.score.rewards, dtype=np.float32) for s in scored]
         summaries, estimates = critics.estimate(scored, scores, 0.0)
         items = [TrainItem(s.tokens, estimates=e) for s, e in zip(scored, estimates, strict=True)]
-        calls = critics.fit_calls(items, [s.meta for s in scored])
+        calls = critics.fit_calls(items, [s.meta for s in scored], step)
         metrics = merged_meters(calls, job.deadlines).values()
         metrics["advantage"] = sum(s.advantages.mean for s in summaries)
         found |= {f"{name}#{step}": value for name, value in metrics.items()}

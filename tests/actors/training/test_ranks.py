@@ -67,7 +67,7 @@ def _update(learners: LearnerGroup, job: GrpoJob) -> dict[str, float]:
     for step in range(2):  # the second step sees weights that the first one moved
         values |= {
             f"{k}#{step}": v
-            for k, v in learners.update(items, [_meta(g) for g in groups]).values().items()
+            for k, v in learners.update(items, [_meta(g) for g in groups], step).values().items()
         }
     return values
 
