@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medray.data.templates.registry import Stops, stops_of
 from medray.engines.base import Generated, GroupFailed, NamedArray
 from medray.engines.dialogue import Dialogues, EnvironmentTurn
 from medray.engines.kind import EngineStart
@@ -80,10 +81,10 @@ class SimpleEngine(ABC):
 
     def is_over(self, tokens: Sequence[int], spec: GenerateSpec) -> bool:
         """Whether a response ends with these tokens, at a stop token or a stop string."""
-        if tokens and tokens[-1] in self.stops.token_ids:
+        stops = self._stops_of(spec)
+        if tokens and tokens[-1] in stops.token_ids:
             return True
-        texts = (*spec.stop, *self.stops.texts)
-        return bool(texts) and first_stop(self._text(tokens), texts, 0) >= 0
+        return bool(stops.texts) and first_stop(self._text(tokens), stops.texts, 0) >= 0
 
     # The RolloutEngine ----------------------------------------------------------------------
 
@@ -167,7 +168,7 @@ class SimpleEngine(ABC):
             tokens, logp = self.sample(sample.token_ids, sample.seed, spec, sample.tokens_left)
             sample.extend(tokens, logp, self.version)
             text = self._text(tokens)
-            if (at := first_stop(text, (*spec.stop, *self.stops.texts), 0)) >= 0:
+            if (at := first_stop(text, self._stops_of(spec).texts, 0)) >= 0:
                 text = text[:at]
             if not self.is_over(tokens, spec):
                 return sample.finish(text, "length")
@@ -188,6 +189,9 @@ class SimpleEngine(ABC):
         if isinstance(said, EnvironmentFailed):
             raise said
         return said
+
+    def _stops_of(self, spec: GenerateSpec) -> Stops:
+        return stops_of(self.tokenizer, spec.stop).joined(self.stops)
 
     def _text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True)

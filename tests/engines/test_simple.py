@@ -108,6 +108,20 @@ def test_weights_are_verified_and_logprobs_are_the_learners(
         np.testing.assert_allclose(response.logp, logp, atol=1e-4)
 
 
+def test_a_stop_that_is_a_special_token_stops(
+    tiny_model: Path, policy: PolicyModel, manifest: WeightManifest
+) -> None:
+    """Decoded text leaves special tokens out, so as text it would never be found."""
+    engine = TransformersEngine(start(tiny_model))
+    engine.load_weights(manifest, arrays(policy), tolerance=1e-3)
+    special = engine.tokenizer.added_tokens_decoder
+    number, token = next((n, t) for n, t in special.items() if n not in engine.stops.token_ids)
+    spec = GenerateSpec(SamplingContract(), 1, 4, (token.content,))
+    assert engine.is_over([5, number], spec)
+    assert not engine.is_over([5, number, 5], spec), "only where it ends"
+    assert not engine.is_over([5, number], GenerateSpec(SamplingContract(), 1, 4))
+
+
 @pytest.mark.parametrize("is_wrong", [False, True], ids=["missing", "wrong"])
 def test_a_bad_delivery_leaves_the_engine_closed(
     tiny_model: Path, policy: PolicyModel, manifest: WeightManifest, is_wrong: bool

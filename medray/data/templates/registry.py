@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from medray.data.templates import chatml, deepseek, glm, llama, plain, thinking
@@ -23,6 +24,24 @@ class Stops(NamedTuple):
 
     token_ids: tuple[int, ...]
     texts: tuple[str, ...]
+
+    def joined(self, other: Stops) -> Stops:
+        """Return these stops and those of `other`."""
+        return Stops((*self.token_ids, *other.token_ids), (*self.texts, *other.texts))
+
+
+def stops_of(tokenizer: Any, texts: Iterable[str]) -> Stops:
+    """Return what a job's stop strings are in this vocabulary: a special token by its id, the others as text.
+
+    Engines leave special tokens out of the text that they search, so as text such a token would never be found.
+    """
+    named = list(dict.fromkeys(texts))
+    if not named:
+        return Stops((), ())
+    added = tokenizer.added_tokens_decoder.items()
+    special = {token.content: number for number, token in added if token.special}
+    ids = tuple(special[text] for text in named if text in special)
+    return Stops(ids, tuple(text for text in named if text not in special))
 
 
 def get_template(name: str) -> ChatTemplate:

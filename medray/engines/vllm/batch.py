@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medray.config.generate import GenerateJob, SamplingConfig
+from medray.data.templates.registry import Stops, stops_of
 from medray.engines.base import Answer, Order, prompt_seed
 from medray.engines.vllm.engine import prepare_environment
 from medray.errors import ModelError
@@ -43,13 +44,14 @@ class VllmBatch:
             raise ModelError(
                 f"vLLM cannot load model={job.model}: {' '.join(lines)[:300]}"
             ) from None
+        self._stops = stops_of(self._llm.get_tokenizer(), job.sampling.stop)
         self.max_model_len = int(self._llm.llm_engine.model_config.max_model_len)
 
     def generate(self, orders: Sequence[Order]) -> list[list[Answer]]:
         """The answers to each order, `samples` of them; the same for an order whatever stands beside it."""
         outputs = self._llm.generate(
             [{"prompt_token_ids": [int(t) for t in order.token_ids]} for order in orders],
-            [_params(self._sampling, order.position) for order in orders],
+            [_params(self._sampling, self._stops, order.position) for order in orders],
             lora_request=self._lora,
             use_tqdm=False,
         )
@@ -59,7 +61,7 @@ class VllmBatch:
         ]
 
 
-def _params(sampling: SamplingConfig, position: int) -> Any:
+def _params(sampling: SamplingConfig, stops: Stops, position: int) -> Any:
     from vllm import SamplingParams
 
     return SamplingParams(
@@ -69,7 +71,8 @@ def _params(sampling: SamplingConfig, position: int) -> Any:
         top_p=sampling.top_p,
         top_k=sampling.top_k,
         min_p=sampling.min_p,
-        stop=list(sampling.stop) or None,
+        stop=list(stops.texts) or None,
+        stop_token_ids=list(stops.token_ids) or None,
         seed=prompt_seed(sampling.seed, position) if sampling.temperature > 0 else None,
     )
 

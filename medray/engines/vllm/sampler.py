@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from medray.data.templates.registry import Stops
+from medray.data.templates.registry import Stops, stops_of
 from medray.engines.base import Generated, GroupFailed
 from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Group, Sample, first_stop
@@ -108,7 +108,7 @@ class Sampler:
 
     def _enter(self, sample: Sample) -> None:
         spec, again = sample.group.spec, bool(sample.turn)
-        stops = Stops(self._stops.token_ids, (*spec.stop, *self._stops.texts))
+        stops = self._stops_of(spec)
         params = _sampling_params(
             spec, sample.seed, sample.tokens_left, stops, watched=again and bool(stops.texts)
         )
@@ -121,7 +121,7 @@ class Sampler:
         text, at = part.text, -1
         if again:
             text = self._decode([*sample.turn, *part.token_ids])
-            stops = (*sample.group.spec.stop, *self._stops.texts)
+            stops = self._stops_of(sample.group.spec).texts
             at = first_stop(text, stops, len(sample.text))
         if not output.finished and at < 0:
             return False
@@ -169,6 +169,11 @@ class Sampler:
                 sample.finish(sample.turns[-1], "stop" if said is None else "length")
                 ended.append(sample)
         return ended, list(failed.values())
+
+    def _stops_of(self, spec: GenerateSpec) -> Stops:
+        if not spec.stop:
+            return self._stops
+        return stops_of(self._engine.get_tokenizer(), spec.stop).joined(self._stops)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._engine.get_tokenizer().decode(list(tokens), skip_special_tokens=True)

@@ -11,6 +11,7 @@ from medray.data.templates.registry import (
     Stops,
     apply_template,
     get_template,
+    stops_of,
     template_of,
     template_stops,
 )
@@ -57,6 +58,14 @@ def test_a_stop_that_is_no_token_is_a_text_to_look_for() -> None:
     assert tokenizer.eos_token == "</s>"
     expected = Stops((tokenizer.convert_tokens_to_ids("<|eot_id|>"),), ("<|eom_id|>",))
     assert template_stops(tokenizer, TEMPLATES["llama3"]) == expected
+
+
+def test_a_stop_string_that_is_a_special_token_is_its_id() -> None:
+    """Any other string stays text, a single byte of the vocabulary too: it may also end inside a longer token."""
+    tokenizer = byte_tokenizer("<|im_start|>", "<|im_end|>")
+    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert stops_of(tokenizer, ("A", "<|im_start|>", "<eoa>")) == Stops((start,), ("A", "<eoa>"))
+    assert stops_of(tokenizer, ()) == Stops((), ())
 
 
 def test_without_a_stop_of_its_own_the_end_of_sequence_stops() -> None:
