@@ -84,9 +84,10 @@ def make_part(part: str | Part, door: Door, key: str, registered: Mapping[str, F
         ConfigError: it cannot be imported or made, or cannot be called with the arguments of its kind.
     """
     kind = kind_of(part)
-    if kind in registered:
-        return registered[kind]
     options = part.options if isinstance(part, Part) else {}
+    if kind in registered:
+        chosen = registered[kind]
+        return cast(F, functools.partial(cast(Any, chosen), **options)) if options else chosen
     wanted = (kind, repr(options), door, key)
     if wanted not in _MADE:
         _MADE[wanted] = _make_own(kind, options, door, key)

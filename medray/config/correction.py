@@ -65,11 +65,50 @@ class SequenceMask(_Bounded):
     """Responses with a larger mean are left out."""
 
 
-KINDS: dict[str, type[Section]] = {"tis": Tis, "icepop": IcePop, "sequence_mask": SequenceMask}
+class SequenceTis(Section):
+    """min(product of w over the response, high) at each of its tokens (J. Liu et al., 2025)."""
+
+    kind: Literal["sequence_tis"] = "sequence_tis"
+    """This correction."""
+    high: float = Field(default=2.0, gt=0)
+    """Upper bound of a response's weight."""
+
+
+class SequenceMis(_Bounded):
+    """The product of w over the response where it is within the bounds, else 0 (J. Liu et al., 2025)."""
+
+    kind: Literal["sequence_mis"] = "sequence_mis"
+    """This correction."""
+    low: float = Field(default=0.0, ge=0)
+    """Responses with a smaller product are left out."""
+    high: float = Field(default=2.0, gt=0)
+    """Responses with a larger product are left out."""
+
+
+KINDS: dict[str, type[Section]] = {
+    "tis": Tis,
+    "icepop": IcePop,
+    "sequence_mask": SequenceMask,
+    "sequence_tis": SequenceTis,
+    "sequence_mis": SequenceMis,
+}
+WEIGHTS = (Tis, IcePop, SequenceTis, SequenceMis)
+"""Corrections by the importance weight: at most one of them, since two would count it twice."""
 
 
 def _choose(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """A correction by its kind, so that errors name the keys of that kind alone."""
+    """A correction by its kind, so that errors name the keys of that kind alone; several as a tuple."""
+    if isinstance(given, list | tuple):
+        several = cast("list[Any] | tuple[Any, ...]", given)
+        chosen = tuple(_choose(one, handler) for one in several if one is not None)
+        weights = [one.kind for one in chosen if isinstance(one, WEIGHTS)]
+        if len(weights) > 1:
+            raise ValueError(
+                f"{' and '.join(weights)} each weight by the mismatch, so it would count twice: keep one of them"
+            )
+        return chosen if len(chosen) > 1 else chosen[0] if chosen else None
+    if isinstance(given, Section):
+        return given
     if isinstance(given, str):
         given = {"kind": given}
     if not isinstance(given, Mapping):
@@ -83,6 +122,16 @@ def _choose(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     raise ValueError(f"kind={kind} is unknown{nearest(kind, KINDS)}")
 
 
-Correction = Tis | IcePop | SequenceMask | Part
-CorrectionConfig = Annotated[SerializeAsAny[Correction | None], WrapValidator(_choose), CORRECTION]
-"""`{kind: tis, high: 2}`, or the kind alone; your own as `package.module:name`, with `options`."""
+Correction = Tis | IcePop | SequenceMask | SequenceTis | SequenceMis | Part
+CorrectionConfig = Annotated[
+    SerializeAsAny[Correction | tuple[Correction, ...] | None], WrapValidator(_choose), CORRECTION
+]
+"""`{kind: tis, high: 2}`, or the kind alone; your own as `package.module:name`, with `options`; or a list of several,
+whose factors multiply."""
+
+
+def corrections_of(config: Correction | tuple[Correction, ...] | None) -> tuple[Correction, ...]:
+    """The corrections of a job, none or several, in their order."""
+    if config is None:
+        return ()
+    return config if isinstance(config, tuple) else (config,)

@@ -7,6 +7,7 @@ anything starts. This module checks how a part is written; `medray.plugins` impo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -35,7 +36,9 @@ class Door:
     parameters: tuple[str, ...]
     """Positional arguments a part is called with."""
     names: tuple[str, ...] = ()
-    """Registered parts; they take no options."""
+    options: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Registered parts with options, positive numbers, and the names of these; all others take none."""
+    """Registered parts."""
     hint: str = ""
     """What else to say of an unknown name."""
 
@@ -49,12 +52,23 @@ class Door:
             value = Part.model_validate(value)
         if isinstance(value, Part):
             self._check_name(value.kind)
-            if value.kind in self.names and value.options:
-                raise ValueError(f"{value.kind} takes no options")
+            if value.kind in self.names:
+                self._check_options(value)
             return value if value.options else value.kind
         if isinstance(value, str):
             self._check_name(value)
         return value
+
+    def _check_options(self, part: Part) -> None:
+        known = dict(self.options).get(part.kind, ())
+        if part.options and not known:
+            raise ValueError(f"{part.kind} takes no options")
+        for name, number in part.options.items():
+            if name not in known:
+                raise ValueError(f"{name!r} is no option of {part.kind}: use {' or '.join(known)}")
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not is_number or not 0 < number < math.inf:
+                raise ValueError(f"{name}={number!r} of {part.kind} must be a number above 0")
 
     def _check_name(self, name: str) -> None:
         if name in self.names or is_own(name):
@@ -66,7 +80,12 @@ class Door:
         )
 
 
-LOSS = Door("a token loss", ("logp", "anchor", "row", "config"), ("clipped", "gspo", "cispo"))
+LOSS = Door(
+    "a token loss",
+    ("logp", "anchor", "row", "config"),
+    ("clipped", "gspo", "gmpo", "cispo", "sapo", "dppo_tv", "dppo_kl"),
+    options=(("sapo", ("tau_pos", "tau_neg")),),
+)
 ADVANTAGE = Door(
     "an advantage estimator",
     ("rewards", "config"),
@@ -112,8 +131,9 @@ def plugins_in(config: BaseModel, within: str = "") -> Iterator[Plugin]:
         key, value = f"{within}{name}", getattr(config, name)
         door = next((found for found in info.metadata if isinstance(found, Door)), None)
         if door is not None:
-            if isinstance(value, str | Part) and is_own(kind_of(value)):
-                yield Plugin(key, door, value)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, str | Part) and is_own(kind_of(part)):
+                    yield Plugin(key, door, part)
         elif isinstance(value, BaseModel):
             yield from plugins_in(value, f"{key}.")
 

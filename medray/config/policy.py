@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.config.correction import CorrectionConfig, IcePop, Tis
+from medray.config.correction import WEIGHTS, CorrectionConfig, corrections_of
 from medray.config.model import ModelConfig
 from medray.config.parts import KlEstimatorName, LossName
 
@@ -24,6 +24,9 @@ class KlConfig(Section):
     your own as `package.module:name`."""
     place: Literal["loss", "reward"] = "loss"
     """Differentiate the penalty in the loss, or subtract it from the reward of each response."""
+    unbiased: bool = False
+    """In the loss, weight the estimate by the ratio to the sampler (arXiv:2512.02556), so that its gradient is that of
+    the KL; false differentiates the plain estimate."""
 
 
 class DistillConfig(Section):
@@ -49,8 +52,9 @@ class PolicyConfig(Section):
     """Token loss, ratio, penalties and optimizer steps."""
 
     loss: LossName = "clipped"
-    """Token loss: clipped (PPO's clipped ratio), gspo (clipped response ratio), cispo (clipped weight), or your own as
-    `package.module:name`."""
+    """Token loss: clipped (PPO's clipped ratio), gspo (clipped response ratio), gmpo (geometric mean of clipped
+    ratios), cispo (clipped weight), sapo (soft gate, options tau_pos and tau_neg), dppo_tv and dppo_kl (mask by how far
+    a token's probability moved), or your own as `package.module:name`."""
     ratio: Literal["auto", "behaviour", "old"] = "auto"
     """Denominator of the importance ratio: the engine's log-probabilities (behaviour), or the learner's at the start of
     the batch (old). auto: old if `correction` is set, else behaviour."""
@@ -61,13 +65,19 @@ class PolicyConfig(Section):
     """The ratio is clipped below at 1 - clip_low."""
     clip_high: float = Field(default=0.2, ge=0)
     """The ratio is clipped above at 1 + clip_high."""
+    clip_dual: float | None = Field(default=None, gt=1)
+    """Largest ratio of tokens with a negative advantage in the clipped loss (dual clip, arXiv:1912.09729; two-sided
+    clip, arXiv:2505.07291); null does not bound it."""
+    off_policy_mask: float | None = Field(default=None, gt=0)
+    """Leave out responses with a negative advantage that have become less likely by more than this (nats per token)
+    since they were sampled (off-policy sequence masking, arXiv:2512.02556); null trains on all."""
     entropy_coef: float = Field(default=0.0, ge=0)
     """Coefficient of the entropy bonus, which is subtracted from the loss of each trained token."""
     kl: KlConfig = KlConfig()
     """KL penalty to the reference model."""
     correction: CorrectionConfig = None
-    """Weight tokens by the mismatch between engine and learner with the same weights: kind tis, icepop, sequence_mask,
-    or your own as `package.module:name`."""
+    """Weight tokens by the mismatch between engine and learner with the same weights: kind tis, icepop, sequence_tis,
+    sequence_mis, sequence_mask, your own as `package.module:name`, or a list of these."""
     distill: DistillConfig | None = None
     """Add the divergence from a teacher to the loss."""
     minibatches: int = Field(default=1, ge=1)
@@ -102,9 +112,23 @@ class PolicyConfig(Section):
 
     @model_validator(mode="after")
     def _mismatch_counts_once(self) -> Self:
-        if self.ratio == "behaviour" and isinstance(self.correction, Tis | IcePop):
+        weights = [c.kind for c in corrections_of(self.correction) if isinstance(c, WEIGHTS)]
+        if self.ratio == "behaviour" and weights:
             raise ValueError(
-                f"ratio=behaviour already includes the mismatch that correction={self.correction.kind} corrects for, "
+                f"ratio=behaviour already includes the mismatch that correction={weights[0]} corrects for, "
                 "so it would count twice: set algorithm.ratio=old, or algorithm.correction=null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dual_clip_is_beyond_the_clip(self) -> Self:
+        if (
+            self.clip_dual is not None
+            and self.loss == "clipped"
+            and self.clip_dual <= 1 + self.clip_high
+        ):
+            raise ValueError(
+                f"clip_dual={self.clip_dual:g} is not above 1 + clip_high={1 + self.clip_high:g}: raise "
+                "algorithm.clip_dual, or set it to null"
             )
         return self

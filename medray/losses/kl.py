@@ -53,6 +53,39 @@ def k3(logp: Float[Tensor, " N"], ref_logp: Float[Tensor, " N"]) -> Float[Tensor
     return torch.expm1(gap) - gap
 
 
+def importance_weighted(
+    estimator: KlEstimator,
+    logp: Float[Tensor, " N"],
+    ref_logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+) -> Float[Tensor, " N"]:
+    """An estimate of the KL whose gradient as a loss is that of KL(policy || reference), whoever sampled.
+
+    r * estimate with r = exp(logp - behaviour_logp), whose gradient also goes through r: that is the
+    part of the KL's gradient which a loss over given tokens lacks. With d = logp - ref_logp and s = d
+    logp / d theta the gradient of r * k3 is r * d * s, of r * k1 r * (d + 1) * s; the expected value of
+    both is that of d * s under the policy. The gradient of k2 is d * s already, so it is weighted by a
+    constant r.
+
+    Args:
+        estimator: k1, k2, k3 or one's own, which is taken to be unbiased.
+        logp: nats, under the policy being trained; carries grad.
+        ref_logp: nats, under the reference.
+        behaviour_logp: nats, under the policy that sampled the token. r is constant beyond 20 nats.
+
+    Source: DeepSeek-V3.2, arXiv:2512.02556 eq. 7 ("unbiased KL estimate").
+    """
+    gap = (logp - behaviour_logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+    ratio = (gap.detach() if estimator is k2 else gap).exp()
+    return ratio * estimator(logp, ref_logp)
+
+
+def bernoulli_kl(logp: Float[Tensor, " N"], other_logp: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """KL of two distributions over a token and all others together, from the token's log-probabilities (nats)."""
+    rest, other_rest = ((-torch.expm1(x)).clamp(min=1e-8) for x in (logp, other_logp))
+    return logp.exp() * (logp - other_logp) + rest * (rest / other_rest).log()
+
+
 KL_ESTIMATORS: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
 
 

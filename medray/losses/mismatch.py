@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from medray.losses.kl import LOG_RATIO_BOUND
 from medray.losses.ratio import log_ratio
-from medray.losses.reduce import sequence_means
+from medray.losses.reduce import sequence_means, sequence_sums
 
 
 @torch.no_grad()
@@ -42,6 +43,44 @@ def icepop_weight(
 
 
 @torch.no_grad()
+def sequence_tis_weight(
+    logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+    sequence_index: Int[Tensor, " N"],
+    sequence_lengths: Int[Tensor, " S"],
+    cap: float = 2.0,
+) -> Float[Tensor, " N"]:
+    """min(product over the response of exp(logp - behaviour_logp), cap) at each of its tokens.
+
+    The product is the importance weight of the response as a whole, so without the cap the gradient is
+    unbiased; a product of token weights taken one by one is not. All trained tokens of a response have
+    to be in the run. The log of the product is constant beyond 20 nats.
+
+    Source: sequence-level truncated importance sampling, J. Liu et al., "When speed kills stability:
+    demystifying RL collapse from the training-inference mismatch", 2025.
+    """
+    product = _sequence_product(logp, behaviour_logp, sequence_index, sequence_lengths)
+    return product.clamp(max=cap)
+
+
+@torch.no_grad()
+def sequence_mis_weight(
+    logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+    sequence_index: Int[Tensor, " N"],
+    sequence_lengths: Int[Tensor, " S"],
+    low: float = 0.0,
+    high: float = 2.0,
+) -> Float[Tensor, " N"]:
+    """The product of `sequence_tis_weight` where it lies in [low, high], zero elsewhere.
+
+    Source: masked importance sampling, J. Liu et al. as in `sequence_tis_weight`.
+    """
+    product = _sequence_product(logp, behaviour_logp, sequence_index, sequence_lengths)
+    return torch.where((product >= low) & (product <= high), product, 0.0)
+
+
+@torch.no_grad()
 def sequence_mask(
     logp: Float[Tensor, " N"],
     behaviour_logp: Float[Tensor, " N"],
@@ -61,3 +100,14 @@ def sequence_mask(
     """
     mean = sequence_means(log_ratio(logp, behaviour_logp), sequence_index, sequence_lengths).exp()
     return ((mean >= low) & (mean <= high)).index_select(0, sequence_index.long())
+
+
+def _sequence_product(
+    logp: Tensor, behaviour_logp: Tensor, sequence_index: Tensor, sequence_lengths: Tensor
+) -> Tensor:
+    """Product of a response's ratios, at each of its tokens."""
+    gap = log_ratio(logp, behaviour_logp)
+    sums = sequence_sums(gap, sequence_index, len(sequence_lengths))
+    return (
+        sums.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp().index_select(0, sequence_index.long())
+    )

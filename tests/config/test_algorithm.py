@@ -95,6 +95,27 @@ def test_the_example_takes_every_kind_on_the_command_line() -> None:
             "group",
             {"advantage_scale": "std", "loss": "cispo", "clip_low": 1.0, "clip_high": 4.0},
         ),
+        (
+            "gmpo",
+            "group",
+            {
+                "advantage_scale": "std",
+                "loss": "gmpo",
+                "aggregation": "sequence",
+                "clip_low": 0.4,
+                "clip_high": 0.4,
+            },
+        ),
+        (
+            "sapo",
+            "group",
+            {"advantage_scale": "std", "loss": "sapo", "aggregation": "sequence"},
+        ),
+        (
+            "dppo",
+            "group",
+            {"advantage_scale": "std", "loss": "dppo_tv", "clip_low": 0.2, "clip_high": 0.2},
+        ),
         ("distill", "none", {"aggregation": "token"}),
     ],
 )
@@ -119,7 +140,10 @@ def test_where_an_algorithm_puts_its_kl() -> None:
         "remax": ("reward", "k1"),
         "dapo": ("loss", "k3"),
         "gspo": ("loss", "k3"),
+        "gmpo": ("loss", "k3"),
         "cispo": ("loss", "k3"),
+        "sapo": ("loss", "k3"),
+        "dppo": ("loss", "k3"),
     }
     assert all(k.coef == 0 for k in kl.values())
 
@@ -204,6 +228,20 @@ def test_keys_of_other_algorithms_are_unknown() -> None:
         (["correction.kind=icepopp"], "kind=icepopp is unknown: did you mean icepop?"),
         (["loss=gspoo"], "algorithm.loss: 'gspoo' is unknown: did you mean gspo?"),
         (["loss={kind: gspo, options: {a: 1}}"], "algorithm.loss: gspo takes no options"),
+        (
+            ["loss={kind: sapo, options: {tau: 1}}"],
+            "'tau' is no option of sapo: use tau_pos or tau_neg",
+        ),
+        (
+            ["loss={kind: sapo, options: {tau_pos: 0}}"],
+            "tau_pos=0 of sapo must be a number above 0",
+        ),
+        (["clip_dual=1.1"], "clip_dual=1.1 is not above 1 + clip_high=1.2"),
+        (["correction=[tis, sequence_mis]"], "tis and sequence_mis each weight by the mismatch"),
+        (
+            ["correction=[sequence_tis, sequence_mask]", "ratio=behaviour"],
+            "ratio=behaviour already includes",
+        ),
         (["kl.estimator=k4"], "algorithm.kl.estimator: 'k4' is unknown: did you mean"),
         (["overlong.share=0"], "algorithm.overlong.share"),
         (["dynamic_sampling.max_rounds=0"], "algorithm.dynamic_sampling.max_rounds"),

@@ -157,6 +157,34 @@ def gspo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high:
     return -min(ratio * adv, clip(ratio, 1 - low, 1 + high) * adv)
 
 
+def gmpo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high: float) -> float:
+    """arXiv:2507.20673 eq. 4, negated: the T-th root of a product of ratios, each bounded where adv pushes on."""
+    product = 1.0
+    for new, old in zip(logp, behaviour, strict=True):
+        ratio = math.exp(new) / math.exp(old)
+        near = clip(ratio, math.exp(-low), math.exp(high))
+        product *= min(ratio, near) if adv >= 0 else max(ratio, near)
+    return -(product ** (1 / len(logp))) * adv
+
+
+def sapo_token(logp: float, behaviour: float, adv: float, tau_pos: float, tau_neg: float) -> float:
+    """arXiv:2511.20347 eq. 5 and 6, negated."""
+    tau = tau_pos if adv > 0 else tau_neg
+    return -sigma(tau * (math.exp(logp - behaviour) - 1)) * 4 / tau * adv
+
+
+def dppo_token(
+    logp: float, behaviour: float, adv: float, held: float, bound: float, kl: bool = False
+) -> float:
+    """arXiv:2602.04879, negated; `held` is logp as a constant, for the weight and the mask."""
+    p, q = math.exp(held), math.exp(behaviour)
+    moved = p - q
+    far = q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p)) if kl else abs(moved)
+    if adv * moved > 0 and far > bound:
+        return 0.0
+    return -min(p / q, 20.0) * adv * logp
+
+
 def clipped_value(value: float, old: float, target: float, bound: float) -> float:
     """PPO's value loss; arXiv:2005.12729 section 3."""
     near = clip(value, old - bound, old + bound)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from medray.config.algorithms.base import AlgorithmConfig
-from medray.config.correction import Tis
+from medray.config.correction import SequenceTis, Tis
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
@@ -101,10 +101,12 @@ def test_the_random_batch_reaches_both_sides_of_every_bound(whole: Learner, name
     """Otherwise the test above would say nothing of clips and masks."""
     metrics, _ = _step(whole, _batch(whole), algorithm(name))
     config = algorithm(name)
-    if not config.ratio_is_to_old or config.needs_old_pass:
+    if config.loss != "sapo" and (not config.ratio_is_to_old or config.needs_old_pass):
         assert 0 < metrics["policy/clip_share"] < 1
-    if config.correction is not None and not isinstance(config.correction, Tis):
+    if config.correction is not None and not isinstance(config.correction, Tis | SequenceTis):
         assert 0 < metrics["policy/correction_dropped"] < 1
+    if config.off_policy_mask is not None:
+        assert 0 < metrics["policy/off_policy_masked"] < 1
     if isinstance(config.correction, Tis):
         assert metrics["policy/correction_weight"] < 1.1
 

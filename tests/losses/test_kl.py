@@ -7,7 +7,7 @@ from golden.compare import assert_gradient, assert_same, light, vector, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medray.losses.kl import k1, k2, k3, kl_estimator
+from medray.losses.kl import bernoulli_kl, importance_weighted, k1, k2, k3, kl_estimator
 
 LN2 = math.log(2)
 logps = st.lists(st.tuples(st.floats(-6, 0), st.floats(-6, 0)), min_size=1, max_size=6)
@@ -107,3 +107,26 @@ def test_k3_keeps_small_differences_in_float32() -> None:
     """At d = 1e-3, k3 is d^2/2 - d^3/6 = 4.99833e-7, far below the rounding of exp(d) - 1 - d."""
     value = k3(torch.tensor([-1e-3]), torch.tensor([0.0]))
     assert value.item() == pytest.approx(1e-6 / 2 + 1e-9 / 6, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ["k1", "k2", "k3"])
+def test_the_weighted_gradient_is_that_of_the_kl_whoever_sampled(name: str) -> None:
+    """Averaged over every token by the sampler's probability, it is autograd's gradient of the whole KL."""
+    sampler = vector([0.1, 0.5, -0.2, 0.3]).log_softmax(0)
+    ref = vector([1, 0, 0, -1]).log_softmax(0)
+    logits = vector([0.3, -1.0, 0.8, 0.0], grad=True)
+    policy = logits.log_softmax(0)
+    (exact,) = torch.autograd.grad((policy.exp() * (policy - ref)).sum(), logits, retain_graph=True)
+    estimate = importance_weighted(kl_estimator(name), policy, ref, sampler)
+    (found,) = torch.autograd.grad((sampler.exp() * estimate).sum(), logits, retain_graph=True)
+    assert_same(found, exact.tolist())
+    plain = (sampler.exp() * kl_estimator(name)(policy, ref)).sum()
+    (biased,) = torch.autograd.grad(plain, logits)
+    assert (biased - exact).abs().max() > 1e-2, "without the weight it is another direction"
+
+
+def test_bernoulli_kl() -> None:
+    """0.5 against 0.25: 0.5 ln 2 + 0.5 ln(0.5 / 0.75). Near probability 1 it stays finite."""
+    found = bernoulli_kl(vector([math.log(0.5), -0.1]), vector([math.log(0.25), 0.0]))
+    assert float(found[0]) == pytest.approx(0.5 * LN2 + 0.5 * math.log(2 / 3))
+    assert torch.isfinite(found).all()

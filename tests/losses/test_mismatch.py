@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medray.errors import NumericsError
-from medray.losses.mismatch import icepop_weight, sequence_mask, tis_weight
+from medray.losses.mismatch import (
+    icepop_weight,
+    sequence_mask,
+    sequence_mis_weight,
+    sequence_tis_weight,
+    tis_weight,
+)
 
 LN2 = math.log(2)
 pairs = st.lists(st.tuples(st.floats(-5, 0), st.floats(-5, 0)), min_size=1, max_size=6)
@@ -33,6 +39,19 @@ def test_golden_sequence_mask() -> None:
     logp, behaviour = logps_for([4.0, 4.0, 0.25, 2.0])
     mask = sequence_mask(logp, behaviour, integers([0, 1, 0, 1]), integers([2, 2]), 0.5, 2.0)
     assert mask.tolist() == [True, False, True, False]
+
+
+def test_golden_products() -> None:
+    """Response 0 has ratios 4 and 1/4, product 1; response 1 has 4 and 2, product 8, capped at 3 or left out."""
+    logp, behaviour = logps_for([4.0, 4.0, 0.25, 2.0])
+    sequences = integers([0, 1, 0, 1]), integers([2, 2])
+    assert_same(sequence_tis_weight(logp, behaviour, *sequences, cap=3.0), [1.0, 3.0, 1.0, 3.0])
+    assert_same(
+        sequence_mis_weight(logp, behaviour, *sequences, low=0.5, high=3.0), [1.0, 0.0, 1.0, 0.0]
+    )
+    assert_same(
+        sequence_mis_weight(logp, behaviour, *sequences, low=2.0, high=9.0), [0.0, 8.0, 0.0, 8.0]
+    )
 
 
 def test_lower_bound_drops_too() -> None:

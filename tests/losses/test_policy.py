@@ -8,7 +8,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from medray.errors import NumericsError
-from medray.losses.policy import cispo_loss, clipped_policy_loss, gspo_loss
+from medray.losses.policy import (
+    cispo_loss,
+    clipped_policy_loss,
+    dppo_loss,
+    gmpo_loss,
+    gspo_loss,
+    off_policy_mask,
+    sapo_loss,
+)
 from medray.losses.reduce import aggregate
 from medray.types import StepTotals
 
@@ -147,6 +155,52 @@ def test_ratio_one_gives_the_reinforce_gradient(rows) -> None:
     gspo_loss(logp, behaviour, adv, index, lengths, 0.2, 0.2)[0].sum().backward()
     assert logp.grad is not None
     assert_same(logp.grad, [-a for a in advantage])
+
+
+@light
+@given(rows=tokens)
+def test_ratio_one_gives_the_reinforce_gradient_of_the_others(rows) -> None:
+    _, old, advantage = columns(rows)
+    count, behaviour, adv = len(rows), vector(old), vector(advantage)
+    index, lengths = integers(list(range(count))), integers([1] * count)
+    for method, settings in (
+        (gmpo_loss, (index, lengths, 0.4, 0.4)),
+        (sapo_loss, (1.0, 1.05)),
+        (dppo_loss, (0.2, 0.2, "tv")),
+        (dppo_loss, (0.05, 0.05, "kl")),
+    ):
+        logp = vector(old, grad=True)
+        method(logp, behaviour, adv, *settings)[0].sum().backward()
+        assert logp.grad is not None
+        assert_same(logp.grad, [-a for a in advantage])
+
+
+@light
+@given(rows=tokens, delta=st.floats(1.5, 4))
+def test_the_two_sided_clip_is_the_dual_clip(rows, delta) -> None:
+    """INTELLECT-2, arXiv:2505.07291: min(min(r, delta) A, clip(r) A)."""
+    new, old, advantage = columns(rows)
+    loss, _ = clipped_policy_loss(vector(new), vector(old), vector(advantage), 0.2, 0.2, delta)
+    ratios = [math.exp(n - o) for n, o in zip(new, old, strict=True)]
+    expected = [
+        -min(min(r, delta) * a, min(max(r, 0.8), 1.2) * a)
+        for r, a in zip(ratios, advantage, strict=True)
+    ]
+    assert_same(loss, expected)
+
+
+def test_golden_off_policy_mask() -> None:
+    """Response 0 fell by ln 4 and rose by ln 2, so by ln(2) / 2 a token; response 1 fell by ln 2; 2 rose.
+
+    With a negative advantage 0 stays below 0.5 nats and 1 does not; a positive one is always kept.
+    """
+    gaps = [-2 * LN2, LN2, -LN2, -LN2, LN2]
+    logp, behaviour = vector([g - 1 for g in gaps], grad=True), vector([-1.0] * 5)
+    index, lengths = integers([0, 0, 1, 1, 2]), integers([2, 2, 1])
+    for sign, kept in ((-1.0, [True, True, False, False, True]), (1.0, [True] * 5)):
+        advantage = vector([sign] * 5)
+        mask = off_policy_mask(logp, behaviour, advantage, index, lengths, 0.5)
+        assert mask.tolist() == kept
 
 
 @light

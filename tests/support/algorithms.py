@@ -10,6 +10,8 @@ from medray.config.algorithms.registry import ALGORITHMS, checked_algorithm
 WIDE: dict[str, dict[str, Any]] = {
     "gspo": {"clip_low": 0.1, "clip_high": 0.1},
     "cispo": {"clip_high": 0.2},
+    "gmpo": {"clip_low": 0.1, "clip_high": 0.1},
+    "dppo": {"clip_low": 1e-4, "clip_high": 1e-4},
 }
 
 REWARDED = [name for name in ALGORITHMS if name != "distill"]
@@ -20,6 +22,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tis": {"correction": {"kind": "tis", "high": 1.1}},
     "icepop": {"correction": {"kind": "icepop", "low": 0.8, "high": 1.2}},
     "sequence_mask": {"correction": {"kind": "sequence_mask", "low": 0.9, "high": 1.1}},
+    "grpo_unbiased_kl": {"kl": {"coef": 0.1, "unbiased": True}},
+    "dual_clip": {"clip_dual": 1.3},
+    "off_policy_mask": {"off_policy_mask": 0.01},
+    "dppo_kl": {"kind": "dppo", "loss": "dppo_kl", "clip_low": 1e-5, "clip_high": 1e-5},
+    "sequence_tis": {"correction": {"kind": "sequence_tis", "high": 1.1}},
+    "sequence_mis": {"correction": {"kind": "sequence_mis", "low": 0.5, "high": 1.5}},
+    "two_corrections": {
+        "correction": [
+            {"kind": "tis", "high": 1.1},
+            {"kind": "sequence_mask", "low": 0.9, "high": 1.1},
+        ]
+    },
     "tis_of_two_steps": {"correction": {"kind": "tis", "high": 1.1}, "minibatches": 2},
     "gspo_of_two_steps": {
         "kind": "gspo",

@@ -14,73 +14,11 @@ with respect to logp is -rho A, or 0 where the clip is active. c stands for 1 / 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from medray.actors.groups import GroupHandle
-from medray.config.algorithms.registry import checked_algorithm
-from medray.learners.objectives.base import RowTensors
-from medray.learners.objectives.policy_gradient import PolicyGradient
-from medray.training.advantages import advantages_of
-from medray.types import GroupMeta, GroupScore, Prompt, Record, StepTotals
-from tests.support.groups import scored
-
-RATIOS = [1.5, 1.0, 0.5, 1.0, 1.25, 2.0]
-LENGTHS = [1, 2, 2, 1]
-LIMIT = 4
-C = 1 / math.sqrt(2)
-Result = tuple[float, list[float], dict[str, float]]
-
-
-def _group(
-    name: str, rewards: tuple[float, ...], lengths: tuple[int, ...], kl: tuple[float, ...]
-) -> GroupHandle:
-    meta = GroupMeta(name, 5, lengths, 0, 0, "")
-    prompt = Prompt(Record(name, ()), np.arange(5, dtype=np.int32))
-    group = scored(prompt, meta, GroupScore(rewards), name)
-    group.reference_kl = kl
-    return group
-
-
-def _run(
-    settings: dict[str, Any],
-    *,
-    greedy: Sequence[float] = (),
-    kl: Sequence[float] = (0, 0, 0, 0),
-    ref: float | None = None,
-    old: Sequence[float] | None = None,
-) -> Result:
-    """Loss, gradient at the six logps, and metrics."""
-    config = checked_algorithm(settings)
-    batch = [
-        _group("a", (1.0, 0.0), (1, 2), tuple(kl[:2])),
-        _group("b", (3.0, 1.0), (2, 1), tuple(kl[2:])),
-    ]
-    per_response = [float(x) for a in advantages_of(batch, config, LIMIT, greedy) for x in a]
-    index = torch.repeat_interleave(torch.arange(4), torch.tensor(LENGTHS))
-    logp = torch.full((6,), -1.0, dtype=torch.float64, requires_grad=True)
-    columns = {
-        "behaviour_logp": -1.0 - torch.tensor(RATIOS, dtype=torch.float64).log(),
-        "advantage": torch.tensor(per_response, dtype=torch.float64)[index],
-    }
-    if ref is not None:
-        columns["ref_logp"] = torch.full((6,), ref, dtype=torch.float64)
-    if old is not None:
-        columns["old_logp"] = -1.0 - torch.tensor(old, dtype=torch.float64).log()
-    row = RowTensors(index, torch.tensor(LENGTHS), columns)
-    loss, meters = PolicyGradient(config, LIMIT)(logp, row, StepTotals(6, 4, 2))
-    loss.backward()
-    assert logp.grad is not None
-    return float(loss.detach()), logp.grad.tolist(), meters.values()
-
-
-def _check(got: Result, loss: float, grad: list[float], over: float) -> None:
-    assert got[0] == pytest.approx(loss / over, rel=1e-5)
-    assert got[1] == pytest.approx([g / over for g in grad], rel=1e-5)
+from tests.support.sheet import C, check, run
 
 
 def test_grpo() -> None:
@@ -96,8 +34,8 @@ def test_grpo() -> None:
 
     The losses add up to 1/10; over six tokens 1/60. Three of six tokens are clipped; the ratios' mean is 7.25/6.
     """
-    got = _run({"kind": "grpo"})
-    _check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6)
+    got = run({"kind": "grpo"})
+    check(got, 0.1, [0, 0.5, 0, -1, 0, 2], over=6)
     assert got[2]["policy/clip_share"] == 0.5
     assert got[2]["policy/ratio"] == pytest.approx(7.25 / 6)
     assert got[2]["policy/max_logprob_gap"] == pytest.approx(math.log(2))
@@ -109,18 +47,18 @@ def test_grpo_as_published() -> None:
     Losses -6/5 c; c, 4/5 c; -c, -6/5 c; 2 c. Mean over each response: -6/5, 9/10, -11/10, 2 (times c), together
     3/5 c over four responses. Gradients of the tokens of a two-token response are halved.
     """
-    got = _run({"kind": "grpo", "advantage_scale": "std", "aggregation": "sequence"})
-    _check(got, 0.6 * C, [0, C / 2, 0, -C / 2, 0, 2 * C], over=4)
+    got = run({"kind": "grpo", "advantage_scale": "std", "aggregation": "sequence"})
+    check(got, 0.6 * C, [0, C / 2, 0, -C / 2, 0, 2 * C], over=4)
 
 
 def test_dr_grpo() -> None:
     """The tokens of GRPO over 4 responses * 4 tokens."""
-    _check(_run({"kind": "dr_grpo"}), 0.1, [0, 0.5, 0, -1, 0, 2], over=16)
+    check(run({"kind": "dr_grpo"}), 0.1, [0, 0.5, 0, -1, 0, 2], over=16)
 
 
 def test_rloo() -> None:
     """With two responses the other's reward is the baseline: A = +-1 and +-2, twice GRPO's."""
-    _check(_run({"kind": "rloo"}), 0.2, [0, 1, 0, -2, 0, 4], over=16)
+    check(run({"kind": "rloo"}), 0.2, [0, 1, 0, -2, 0, 4], over=16)
 
 
 def test_reinforce_pp() -> None:
@@ -136,8 +74,8 @@ def test_reinforce_pp() -> None:
 
     Together -1/10 / s.
     """
-    got = _run({"kind": "reinforce_pp"})
-    _check(got, -0.1, [1 / 2, 4 / 3, 0, -5 / 3, 0, 2 / 3], over=6 * math.sqrt(28 / 15))
+    got = run({"kind": "reinforce_pp"})
+    check(got, -0.1, [1 / 2, 4 / 3, 0, -5 / 3, 0, 2 / 3], over=6 * math.sqrt(28 / 15))
 
 
 def test_reinforce_pp_over_responses() -> None:
@@ -145,9 +83,9 @@ def test_reinforce_pp_over_responses() -> None:
 
     Losses s: 3/8; 5/4, 1; -7/4, -21/10; 1/2. Means over responses 3/8, 9/8, -77/40, 1/2, together 3/40.
     """
-    got = _run({"kind": "reinforce_pp", "aggregation": "sequence"})
+    got = run({"kind": "reinforce_pp", "aggregation": "sequence"})
     grad = [0.375, 0.625, 0, -0.875, 0, 0.5]
-    _check(got, 0.075, grad, over=4 * math.sqrt(4.75 / 3))
+    check(got, 0.075, grad, over=4 * math.sqrt(4.75 / 3))
 
 
 def test_reinforce_pp_takes_the_kl_from_the_reward() -> None:
@@ -155,8 +93,8 @@ def test_reinforce_pp_takes_the_kl_from_the_reward() -> None:
 
     Losses times s: 3/4; 1/2, 2/5; -1/2, -3/5; then b1 with A = +1/2: -min(1, 3/5) = -3/5, clipped. Together -0.05.
     """
-    got = _run({"kind": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
-    _check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(3 / 10))
+    got = run({"kind": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
+    check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(3 / 10))
 
 
 def test_reinforce_pp_baseline() -> None:
@@ -165,14 +103,14 @@ def test_reinforce_pp_baseline() -> None:
     Squares 25, 2 * 49, 2 * 121, 169 over 144, and over 5: s = sqrt(534/720). Losses s, in twelfths: -6 (clipped);
     7, 5.6 (clipped); -11, -13.2 (clipped); 26, together 8.4.
     """
-    got = _run({"kind": "reinforce_pp_baseline"})
-    _check(got, 8.4, [0, 7, 0, -11, 0, 26], over=12 * 6 * math.sqrt(534 / 720))
+    got = run({"kind": "reinforce_pp_baseline"})
+    check(got, 8.4, [0, 7, 0, -11, 0, 26], over=12 * 6 * math.sqrt(534 / 720))
 
 
 def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:
     """The reference is one nat below everywhere: k2 = 1/2 and its gradient 1 a token, times 1/5 over six tokens."""
-    plain = _run({"kind": "reinforce_pp_baseline"})
-    got = _run({"kind": "reinforce_pp_baseline", "kl": {"coef": 0.2}}, ref=-2.0)
+    plain = run({"kind": "reinforce_pp_baseline"})
+    got = run({"kind": "reinforce_pp_baseline", "kl": {"coef": 0.2}}, ref=-2.0)
     assert got[0] - plain[0] == pytest.approx(0.1)
     assert [g - p for g, p in zip(got[1], plain[1], strict=True)] == pytest.approx([0.2 / 6] * 6)
     assert got[2]["policy/kl_ref"] == pytest.approx(0.5)
@@ -180,8 +118,8 @@ def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:
 
 def test_remax() -> None:
     """Greedy rewards 0 and 1: A = 1, 0, 2, 0. Losses -6/5; 0, 0; -2, -12/5; 0, together -5.6 over 16."""
-    got = _run({"kind": "remax"}, greedy=(0.0, 1.0))
-    _check(got, -5.6, [0, 0, 0, -2, 0, 0], over=16)
+    got = run({"kind": "remax"}, greedy=(0.0, 1.0))
+    check(got, -5.6, [0, 0, 0, -2, 0, 0], over=16)
 
 
 def test_dapo() -> None:
@@ -189,8 +127,8 @@ def test_dapo() -> None:
 
     Losses over c: -1.28; 1, 4/5; -1, -5/4; 2, together 0.27 over six tokens.
     """
-    got = _run({"kind": "dapo", "overlong": None})
-    _check(got, 0.27 * C, [0, C, 0, -C, -1.25 * C, 2 * C], over=6)
+    got = run({"kind": "dapo", "overlong": None})
+    check(got, 0.27 * C, [0, C, 0, -C, -1.25 * C, 2 * C], over=6)
 
 
 def test_dapo_takes_length_off_the_reward() -> None:
@@ -199,10 +137,10 @@ def test_dapo_takes_length_off_the_reward() -> None:
     Rewards 1, -1/3 and 8/3, 1; means 1/3 and 11/6; A = +-2/3 and +-5/6 without the division by the deviation.
     Losses -1.28 * 2/3; 2/3, 8/15; -5/6, -25/24; 5/3, together 0.14.
     """
-    got = _run({"kind": "dapo", "advantage_scale": "none", "overlong": {"share": 0.75}})
+    got = run({"kind": "dapo", "advantage_scale": "none", "overlong": {"share": 0.75}})
     loss = -1.28 * 2 / 3 + 2 / 3 + 8 / 15 - 5 / 6 - 25 / 24 + 5 / 3
     assert loss == pytest.approx(0.138333, abs=1e-6)
-    _check(got, loss, [0, 2 / 3, 0, -5 / 6, -25 / 24, 5 / 3], over=6)
+    check(got, loss, [0, 2 / 3, 0, -5 / 6, -25 / 24, 5 / 3], over=6)
 
 
 def test_gspo() -> None:
@@ -212,15 +150,15 @@ def test_gspo() -> None:
     two tokens moves s by s / 2, so its gradient is -sqrt(5/4) / 2.
     """
     s = math.sqrt(1.25)
-    got = _run({"kind": "gspo", "clip_low": 0.2, "clip_high": 0.2})
-    _check(got, (-1.2 + 0.8 - s + 2) * C, [0, 0, 0, -s * C / 2, -s * C / 2, 2 * C], over=4)
+    got = run({"kind": "gspo", "clip_low": 0.2, "clip_high": 0.2})
+    check(got, (-1.2 + 0.8 - s + 2) * C, [0, 0, 0, -s * C / 2, -s * C / 2, 2 * C], over=4)
     assert got[2]["policy/clip_share"] == 0.5
 
 
 def test_gspo_with_the_papers_bounds() -> None:
     """Bounds 0.9997 and 1.0004 hold every response but b1, whose A < 0 and s = 2 push it back."""
-    got = _run({"kind": "gspo"})
-    _check(got, (-1.0004 + 0.9997 - 1.0004 + 2) * C, [0, 0, 0, 0, 0, 2 * C], over=4)
+    got = run({"kind": "gspo"})
+    check(got, (-1.0004 + 0.9997 - 1.0004 + 2) * C, [0, 0, 0, 0, 0, 2 * C], over=4)
 
 
 def test_cispo() -> None:
@@ -228,15 +166,15 @@ def test_cispo() -> None:
 
     Loss -w A logp = w A: 6/5; -1, -1/2; 1, 6/5; -6/5 over c, together 0.7. Gradient -w A, none of it zero.
     """
-    got = _run({"kind": "cispo", "clip_high": 0.2})
-    _check(got, 0.7 * C, [-1.2 * C, C, 0.5 * C, -C, -1.2 * C, 1.2 * C], over=6)
+    got = run({"kind": "cispo", "clip_high": 0.2})
+    check(got, 0.7 * C, [-1.2 * C, C, 0.5 * C, -C, -1.2 * C, 1.2 * C], over=6)
     assert got[2]["policy/clip_share"] == 0.5
 
 
 def test_cispo_with_its_own_bound() -> None:
     """Nothing reaches 5: weights are the ratios. 3/2 - 1 - 1/2 + 1 + 5/4 - 2 = 1/4."""
-    got = _run({"kind": "cispo"})
-    _check(got, 0.25 * C, [-1.5 * C, C, 0.5 * C, -C, -1.25 * C, 2 * C], over=6)
+    got = run({"kind": "cispo"})
+    check(got, 0.25 * C, [-1.5 * C, C, 0.5 * C, -C, -1.25 * C, 2 * C], over=6)
 
 
 @pytest.mark.parametrize(
@@ -255,8 +193,8 @@ def test_corrections(correction: dict[str, Any], weights: list[float], dropped: 
     """
     advantage = [0.5, -0.5, -0.5, 1, 1, -1]
     terms = [-w * a for w, a in zip(weights, advantage, strict=True)]
-    got = _run({"kind": "grpo", "correction": correction})
-    _check(got, sum(terms), terms, over=6)
+    got = run({"kind": "grpo", "correction": correction})
+    check(got, sum(terms), terms, over=6)
     assert got[2]["policy/ratio"] == 1
     assert got[2]["policy/correction_weight"] == pytest.approx(sum(weights) / 6)
     assert got[2]["policy/correction_dropped"] == pytest.approx(dropped / 6)
@@ -269,10 +207,10 @@ def test_corrections_after_the_first_step() -> None:
     Ratios to the old policy 3/2; 1, 1; 1, 1; 1 leave mismatches 1; 1, 1/2; 1, 5/4; 2, capped at 6/5. GRPO's A:
     a0 is clipped to 6/5 * 1/2 = 3/5. Losses -3/5; 1/2, 1/4; -1, -6/5; 6/5, together -0.85.
     """
-    got = _run(
+    got = run(
         {"correction": {"kind": "tis", "high": 1.2}, "minibatches": 2}, old=[1.5, 1, 1, 1, 1, 1]
     )
-    _check(got, -0.85, [0, 0.5, 0.25, -1, -1.2, 1.2], over=6)
+    check(got, -0.85, [0, 0.5, 0.25, -1, -1.2, 1.2], over=6)
     assert got[2]["policy/ratio"] == pytest.approx(6.5 / 6)
     assert got[2]["policy/clip_share"] == pytest.approx(1 / 6)
 
@@ -283,11 +221,11 @@ def test_ratio_to_the_old_policy_ignores_the_engine() -> None:
         ({"ratio": "old"}, None),
         ({"ratio": "old", "minibatches": 2}, [1.0] * 6),
     ):
-        _check(_run(settings, old=old), -0.5, [-0.5, 0.5, 0.5, -1, -1, 1], over=6)
+        check(run(settings, old=old), -0.5, [-0.5, 0.5, 0.5, -1, -1, 1], over=6)
 
 
 def test_a_mask_may_go_with_the_ratio_to_the_engine() -> None:
     """b0 alone, with its own ratios 1 and 5/4, the latter clipped: losses -1 and -6/5."""
     mask = {"kind": "sequence_mask", "low": 0.8, "high": 1.2}
-    got = _run({"correction": mask, "ratio": "behaviour"})
-    _check(got, -2.2, [0, 0, 0, -1, 0, 0], over=6)
+    got = run({"correction": mask, "ratio": "behaviour"})
+    check(got, -2.2, [0, 0, 0, -1, 0, 0], over=6)

@@ -68,8 +68,8 @@ class AlgorithmConfig(PolicyConfig):
     """Whether its own advantages need two responses per prompt."""
 
     kind: str
-    """grpo, dr_grpo, rloo, reinforce_pp, reinforce_pp_baseline, remax, dapo, gspo, cispo, distill, or your own class
-    as `package.module:ClassName`."""
+    """grpo, dr_grpo, rloo, reinforce_pp, reinforce_pp_baseline, remax, dapo, gspo, gmpo, cispo, sapo, dppo, distill, or
+    your own class as `package.module:ClassName`."""
     advantage: AdvantageName = None
     """Your own advantages as `package.module:name`; null takes those of the algorithm."""
     dynamic_sampling: DynamicSamplingConfig | None = None

@@ -29,6 +29,8 @@ class Distillation(AlgorithmConfig):
     loss: ClassVar = "clipped"  # pyright: ignore[reportIncompatibleVariableOverride]
     clip_low: ClassVar = 0.2  # pyright: ignore[reportIncompatibleVariableOverride]
     clip_high: ClassVar = 0.2  # pyright: ignore[reportIncompatibleVariableOverride]
+    clip_dual: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    off_policy_mask: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
     ratio: ClassVar = "auto"  # pyright: ignore[reportIncompatibleVariableOverride]
     correction: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
 

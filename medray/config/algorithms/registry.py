@@ -16,13 +16,16 @@ from medray.config.algorithms.base import AlgorithmConfig
 from medray.config.algorithms.cispo import Cispo
 from medray.config.algorithms.dapo import Dapo
 from medray.config.algorithms.distill import Distillation
+from medray.config.algorithms.dppo import Dppo
 from medray.config.algorithms.dr_grpo import DrGrpo
+from medray.config.algorithms.gmpo import Gmpo
 from medray.config.algorithms.grpo import Grpo
 from medray.config.algorithms.gspo import Gspo
 from medray.config.algorithms.reinforce_pp import ReinforcePp
 from medray.config.algorithms.reinforce_pp_baseline import ReinforcePpBaseline
 from medray.config.algorithms.remax import Remax
 from medray.config.algorithms.rloo import Rloo
+from medray.config.algorithms.sapo import Sapo
 from medray.config.names import nearest, resolve_name
 from medray.config.parts import ByKind, is_own
 from medray.errors import ConfigError
@@ -36,7 +39,10 @@ ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
     "remax": Remax,
     "dapo": Dapo,
     "gspo": Gspo,
+    "gmpo": Gmpo,
     "cispo": Cispo,
+    "sapo": Sapo,
+    "dppo": Dppo,
     "distill": Distillation,
 }
 if TYPE_CHECKING:

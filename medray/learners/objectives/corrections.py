@@ -6,16 +6,29 @@ with the engine's. What they leave out still counts in the step's denominators, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from medray.config.correction import Correction, IcePop, SequenceMask, Tis
+from medray.config.correction import (
+    Correction,
+    IcePop,
+    SequenceMask,
+    SequenceMis,
+    SequenceTis,
+    Tis,
+)
 from medray.config.parts import CORRECTION, Part
 from medray.errors import ConfigError
 from medray.learners.objectives.base import RowTensors
-from medray.losses.mismatch import icepop_weight, sequence_mask, tis_weight
+from medray.losses.mismatch import (
+    icepop_weight,
+    sequence_mask,
+    sequence_mis_weight,
+    sequence_tis_weight,
+    tis_weight,
+)
 from medray.plugins import make_part
 
 Weigh = Callable[[Tensor, Tensor, RowTensors], Tensor]
@@ -39,8 +52,35 @@ def correction_weight(config: Correction) -> Weigh:
             return lambda old, behaviour, row: sequence_mask(
                 old, behaviour, row.sequence_index, row.sequence_lengths, config.low, config.high
             ).to(old.dtype)
+        case SequenceTis():
+            return lambda old, behaviour, row: sequence_tis_weight(
+                old, behaviour, row.sequence_index, row.sequence_lengths, config.high
+            )
+        case SequenceMis():
+            return lambda old, behaviour, row: sequence_mis_weight(
+                old, behaviour, row.sequence_index, row.sequence_lengths, config.low, config.high
+            )
         case Part():
             return _checked(make_part(config, CORRECTION, "algorithm.correction", {}), config.kind)
+
+
+def correction_weights(config: Sequence[Correction]) -> Weigh | None:
+    """The product of the factors of several corrections; None for none.
+
+    Raises:
+        ConfigError: as `correction_weight`.
+    """
+    weighs = [correction_weight(one) for one in config]
+    if not weighs:
+        return None
+
+    def product(old: Tensor, behaviour: Tensor, row: RowTensors) -> Tensor:
+        weight = weighs[0](old, behaviour, row)
+        for weigh in weighs[1:]:
+            weight = weight * weigh(old, behaviour, row)
+        return weight
+
+    return product
 
 
 def _checked(own: Weigh, kind: str) -> Weigh:

@@ -1,6 +1,6 @@
 """The policy-gradient objective of every RL algorithm: its parts are looked up by name.
 
-    loss = aggregate(correction * token_loss(logp, anchor, advantage) + kl.coef * kl)
+    loss = aggregate(mask * correction * token_loss(logp, anchor, advantage) + kl.coef * kl)
 
 The anchor of the ratio is the engine's log-probability of the token, or the learner's own from the start of the
 batch (`old_logp`). In the only optimizer step of a batch the latter is the step's own value, held constant; with
@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from medray.config.correction import corrections_of
 from medray.config.policy import PolicyConfig
 from medray.learners.objectives.base import Output, RowTensors
-from medray.learners.objectives.corrections import Weigh, correction_weight
+from medray.learners.objectives.corrections import Weigh, correction_weights
 from medray.learners.objectives.token_losses import TokenLoss, token_loss
-from medray.losses.kl import KlEstimator, k3, kl_estimator
+from medray.losses.kl import KlEstimator, importance_weighted, k3, kl_estimator
+from medray.losses.policy import off_policy_mask
 from medray.losses.reduce import aggregate
 from medray.observability.meters import Meters
 from medray.types import StepTotals
@@ -48,10 +51,17 @@ class PolicyGradient:
             per_token = weight * per_token
             meters.mean("policy/correction_weight", float(weight.sum()), len(logp))
             meters.mean("policy/correction_dropped", float((weight == 0).sum()), len(logp))
+        if config.off_policy_mask is not None:
+            kept = self._kept(logp, row, config.off_policy_mask)
+            per_token = torch.where(kept, per_token, 0.0)
+            meters.mean("policy/off_policy_masked", float((~kept).sum()), len(logp))
         if "ref_logp" in row.columns:
-            kl = self._kl(logp, row.columns["ref_logp"])
+            reference = row.columns["ref_logp"]
+            kl = self._kl(logp, reference)
             meters.mean("policy/kl_ref", float(kl.detach().sum()), len(logp))
             if config.kl.place == "loss":
+                if config.kl.unbiased:
+                    kl = importance_weighted(self._kl, logp, reference, behaviour)
                 per_token = per_token + config.kl.coef * kl
         _compare(logp.detach(), behaviour, meters)
         loss = aggregate(
@@ -64,14 +74,24 @@ class PolicyGradient:
         )
         return loss, meters
 
+    @staticmethod
+    def _kept(logp: Tensor, row: RowTensors, threshold: float) -> Tensor:
+        return off_policy_mask(
+            logp,
+            row.columns["behaviour_logp"],
+            row.columns["advantage"],
+            row.sequence_index,
+            row.sequence_lengths,
+            threshold,
+        )
+
     @cached_property
     def _token_loss(self) -> TokenLoss:
         return token_loss(self.config.loss)
 
     @cached_property
     def _correction(self) -> Weigh | None:
-        config = self.config.correction
-        return None if config is None else correction_weight(config)
+        return correction_weights(corrections_of(self.config.correction))
 
     @cached_property
     def _kl(self) -> KlEstimator:

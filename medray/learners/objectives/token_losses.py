@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +13,15 @@ from medray.config.parts import LOSS, LossName, kind_of
 from medray.config.policy import PolicyConfig
 from medray.errors import ConfigError
 from medray.learners.objectives.base import RowTensors
-from medray.losses.policy import PolicyStats, cispo_loss, clipped_policy_loss, gspo_loss
+from medray.losses.policy import (
+    PolicyStats,
+    cispo_loss,
+    clipped_policy_loss,
+    dppo_loss,
+    gmpo_loss,
+    gspo_loss,
+    sapo_loss,
+)
 from medray.losses.ratio import log_ratio
 from medray.plugins import make_part
 
@@ -46,9 +55,8 @@ def token_loss(name: LossName) -> TokenLoss:
         ConfigError: your own cannot be imported or called.
     """
     kind = kind_of(name)
-    if kind in TOKEN_LOSSES:
-        return TOKEN_LOSSES[kind]
-    return _checked(make_part(name, LOSS, "algorithm.loss", {}), kind)
+    found = make_part(name, LOSS, "algorithm.loss", TOKEN_LOSSES)
+    return found if kind in TOKEN_LOSSES else _checked(found, kind)
 
 
 def _checked(own: Callable[..., Any], kind: str) -> TokenLoss:
@@ -72,13 +80,18 @@ def _clipped(
     logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
 ) -> tuple[Tensor, Figures]:
     advantage = row.columns["advantage"]
-    return _named(clipped_policy_loss(logp, anchor, advantage, config.clip_low, config.clip_high))
+    bounds = (config.clip_low, config.clip_high, config.clip_dual)
+    return _named(clipped_policy_loss(logp, anchor, advantage, *bounds))
 
 
-def _gspo(
-    logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig
+def _of_sequences(
+    loss: Callable[..., tuple[Tensor, PolicyStats]],
+    logp: Tensor,
+    anchor: Tensor,
+    row: RowTensors,
+    config: PolicyConfig,
 ) -> tuple[Tensor, Figures]:
-    found = gspo_loss(
+    found = loss(
         logp,
         anchor,
         row.columns["advantage"],
@@ -88,6 +101,28 @@ def _gspo(
         config.clip_high,
     )
     return _named(found)
+
+
+def _sapo(
+    logp: Tensor,
+    anchor: Tensor,
+    row: RowTensors,
+    config: PolicyConfig,
+    tau_pos: float = 1.0,
+    tau_neg: float = 1.05,
+) -> tuple[Tensor, Figures]:
+    return _named(sapo_loss(logp, anchor, row.columns["advantage"], tau_pos, tau_neg))
+
+
+def _dppo(
+    divergence: Literal["tv", "kl"],
+    logp: Tensor,
+    anchor: Tensor,
+    row: RowTensors,
+    config: PolicyConfig,
+) -> tuple[Tensor, Figures]:
+    bounds = (config.clip_low, config.clip_high)
+    return _named(dppo_loss(logp, anchor, row.columns["advantage"], *bounds, divergence))
 
 
 def _cispo(
@@ -102,4 +137,12 @@ def _named(found: tuple[Tensor, PolicyStats]) -> tuple[Tensor, Figures]:
     return loss, {"ratio": stats.ratio, "clip_share": stats.num_clipped}
 
 
-TOKEN_LOSSES: dict[str, TokenLoss] = {"clipped": _clipped, "gspo": _gspo, "cispo": _cispo}
+TOKEN_LOSSES: dict[str, TokenLoss] = {
+    "clipped": _clipped,
+    "gspo": partial(_of_sequences, gspo_loss),
+    "gmpo": partial(_of_sequences, gmpo_loss),
+    "cispo": _cispo,
+    "sapo": _sapo,
+    "dppo_tv": partial(_dppo, "tv"),
+    "dppo_kl": partial(_dppo, "kl"),
+}
