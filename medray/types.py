@@ -7,8 +7,8 @@ tokens of a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
@@ -166,6 +166,20 @@ class GroupMeta:
     num_heard_tokens: tuple[
         int, ...
     ] = ()  # [G] of each response, tokens the policy did not choose; (): none
+    truncated: tuple[bool, ...] = ()  # [G] whether the length limit ended each response; (): none
+
+    def only(self, kept: Sequence[int]) -> GroupMeta:
+        """Return the sizes of a part of the group, some of its responses."""
+        if len(kept) == len(self.num_response_tokens):
+            return self
+        return replace(
+            self,
+            num_response_tokens=tuple(self.num_response_tokens[g] for g in kept),
+            num_heard_tokens=tuple(self.num_heard_tokens[g] for g in kept)
+            if self.num_heard_tokens
+            else (),
+            truncated=tuple(self.truncated[g] for g in kept) if self.truncated else (),
+        )
 
     @property
     def num_sampled_tokens(self) -> int:

@@ -103,13 +103,19 @@ class TrainItem:
     old: Ref | None = None  # per response, the learner's own from before the batch's first update
     teacher_tokens: Ref | None = None  # per response, `TopTokens` of a teacher in vLLM
     estimates: Ref | None = None  # Estimates: what the critic is fitted to
+    kept: tuple[int, ...] | None = None  # which responses are trained on; None: all
 
     @classmethod
     def of(
-        cls, group: GroupHandle, advantages: Floats | TokenAdvantages, old: Ref | None = None
+        cls,
+        group: GroupHandle,
+        advantages: Floats | TokenAdvantages,
+        old: Ref | None = None,
+        kept: tuple[int, ...] | None = None,
     ) -> TrainItem:
         """The policy's item of a scored group."""
-        return cls(group.tokens, advantages, group.reference, old, group.teacher_tokens)
+        teacher = group.teacher_tokens
+        return cls(group.tokens, advantages, group.reference, old, teacher, kept=kept)
 
 
 def prompt_ids(groups: Sequence[GroupHandle]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -131,7 +131,8 @@ def plugins_in(config: BaseModel, within: str = "") -> Iterator[Plugin]:
         key, value = f"{within}{name}", getattr(config, name)
         door = next((found for found in info.metadata if isinstance(found, Door)), None)
         if door is not None:
-            for part in value if isinstance(value, tuple) else (value,):
+            several = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+            for part in several:
                 if isinstance(part, str | Part) and is_own(kind_of(part)):
                     yield Plugin(key, door, part)
         elif isinstance(value, BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,6 +24,17 @@ class RewardConfig(Section):
     """Weight of this term."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the reward, checked before anything starts."""
+
+
+def reward_names(rewards: Sequence[RewardConfig]) -> tuple[str, ...]:
+    """What each reward is called in metrics: its kind, numbered from the second of a kind on."""
+    seen: Counter[str] = Counter()
+    names: list[str] = []
+    for reward in rewards:
+        name = reward.kind.rpartition(":")[2]
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return tuple(names)
 
 
 def by_role(rewards: Sequence[RewardConfig]) -> dict[str, tuple[RewardConfig, ...]]:

@@ -4,6 +4,7 @@ Axis letters: P prompts, G responses of one prompt (may differ between prompts).
     taken in float64 over everything that is passed in, so a whole batch must be passed at once.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -98,6 +99,82 @@ def reinforce_pp_baseline_advantages(
     Source: REINFORCE++-Baseline, arXiv:2501.03262; over tokens as in its authors' code.
     """
     return _whitened([group - group.mean() for group in _checked(rewards, smallest=2)], counts)
+
+
+def opo_advantages(rewards: Sequence[Sequence[float]], counts: Counts) -> list[Floats]:
+    """Rewards less the mean of their group, in which a response weighs as much as it has tokens.
+
+    A = r - sum(n r) / sum(n): the baseline of least variance where a response's gradient grows with its
+    length n. Arguments and errors as in `reinforce_pp_advantages`, but that a group has two responses or
+    more.
+
+    Source: OPO, arXiv:2505.23585 eq. 6.
+    """
+    groups = _checked(rewards, smallest=2)
+    weights = [np.asarray(sizes, dtype=np.float64) for sizes in counts]
+    pairs = zip(groups, weights, strict=True)
+    return [(g - (n * g).sum() / max(n.sum(), 1.0)).astype(np.float32) for g, n in pairs]
+
+
+def pass_at_k_advantages(
+    rewards: Sequence[Sequence[float]], k: int, threshold: float
+) -> list[Floats]:
+    """Advantages of responses when k of them are worth what the best one is: of a group's subsets of size k, averaged.
+
+    With N responses of which W are wrong, a subset of k has a right one with probability p = 1 - C(W, k) /
+    C(N, k), and s = sqrt(p (1 - p)) is its deviation. A right response gets (1 - p) / s, a wrong one (1 - p -
+    C(W - 1, k - 1) / C(N - 1, k - 1)) / s. They add up to zero; all are zero where every subset is alike.
+
+    Args:
+        rewards: [P][G], ragged.
+        k: size of the subsets.
+        threshold: a response is right when its reward is above this.
+
+    Raises:
+        DataError: a group has fewer than k responses.
+        NumericsError: a reward is not finite.
+
+    Source: "Pass@k training", arXiv:2508.10751 eq. 11 to 15.
+    """
+    out: list[Floats] = []
+    for group in _checked(rewards, smallest=max(2, k)):
+        size, wrong = len(group), int((group <= threshold).sum())
+        fails = math.comb(wrong, k) / math.comb(size, k)
+        spread = math.sqrt(fails * (1 - fails))
+        if spread == 0:
+            out.append(np.zeros(size, dtype=np.float32))
+            continue
+        others_fail = math.comb(wrong - 1, k - 1) / math.comb(size - 1, k - 1)
+        values = np.where(group > threshold, fails, fails - others_fail)
+        out.append((values / spread).astype(np.float32))
+    return out
+
+
+def gdpo_advantages(
+    rewards: Sequence[tuple[float, Sequence[Sequence[float]]]], counts: Counts
+) -> list[Floats]:
+    """Every reward normalised within its groups, then summed by weight and whitened over the batch.
+
+    A sum that is normalised as a whole gives (1, 0) and (0, 1) of two rewards the same advantage, and one of
+    large spread hides the others.
+
+    Args:
+        rewards: weight and [P][G] values of each reward.
+        counts: as in `reinforce_pp_advantages`.
+
+    Raises:
+        DataError: there is no reward, or a group has fewer than two responses.
+        NumericsError: a reward is not finite.
+
+    Source: GDPO, arXiv:2601.05242 eq. 4 to 6.
+    """
+    if not rewards:
+        raise DataError("GDPO normalises each reward by itself, and there is none")
+    totals = [np.zeros(len(group)) for group in rewards[0][1]]
+    for weight, values in rewards:
+        for total, group in zip(totals, _checked(values, smallest=2), strict=True):
+            total += weight * (group - group.mean()) / (group.std(ddof=1) + STD_EPS)
+    return _whitened(totals, counts)
 
 
 def remax_advantages(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from medray.config.reward import RewardConfig
+from medray.config.reward import RewardConfig, reward_names
 from medray.errors import ConfigError, GraderError
 from medray.rewards.base import Reward
 from medray.rewards.registry import build_reward
@@ -79,14 +78,12 @@ def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
     """
     if not configs:
         raise ConfigError("rewards is empty: add at least one, e.g. rewards: [{kind: choice}]")
-    seen: Counter[str] = Counter()
-    found: list[WeightedReward] = []
-    for i, config in enumerate(configs):
-        name = config.kind.rpartition(":")[2]
-        seen[name] += 1
-        numbered = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        found.append(WeightedReward(numbered, config.weight, build_reward(config, f"rewards.{i}")))
-    return RewardMixture(found)
+    return RewardMixture(
+        [
+            WeightedReward(name, config.weight, build_reward(config, f"rewards.{i}"))
+            for i, (name, config) in enumerate(zip(reward_names(configs), configs, strict=True))
+        ]
+    )
 
 
 def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:

@@ -6,18 +6,23 @@ All of it is arithmetic on one float a response, so it happens in the driver, ov
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from medray.actors.groups import GroupHandle
 from medray.config.algorithms.base import AlgorithmConfig, GroupScaled
+from medray.config.algorithms.pass_at_k import PassAtK
 from medray.config.parts import ADVANTAGE, kind_of
 from medray.errors import DataError, NumericsError
 from medray.losses.advantages import (
+    gdpo_advantages,
     group_advantages,
+    opo_advantages,
+    pass_at_k_advantages,
     reinforce_pp_advantages,
     reinforce_pp_baseline_advantages,
     remax_advantages,
@@ -40,6 +45,9 @@ class Graded:
     """[P][G] tokens that the policy sampled."""
     greedy_rewards: Sequence[float] = ()
     """[P] of the greedy responses, for estimators that need them."""
+    terms: Sequence[tuple[float, Rewards]] = ()
+    """Weight and [P][G] values of each reward, and of the penalties where there are any, for estimators that need
+    them; their sum is `rewards`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Estimator:
     """(batch, settings) -> advantages [P][G]"""
     needs_greedy: bool = False
     """Whether each prompt's greedy response is decoded and graded besides its samples."""
+    needs_terms: bool = False
+    """Whether it reads each reward by itself."""
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -60,6 +70,11 @@ ESTIMATORS: dict[str, Estimator] = {
     ),
     "reinforce_pp_baseline": Estimator(
         lambda b, config: reinforce_pp_baseline_advantages(b.rewards, _counts(b, config))
+    ),
+    "opo": Estimator(lambda b, config: opo_advantages(b.rewards, b.num_tokens)),
+    "pass_at_k": Estimator(lambda b, config: _pass_at_k(b, config)),
+    "gdpo": Estimator(
+        lambda b, config: gdpo_advantages(b.terms, _counts(b, config)), needs_terms=True
     ),
     "none": Estimator(lambda b, config: [np.zeros(len(g), dtype=np.float32) for g in b.rewards]),
     "remax": Estimator(
@@ -99,6 +114,11 @@ def _counts(batch: Graded, config: AlgorithmConfig) -> Sequence[Sequence[int]]:
     return batch.num_tokens
 
 
+def _pass_at_k(batch: Graded, config: AlgorithmConfig) -> list[Floats]:
+    assert isinstance(config, PassAtK)
+    return pass_at_k_advantages(batch.rewards, config.k, config.threshold)
+
+
 def _scale(config: AlgorithmConfig) -> Literal["none", "std"]:
     return config.advantage_scale if isinstance(config, GroupScaled) else "none"
 
@@ -131,6 +151,23 @@ def shaped_rewards(
     return shaped
 
 
+def _terms(
+    batch: Sequence[GroupHandle], shaped: Rewards, weights: Mapping[str, float]
+) -> list[tuple[float, Rewards]]:
+    if not weights:
+        return [(1.0, shaped)]
+    terms: list[tuple[float, Rewards]] = [
+        (weight, [group.score.parts[f"{name}/score"] for group in batch])
+        for name, weight in weights.items()
+        if weight
+    ]
+    penalties = [
+        (np.asarray(own) - np.asarray(group.score.rewards)).tolist()
+        for own, group in zip(shaped, batch, strict=True)
+    ]
+    return [*terms, (1.0, penalties)] if any(p for group in penalties for p in group) else terms
+
+
 def overlong_penalty(scored: GroupHandle, config: AlgorithmConfig, max_new_tokens: int) -> Floats:
     """Return what the responses [G] of a group lose for the tokens that the policy sampled: zero or less."""
     lengths = scored.meta.sampled_lengths
@@ -146,6 +183,7 @@ def advantages_of(
     config: AlgorithmConfig,
     max_new_tokens: int,
     greedy_rewards: Sequence[float] = (),
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Floats]:
     """Advantages [P][G] of a batch.
 
@@ -154,8 +192,12 @@ def advantages_of(
         config: shaping and estimator.
         max_new_tokens: limit of length that the overlong penalty refers to.
         greedy_rewards: [P], for estimators that need them.
+        weights: of the rewards, by name, for estimators that read each by itself; without, the sum is one reward.
     """
     rewards = shaped_rewards(batch, config, max_new_tokens)
     lengths = [group.meta.sampled_lengths for group in batch]
-    advantages = estimator_of(config).compute(Graded(rewards, lengths, greedy_rewards), config)
+    estimator = estimator_of(config)
+    terms = _terms(batch, rewards, weights) if estimator.needs_terms else ()
+    graded = Graded(rewards, lengths, greedy_rewards, terms)
+    advantages = estimator.compute(graded, config)
     return [np.zeros_like(a) for a in advantages] if config.zero_advantages else advantages

@@ -66,17 +66,33 @@ def minibatches(batch: Batch, config: AlgorithmConfig, score_old: ScoreOld) -> I
     has_kl = config.kl.coef > 0 and config.kl.place == "loss"
     has_other_terms = has_kl or config.entropy_coef > 0 or config.distill is not None
     keep_tied = config.zero_advantages or has_other_terms
-    chosen = [i for i, a in enumerate(batch.advantages) if keep_tied or not is_tied(a)]
+    kept = [_kept(group.meta, config) for group in batch.groups]
+    chosen = [
+        i
+        for i, (a, own) in enumerate(zip(batch.advantages, kept, strict=True))
+        if own and (keep_tied or not is_tied(a[list(own)]))
+    ]
     old: dict[int, Ref] = {}
     if config.needs_old_pass:
         scored = score_old([batch.groups[i].tokens for i in chosen])
         old = dict(zip(chosen, scored, strict=True))
-    items = {i: TrainItem.of(batch.groups[i], batch.advantages[i], old.get(i)) for i in chosen}
+    items = {
+        i: TrainItem.of(batch.groups[i], batch.advantages[i], old.get(i), kept[i]) for i in chosen
+    }
+    metas = {i: batch.groups[i].meta.only(kept[i]) for i in chosen}
     cuts = [len(batch.groups) * k // config.minibatches for k in range(config.minibatches + 1)]
     for number, (first, end) in enumerate([*pairwise(cuts)] * config.epochs):
         part = [i for i in range(first, end) if i in items]
         if part:
-            yield Minibatch(number, [items[i] for i in part], [batch.groups[i].meta for i in part])
+            yield Minibatch(number, [items[i] for i in part], [metas[i] for i in part])
+
+
+def _kept(meta: GroupMeta, config: AlgorithmConfig) -> tuple[int, ...]:
+    """Which responses of a group are trained on."""
+    everyone = tuple(range(len(meta.num_response_tokens)))
+    if not (config.mask_truncated and meta.truncated):
+        return everyone
+    return tuple(g for g in everyone if not meta.truncated[g])
 
 
 def batch_metrics(batch: Batch) -> dict[str, float]:

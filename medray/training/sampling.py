@@ -10,6 +10,7 @@ from medray.actors.collector import Collector
 from medray.actors.groups import GroupHandle
 from medray.config.algorithms.base import DynamicSamplingConfig
 from medray.config.grpo import GrpoJob
+from medray.config.reward import reward_names
 from medray.config.rl import RlJob
 from medray.data.batches.stream import PromptStream
 from medray.engines.base import prompt_seed
@@ -109,7 +110,9 @@ def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> 
     if config.overlong is not None:
         lost = [float(p) for group in groups for p in overlong_penalty(group, config, limit)]
         counts["reward/overlong_penalty"] = sum(lost) / len(lost)
-    advantages = advantages_of(groups, config, limit, greedy)
+    names = reward_names(job.rewards)
+    weights = {name: one.weight for name, one in zip(names, job.rewards, strict=True)}
+    advantages = advantages_of(groups, config, limit, greedy, weights)
     return Batch(tuple(groups), tuple(advantages), tuple(sampled.dropped), counts)
 
 

@@ -6,6 +6,7 @@ central differences. Every function names the source whose equation it follows.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -108,6 +109,43 @@ def reinforce_pp(
     if baseline:
         rewards = [[r - sum(group) / len(group) for r in group] for group in rewards]
     return whitened(rewards, counts)
+
+
+def opo(rewards: Matrix, counts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """arXiv:2505.23585 eq. 6."""
+    out = []
+    for group, sizes in zip(rewards, counts, strict=True):
+        baseline = sum(r * n for r, n in zip(group, sizes, strict=True)) / sum(sizes)
+        out.append([r - baseline for r in group])
+    return out
+
+
+def pass_at_k(rewards: Matrix, k: int, threshold: float) -> list[list[float]]:
+    """arXiv:2508.10751, by enumeration: subsets of k are worth their best response, a response the mean of its own."""
+    out = []
+    for group in rewards:
+        subsets = list(itertools.combinations(range(len(group)), k))
+        worth = [float(any(group[i] > threshold for i in s)) for s in subsets]
+        mean = sum(worth) / len(worth)
+        spread = math.sqrt(sum((w - mean) ** 2 for w in worth) / len(worth))
+        row = []
+        for i in range(len(group)):
+            own = [w for w, s in zip(worth, subsets, strict=True) if i in s]
+            row.append((sum(own) / len(own) - mean) / spread if spread else 0.0)
+        out.append(row)
+    return out
+
+
+def gdpo(
+    rewards: Sequence[tuple[float, Matrix]], counts: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """arXiv:2601.05242 eq. 4 to 6."""
+    scaled = [(w, group_advantages(values, "std")) for w, values in rewards]
+    sums = [
+        [sum(w * values[p][g] for w, values in scaled) for g in range(len(group))]
+        for p, group in enumerate(rewards[0][1])
+    ]
+    return whitened(sums, counts)
 
 
 def gae(

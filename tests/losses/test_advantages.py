@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from medray.errors import DataError, NumericsError
 from medray.losses.advantages import (
+    gdpo_advantages,
     group_advantages,
+    opo_advantages,
+    pass_at_k_advantages,
     reinforce_pp_advantages,
     reinforce_pp_baseline_advantages,
     remax_advantages,
@@ -74,6 +77,60 @@ def test_golden_reinforce_pp_baseline_over_tokens() -> None:
     """0 (2 tokens) and 1 (1 token) become -+1/2, mean -1/6; squares 2/9 + 4/9 over 2, std sqrt(1/3)."""
     got = reinforce_pp_baseline_advantages([[0.0, 1.0]], [[2, 1]])
     assert_close(got, [[-math.sqrt(1 / 3), 2 * math.sqrt(1 / 3)]], 3e-6)
+
+
+def test_golden_opo() -> None:
+    """1 over one token and 0 over three: baseline 1/4."""
+    assert_close(opo_advantages([[1.0, 0.0]], [[1, 3]]), [[0.75, -0.25]])
+
+
+def test_golden_pass_at_k() -> None:
+    """One right of four, k = 2: half of the six pairs fail, deviation 1/2.
+
+    The right one is 1/2 / (1/2) = 1; of a wrong one's three pairs two fail, (1/2 - 2/3) / (1/2) = -1/3. In the second
+    group three are right, so that no pair fails: nothing to learn.
+    """
+    got = pass_at_k_advantages([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]], 2, 0.5)
+    assert_close(got, [[1.0, -1 / 3, -1 / 3, -1 / 3], [0.0] * 4])
+
+
+def test_golden_gdpo() -> None:
+    """Rewards 1, 0 of weight 1 and 0, 4 of weight 2, each +-c with c = sqrt(1/2): c - 2 c and -c + 2 c, deviation 1.
+
+    Over tokens, 3 and 1, the mean is -c / 2; squares 3 (c/2)^2 + (3 c/2)^2 = 3/2 over 3: A = (-c/2, 3c/2) sqrt(2).
+    """
+    c = math.sqrt(0.5)
+    terms = [(1.0, [[1.0, 0.0]]), (2.0, [[0.0, 4.0]])]
+    assert_close(gdpo_advantages(terms, [[1, 1]]), [[-c, c]], 3e-6)
+    assert_close(gdpo_advantages(terms, [[3, 1]]), [[-0.5, 1.5]], 5e-6)
+
+
+def test_gdpo_tells_rewards_apart_that_have_one_sum() -> None:
+    """Both groups have the sums 0 and 1; in the second two rewards make the 1, each of them all of its own spread."""
+    first = [[0.0, 1.0], [0.0, 0.5]]
+    second = [[0.0, 0.0], [0.0, 0.5]]
+    one, two = gdpo_advantages([(1.0, first), (1.0, second)], [[1, 1], [1, 1]])
+    assert two[1] == pytest.approx(2 * one[1], rel=1e-4)
+
+
+@light
+@given(
+    rewards=st.lists(st.lists(reward, min_size=4, max_size=6), min_size=1, max_size=3),
+    k=st.integers(1, 4),
+)
+def test_pass_at_k_matches_the_enumeration(rewards, k) -> None:
+    assert_close(pass_at_k_advantages(rewards, k, 0.0), reference.pass_at_k(rewards, k, 0.0), 1e-5)
+
+
+@light
+@given(rewards=groups, draw=st.randoms(use_true_random=False))
+def test_opo_and_gdpo_match_the_reference(rewards, draw) -> None:
+    counts = [[draw.randint(1, 9) for _ in group] for group in rewards]
+    assert_close(opo_advantages(rewards, counts), reference.opo(rewards, counts), 1e-5)
+    assume(all(max(g) - min(g) > 1e-2 for g in rewards))
+    terms = [(1.0, rewards), (-0.5, [[r * r for r in group] for group in rewards])]
+    assume(all(max(g) - min(g) > 1e-2 for g in terms[1][1]))
+    assert_close(gdpo_advantages(terms, counts), reference.gdpo(terms, counts), 1e-4)
 
 
 def test_golden_remax() -> None:

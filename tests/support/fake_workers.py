@@ -71,7 +71,8 @@ class FakeWorkers:
         rewards = tuple(self.script(self.calls, prompt))[: spec.num_samples]
         lengths = (3,) * spec.num_samples
         meta = GroupMeta(prompt.record.id, len(prompt.token_ids), lengths, 0, self.version, "fake")
-        return scored(prompt, meta, GroupScore(rewards, {}), prompt.record.id)
+        parts = {"choice/score": rewards}
+        return scored(prompt, meta, GroupScore(rewards, parts), prompt.record.id)
 
     def update(
         self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], *, place: int

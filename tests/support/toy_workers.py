@@ -65,7 +65,9 @@ class ToyWorkers:
     ) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]
         totals = StepTotals(sum(lengths), len(lengths), len(items))
-        trees = [rollout_tree(i.tokens, i.advantages, i.reference, i.old) for i in items]
+        trees = [
+            rollout_tree(i.tokens, i.advantages, i.reference, i.old, kept=i.kept) for i in items
+        ]
         meters = self.learner.forward_backward(trees, self.objective, totals)
         return meters.merge(self.learner.optim_step(place))
 

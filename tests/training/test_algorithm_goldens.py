@@ -122,6 +122,28 @@ def test_remax() -> None:
     check(got, -5.6, [0, 0, 0, -2, 0, 0], over=16)
 
 
+def test_opo() -> None:
+    """Baselines over tokens 1/3 and 7/3: A = 2/3, -1/3 and 2/3, -4/3.
+
+    Losses -4/5 (clipped); 1/3, 4/15 (clipped); -2/3, -4/5 (clipped); 8/3, together 1.
+    """
+    check(run({"kind": "opo"}), 1, [0, 1 / 3, 0, -2 / 3, 0, 8 / 3], over=6)
+
+
+def test_pass_at_k() -> None:
+    """One of a is right: A = +-1. Both of b are: 0. Losses -6/5; 1, 4/5."""
+    check(run({"kind": "pass_at_k", "k": 1}), 0.6, [0, 1, 0, 0, 0, 0], over=6)
+
+
+def test_gdpo_of_one_reward() -> None:
+    """+-c of mean 0 - a0 and b1 have a token, a1 and b0 two, so (c - 2c + 2c - c) / 6 = 0 - and deviation sqrt(3/5).
+
+    As published GRPO, over that: losses -6/5; 1, 4/5; -1, -6/5; 2 times c, together 2/5 c.
+    """
+    grad = [0, C, 0, -C, 0, 2 * C]
+    check(run({"kind": "gdpo"}), 0.4 * C, grad, over=6 * math.sqrt(0.6))
+
+
 def test_dapo() -> None:
     """A = +-c; the upper bound is 1.28, so 5/4 keeps its gradient.
 

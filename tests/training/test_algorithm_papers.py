@@ -59,6 +59,9 @@ PAPERS: dict[str, tuple[Callable[[Matrix, Matrix], Matrix], Losses, str]] = {
         _clip(),
         "fixed",
     ),
+    "opo": (lambda r, _: reference.opo(r, LENGTHS), _clip(), "token"),
+    "pass_at_k": (lambda r, _: reference.pass_at_k(r, 2, 0.5), _clip(), "token"),
+    "gdpo": (lambda r, _: reference.gdpo([(1.0, r)], LENGTHS), _clip(), "token"),
     "dapo": (
         lambda r, _: reference.group_advantages(_less_length(r), "std"),
         _clip(0.2, 0.28),
@@ -95,7 +98,10 @@ PAPERS: dict[str, tuple[Callable[[Matrix, Matrix], Matrix], Losses, str]] = {
         "token",
     ),
 }
-OTHERS = {"dppo_kl": {"kind": "dppo", "loss": "dppo_kl", "clip_low": 0.05, "clip_high": 0.05}}
+OTHERS = {
+    "pass_at_k": {"kind": "pass_at_k", "k": 2},
+    "dppo_kl": {"kind": "dppo", "loss": "dppo_kl", "clip_low": 0.05, "clip_high": 0.05},
+}
 
 
 def _less_length(rewards: Matrix) -> Matrix:
@@ -109,7 +115,7 @@ def _less_length(rewards: Matrix) -> Matrix:
 
 
 def test_every_algorithm_has_a_row() -> None:
-    assert PAPERS.keys() - OTHERS.keys() == ALGORITHMS.keys() - {
+    assert PAPERS.keys() - {"dppo_kl"} == ALGORITHMS.keys() - {
         "distill"
     }  # tests/losses/test_distill.py
 

@@ -12,16 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medray.actors.workers import Workers
+from medray.config.algorithms.base import OverlongConfig
 from medray.config.algorithms.registry import ALGORITHMS
 from medray.config.grpo import GrpoJob
+from medray.config.reward import RewardConfig
 from medray.data.batches.stream import PromptStream
 from medray.observability.console.plain import PlainConsole
 from medray.training.advantages import ESTIMATORS, advantages_of, overlong_penalty
 from medray.training.batch import Batch, batch_metrics, minibatches, rollout_metrics
 from medray.training.grpo import train_grpo
-from medray.training.sampling import PromptSource, train_spec
+from medray.training.sampling import PromptSource, SampledStep, estimate_batch, train_spec
 from medray.training.steps import PromptSets, Run
-from medray.types import Prompt, Record
+from medray.types import GroupScore, Prompt, Record
 from tests.support.batches import BatchSource
 from tests.support.fake_workers import FakeWorkers, ListSink, Script
 
@@ -264,6 +266,40 @@ def test_length_is_what_the_policy_said() -> None:
     assert group.meta.num_sampled_tokens == 5, "and the denominator of the loss agrees"
 
 
+def test_gdpo_reads_each_reward_and_its_weight() -> None:
+    """Scores (1, 0) of weight 1 and (0, 4) of weight -1 both say +-c: 2c and -2c, over their deviation 2."""
+    rewards = [{"kind": "choice"}, {"kind": "text", "weight": -1.0}]
+    job = _job(kind="gdpo", aggregation="sequence").model_copy(
+        update={"rewards": tuple(RewardConfig.model_validate(r) for r in rewards)}
+    )
+    [group] = FakeWorkers(_split).collect(_prompts(1), [0], train_spec(job))
+    parts = {"choice/score": (1.0, 0.0), "text/score": (0.0, 4.0)}
+    group.on_scored(GroupScore((1.0, -4.0), parts))
+    found = estimate_batch(job, SampledStep([group]), cast(Any, None)).advantages[0]
+    np.testing.assert_allclose(found, [0.5**0.5, -(0.5**0.5)], rtol=1e-5)
+    # The penalty is one more reward: (0, -1/2) for a length of 3 of 4, again +-c.
+    group.on_sampled(group.tokens, replace(group.meta, num_response_tokens=(2, 3)))
+    long = job.algorithm.model_copy(update={"overlong": OverlongConfig(share=0.5)})
+    three = advantages_of([group], long, 4, (), {"choice": 1.0, "text": 1.0})
+    np.testing.assert_allclose(three[0], [0.5**0.5, -(0.5**0.5)], rtol=1e-5)
+
+
+def test_truncated_responses_leave_the_loss_and_not_the_baseline() -> None:
+    """Of three groups the first loses a response, the second both; the third is whole."""
+    job = _job(mask_truncated=True)
+    groups = FakeWorkers(_split).collect(_prompts(3), [0] * 3, train_spec(job))
+    for group, cut in zip(groups, [(False, True), (True, True), (False, False)], strict=True):
+        group.on_sampled(group.tokens, replace(group.meta, truncated=cut))
+    batch = estimate_batch(job, SampledStep(groups), cast(Any, None))
+    assert [a.tolist() for a in batch.advantages] == [[0.5, -0.5]] * 3
+    [step] = minibatches(batch, job.algorithm, lambda groups: groups)
+    assert [item.kept for item in step.items] == [(0,), (0, 1)]
+    assert [meta.sampled_lengths for meta in step.metas] == [(3,), (3, 3)]
+    plain = _job().algorithm
+    [step] = minibatches(batch, plain, lambda groups: groups)
+    assert [item.kept for item in step.items] == [(0, 1)] * 3
+
+
 @pytest.mark.parametrize("kind", ["reinforce_pp", "reinforce_pp_baseline"])
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "fixed"])
 def test_a_statistic_has_the_unit_of_the_average_it_serves(kind: str, aggregation: str) -> None:
@@ -324,6 +360,8 @@ def test_distillation_trains_on_every_group_whatever_its_reward() -> None:
 def test_every_estimator_gives_one_float_a_response(script: Script) -> None:
     for name in ALGORITHMS:
         settings: dict[str, Any] = {"kind": name}
+        if name == "pass_at_k":
+            settings["k"] = 2
         if name == "distill":
             settings["distill"] = {"teacher": {}}
         batch = _source(_job(**settings), FakeWorkers(script)).next_batch()

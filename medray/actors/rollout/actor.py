@@ -219,6 +219,7 @@ class RolloutActor(MonitoredActor):
             num_cached_tokens=done.num_cached_tokens,
             newest_version=done.newest_version,
             num_heard_tokens=tuple(len(r.token_ids) - r.num_sampled for r in done.responses),
+            truncated=tuple(r.finish_reason == "length" for r in done.responses),
         )
         yield RolloutGroup(prompt, done.responses, done.oldest_version, self.name)
         yield done.index, meta

@@ -45,7 +45,7 @@ class LearnerDuties:
         olds = [_fetched(i.old, deadline) for i in items]
         teacher = [_fetched(i.teacher_tokens, deadline) for i in items]
         trees = [
-            rollout_tree(group, _advantages(item.advantages, deadline), *scored)
+            rollout_tree(group, _advantages(item.advantages, deadline), *scored, kept=item.kept)
             for group, item, *scored in zip(groups, items, references, olds, teacher, strict=True)
         ]
         meters = self.learner.forward_backward(trees, self.objective, totals)

@@ -68,14 +68,17 @@ class AlgorithmConfig(PolicyConfig):
     """Whether its own advantages need two responses per prompt."""
 
     kind: str
-    """grpo, dr_grpo, rloo, reinforce_pp, reinforce_pp_baseline, remax, dapo, gspo, gmpo, cispo, sapo, dppo, distill, or
-    your own class as `package.module:ClassName`."""
+    """grpo, dr_grpo, rloo, reinforce_pp, reinforce_pp_baseline, remax, opo, pass_at_k, gdpo, dapo, gspo, gmpo, cispo,
+    sapo, dppo, distill, or your own class as `package.module:ClassName`."""
     advantage: AdvantageName = None
     """Your own advantages as `package.module:name`; null takes those of the algorithm."""
     dynamic_sampling: DynamicSamplingConfig | None = None
     """Refill the batch with groups that have a signal; null trains on what the first prompts gave."""
     overlong: OverlongConfig | None = None
     """Penalize length near the limit; null leaves the reward alone."""
+    mask_truncated: bool = False
+    """Leave responses that reached the length limit out of the loss and its denominators; their rewards still count in
+    the baseline."""
     zero_advantages: bool = False
     """Control experiment: train on advantages of zero, so nothing may improve."""
 

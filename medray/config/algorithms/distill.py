@@ -25,6 +25,7 @@ class Distillation(AlgorithmConfig):
     advantage: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
     dynamic_sampling: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
     overlong: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    mask_truncated: ClassVar = False  # pyright: ignore[reportIncompatibleVariableOverride]
     zero_advantages: ClassVar = False  # pyright: ignore[reportIncompatibleVariableOverride]
     loss: ClassVar = "clipped"  # pyright: ignore[reportIncompatibleVariableOverride]
     clip_low: ClassVar = 0.2  # pyright: ignore[reportIncompatibleVariableOverride]

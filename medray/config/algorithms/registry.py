@@ -18,9 +18,12 @@ from medray.config.algorithms.dapo import Dapo
 from medray.config.algorithms.distill import Distillation
 from medray.config.algorithms.dppo import Dppo
 from medray.config.algorithms.dr_grpo import DrGrpo
+from medray.config.algorithms.gdpo import Gdpo
 from medray.config.algorithms.gmpo import Gmpo
 from medray.config.algorithms.grpo import Grpo
 from medray.config.algorithms.gspo import Gspo
+from medray.config.algorithms.opo import Opo
+from medray.config.algorithms.pass_at_k import PassAtK
 from medray.config.algorithms.reinforce_pp import ReinforcePp
 from medray.config.algorithms.reinforce_pp_baseline import ReinforcePpBaseline
 from medray.config.algorithms.remax import Remax
@@ -37,6 +40,9 @@ ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
     "reinforce_pp": ReinforcePp,
     "reinforce_pp_baseline": ReinforcePpBaseline,
     "remax": Remax,
+    "opo": Opo,
+    "pass_at_k": PassAtK,
+    "gdpo": Gdpo,
     "dapo": Dapo,
     "gspo": Gspo,
     "gmpo": Gmpo,

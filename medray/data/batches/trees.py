@@ -32,6 +32,7 @@ def rollout_tree(
     reference: Sequence[Floats] | None = None,
     old: Sequence[Floats] | None = None,
     taught: Sequence[TopTokens] | None = None,
+    kept: Sequence[int] | None = None,
 ) -> PromptTree:
     """A group as one tree; every token that the policy sampled is trained, the stop token included.
 
@@ -41,9 +42,11 @@ def rollout_tree(
         reference: per response the reference model's log-probabilities [N] of the trained tokens.
         old: per response the learner's own [N] from before the batch's first update.
         taught: per response what a teacher would say in the place of its N trained tokens.
+        kept: which responses the tree has; None: all.
     """
     continuations = []
-    for g, response in enumerate(group.responses):
+    for g in range(len(group.responses)) if kept is None else kept:
+        response = group.responses[g]
         columns: dict[str, Column] = {}
         if advantages is not None:
             columns["advantage"] = np.broadcast_to(
