@@ -63,6 +63,12 @@ class PpoConfig(PolicyConfig):
     """Discount a token."""
     lam: float = Field(default=0.95, ge=0, le=1)
     """GAE's trade of bias for variance (arXiv:1506.02438): 0 trusts the critic, 1 the sampled return."""
+    value_lam: float | None = Field(default=None, ge=0, le=1)
+    """The same for the critic's returns (decoupled GAE, arXiv:2503.01491; 1 there); null takes that of the
+    advantages."""
+    lam_alpha: float | None = Field(default=None, gt=0)
+    """Use a lambda of 1 - 1 / (lam_alpha * tokens) for the advantages of each response in place of `lam` (VAPO,
+    arXiv:2504.05118; 0.05 there)."""
     whiten: bool = True
     """Bring the batch's advantages to mean 0 and standard deviation 1."""
     epochs: int = Field(default=2, ge=1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from medray.config.ppo import PpoConfig
-from medray.losses.gae import gae
+from medray.losses.gae import gae, length_adaptive_lam
 from medray.losses.moments import Moments
 from medray.losses.token_rewards import final_scores, token_rewards
 from medray.types import Floats, RolloutGroup
@@ -32,6 +32,7 @@ class EstimateSummary:
     returns: Moments
     response_advantages: tuple[float, ...]  # [G] mean over the response's tokens, before whitening
     scores: tuple[float, ...]  # [G] less the penalty for a missing end
+    residuals: Moments  # of returns less values
 
 
 def estimate(
@@ -69,13 +70,21 @@ def estimate(
         kl_coef=kl_coef,
         estimator=config.kl.estimator,
     )
-    advantages, returns = gae(rewards, _flat(values), lengths, config.gamma, config.lam)
+    lam = config.lam
+    if config.lam_alpha is not None:
+        lam = length_adaptive_lam(lengths, config.lam_alpha)
+    flat = _flat(values)
+    advantages, returns = gae(rewards, flat, lengths, config.gamma, lam)
+    residuals = advantages
+    if config.value_lam is not None:
+        residuals, returns = gae(rewards, flat, lengths, config.gamma, config.value_lam)
     per_response = [part.mean().item() for part in advantages.split(lengths.tolist())]
     summary = EstimateSummary(
         Moments.of(advantages.tolist()),
         Moments.of(returns.tolist()),
         tuple(per_response),
         tuple(final.tolist()),
+        Moments.of(residuals.tolist()),
     )
     ends = np.cumsum(lengths.numpy())[:-1]
     split = [tuple(np.split(t.numpy().astype(np.float32), ends)) for t in (advantages, returns)]

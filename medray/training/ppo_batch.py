@@ -122,8 +122,9 @@ def ppo_metrics(batch: PpoBatch, control: KlControl) -> dict[str, float]:
         "advantage/std": advantages.std,
         "policy/kl_coef": control.coef,
     }
-    if returns.variance > 0:  # a return less its value is the advantage
-        metrics["value/explained_variance"] = 1 - advantages.variance / returns.variance
+    if returns.variance > 0:
+        residuals = merged(s.residuals for s in batch.summaries)
+        metrics["value/explained_variance"] = 1 - residuals.variance / returns.variance
     return metrics
 
 

@@ -5,7 +5,7 @@ from golden.compare import assert_same, integers, light, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medray.losses.gae import gae
+from medray.losses.gae import gae, length_adaptive_lam
 
 number = st.floats(-2, 2)
 unit = st.floats(0, 1)
@@ -89,3 +89,21 @@ def test_gives_constants() -> None:
 def test_lengths_must_add_up() -> None:
     with pytest.raises(ValueError, match="add up to 3, but there are 2 tokens"):
         gae(vector([0.0, 1.0]), vector([0.0, 1.0]), integers([3]), 1.0, 1.0)
+
+
+@light
+@given(rows=responses, gamma=unit, lam=unit)
+def test_a_lambda_for_each_response(rows, gamma, lam) -> None:
+    rewards, values, lengths = flatten(rows)
+    lams = [lam / (1 + i) for i in range(len(lengths))]
+    got, _ = gae(vector(rewards), vector(values), integers(lengths), gamma, vector(lams))
+    expected: list[float] = []
+    for response, own in zip(rows, lams, strict=True):
+        r, v, sizes = flatten([response])
+        expected += reference.gae(r, v, sizes, gamma, own)
+    assert_same(got, expected)
+
+
+def test_golden_length_adaptive_lambda() -> None:
+    """With alpha 0.05 lengths 20 and less give 0, 40 gives 1/2, 200 gives 0.9."""
+    assert_same(length_adaptive_lam(integers([1, 20, 40, 200]), 0.05), [0.0, 0.0, 0.5, 0.9])
