@@ -15,20 +15,45 @@ from medray.config.supervised import ChatConfig, SupervisedJob, require_referenc
 Reference = Literal["auto", "adapter_off", "separate", "precomputed"]
 
 
+PreferenceKind = Literal[
+    "sigmoid",
+    "ipo",
+    "robust",
+    "hinge",
+    "simpo",
+    "exo",
+    "nca",
+    "sppo",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+]
+MARGIN_KINDS = ("sigmoid", "robust", "hinge", "ipo", "exo", "discopop")
+"""Losses that read a pair's margin alone."""
+
+
 class PreferenceConfig(Section):
     """A loss on the margin between a chosen and a rejected response."""
 
-    kind: Literal["sigmoid", "ipo", "robust", "hinge", "simpo"] = "sigmoid"
+    kind: PreferenceKind = "sigmoid"
     """sigmoid: DPO (arXiv:2305.18290), conservative DPO with label_smoothing; ipo: arXiv:2310.12036; robust:
-    arXiv:2403.00409; hinge: arXiv:2305.10425; simpo: no reference (arXiv:2405.14734)."""
+    arXiv:2403.00409; hinge: arXiv:2305.10425; simpo: no reference (arXiv:2405.14734); exo: arXiv:2402.00856; nca:
+    arXiv:2402.05369; sppo: arXiv:2405.00675; apo_zero and apo_down: arXiv:2408.06266; discopop: arXiv:2406.08414."""
     beta: float = Field(default=0.1, gt=0)
     """Scale of the margin. 0.1 is usual with a reference; SimPO's authors use 2 to 10."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """Assumed share of pairs whose label is wrong; for sigmoid and robust."""
+    """Assumed share of pairs whose label is wrong; for sigmoid, robust and exo."""
     gamma: float = Field(default=0.0, ge=0)
     """Target margin of simpo, in units of beta times the margin."""
-    length_normalised: bool = False
-    """Take log-probabilities a token instead of a response. simpo always does."""
+    length_normalised: bool | None = None
+    """Take log-probabilities per token instead of per response. null: ipo and simpo do; simpo always does."""
+    divergence: Literal["reverse_kl", "forward_kl", "js", "alpha"] = "reverse_kl"
+    """Divergence to the reference that gives the margin (f-DPO, arXiv:2309.16240); for sigmoid, robust, hinge, ipo, exo
+    and discopop."""
+    alpha: float = Field(default=0.5, gt=0, lt=1)
+    """Parameter of the alpha divergence; small values approach reverse_kl, large ones forward_kl."""
+    discopop_tau: float = Field(default=0.05, gt=0)
+    """Temperature of discopop's blend of a logistic and an exponential loss."""
     sft_weight: float = Field(default=0.0, ge=0)
     """Factor of the chosen response's negative log-likelihood a token, added to the loss (arXiv:2404.19733)."""
     reference: Reference = "auto"
@@ -37,13 +62,18 @@ class PreferenceConfig(Section):
 
     @model_validator(mode="after")
     def _fits_the_kind(self) -> Self:
-        if self.label_smoothing and self.kind not in ("sigmoid", "robust"):
+        if self.label_smoothing and self.kind not in ("sigmoid", "robust", "exo"):
             raise ValueError(
-                f"label_smoothing has no effect with kind={self.kind}: set it to 0, or set kind=sigmoid or robust"
+                f"label_smoothing has no effect with kind={self.kind}: set it to 0, or set kind=sigmoid, robust or exo"
             )
-        if self.kind == "robust" and not self.label_smoothing:
+        if self.kind in ("robust", "exo") and not self.label_smoothing:
             raise ValueError(
-                "kind=robust needs the share of wrong labels: set label_smoothing above 0"
+                f"kind={self.kind} needs the share of wrong labels: set label_smoothing above 0 (1e-3 is usual for exo)"
+            )
+        if self.divergence != "reverse_kl" and self.kind not in MARGIN_KINDS:
+            raise ValueError(
+                f"kind={self.kind} does not read the margin of divergence={self.divergence}: set it to reverse_kl, "
+                f"or kind to one of {', '.join(MARGIN_KINDS)}"
             )
         if self.gamma and self.kind != "simpo":
             raise ValueError(
@@ -57,6 +87,13 @@ class PreferenceConfig(Section):
     def needs_reference(self) -> bool:
         """True when trees need a `ref_logp` column."""
         return self.kind != "simpo"
+
+    @property
+    def by_length(self) -> bool:
+        """Whether log-probabilities are taken per token."""
+        if self.kind == "simpo" or self.length_normalised is None:
+            return self.kind in ("simpo", "ipo")
+        return self.length_normalised
 
 
 class DpoOptim(OptimConfig):

@@ -12,19 +12,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def log_ratio_margin(
-    chosen_logp: Float[Tensor, " B"],
-    rejected_logp: Float[Tensor, " B"],
-    chosen_ref_logp: Float[Tensor, " B"],
-    rejected_ref_logp: Float[Tensor, " B"],
-) -> Float[Tensor, " B"]:
-    """m = (chosen_logp - chosen_ref_logp) - (rejected_logp - rejected_ref_logp), in nats.
-
-    The difference of implicit rewards over beta; swapping chosen and rejected turns its sign.
-    """
-    return (chosen_logp - chosen_ref_logp) - (rejected_logp - rejected_ref_logp)
-
-
 def dpo_loss(
     margin: Float[Tensor, " B"], beta: float, label_smoothing: float = 0.0
 ) -> Float[Tensor, " B"]:
@@ -57,8 +44,10 @@ def robust_dpo_loss(
 
 
 def ipo_loss(margin: Float[Tensor, " B"], beta: float) -> Float[Tensor, " B"]:
-    """(m - 1 / (2 * beta))^2; the paper's tau is beta. Margins of mean log-probabilities are
-    common.
+    """(m - 1 / (2 * beta))^2; the paper's tau is beta.
+
+    The authors confirm that margins of mean log-probabilities are meant (huggingface/trl blog "pref-tuning", 2024): a
+    margin of sums has to reach the same 1 / (2 * beta) whatever the responses' lengths.
 
     Source: IPO, arXiv:2310.12036 eq. 17.
     """

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medray.config.base import Section
-from medray.config.dpo import DpoJob
+from medray.config.dpo import DpoJob, PreferenceConfig
 from medray.config.kto import KtoJob
 from medray.config.loader import dump_config, load_config
 from medray.config.orpo import OrpoJob
@@ -44,6 +44,9 @@ def test_defaults_are_whole_and_round_trip(schema: type[Section]) -> None:
         (SftJob, ["loss.beta=0.1"], "loss.beta"),
         (DpoJob, ["loss.kind=robust"], "label_smoothing above 0"),
         (DpoJob, ["loss.kind=ipo", "loss.label_smoothing=0.1"], "no effect with kind=ipo"),
+        (DpoJob, ["loss.kind=exo"], "kind=exo needs the share of wrong labels"),
+        (DpoJob, ["loss.kind=nca", "loss.divergence=js"], "does not read the margin of divergence=js"),
+        (DpoJob, ["loss.kind=simpo", "loss.divergence=js"], "does not read the margin"),
         (DpoJob, ["loss.label_smoothing=0.5"], "less than 0.5"),
         (DpoJob, ["loss.gamma=0.5"], "the target margin of SimPO"),
         (DpoJob, ["loss.kind=simpo", "loss.reference=separate"], "has no reference"),
@@ -89,3 +92,13 @@ def test_every_job_key_is_documented(schema: type[Section]) -> None:
     for name, definition in {schema.__name__: json_schema, **json_schema["$defs"]}.items():
         for key, value in definition.get("properties", {}).items():
             assert "description" in value or "$ref" in str(value), f"{name}.{key}"
+
+
+def test_which_preference_losses_count_per_token() -> None:
+    """IPO by its authors' word, unless asked for sums; SimPO always; the others only when asked."""
+    by_length = lambda **keys: PreferenceConfig(**keys).by_length  # noqa: E731
+    assert by_length(kind="ipo")
+    assert not by_length(kind="ipo", length_normalised=False)
+    assert by_length(kind="simpo", length_normalised=False)
+    assert not by_length(kind="sigmoid")
+    assert by_length(kind="nca", length_normalised=True)

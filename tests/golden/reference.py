@@ -266,6 +266,50 @@ def robust_dpo(margin: float, beta: float, smoothing: float) -> float:
     return ((1 - smoothing) * clean - smoothing * flipped) / (1 - 2 * smoothing)
 
 
+def exo(w: float, x: float, beta: float, smoothing: float = 1e-3) -> float:
+    """arXiv:2402.00856 eq. 16: KL of the policy's preference from the smoothed label."""
+    p = sigma(beta * (w - x))
+    return p * math.log(p / (1 - smoothing)) + (1 - p) * math.log((1 - p) / smoothing)
+
+
+def nca(w: float, x: float, beta: float) -> float:
+    """arXiv:2402.05369 eq. 11 for a pair."""
+    r, s = beta * w, beta * x
+    return -math.log(sigma(r)) - math.log(sigma(-r)) / 2 - math.log(sigma(-s)) / 2
+
+
+def sppo(w: float, x: float, beta: float) -> float:
+    """arXiv:2405.00675 eq. 4.7, wins certain: (log ratio - eta (P - 1/2))^2 with eta = 1 / beta."""
+    return (w - (1 - 0.5) / beta) ** 2 + (x - (0 - 0.5) / beta) ** 2
+
+
+def apo_zero(w: float, x: float, beta: float) -> float:
+    """arXiv:2408.06266 eq. 7."""
+    return -sigma(beta * w) + sigma(beta * x) + 1
+
+
+def apo_down(w: float, x: float, beta: float) -> float:
+    """arXiv:2408.06266 eq. 8."""
+    return sigma(beta * w) - sigma(beta * (w - x)) + 1
+
+
+def discopop(w: float, x: float, beta: float, tau: float = 0.05) -> float:
+    """arXiv:2406.08414 eq. 5."""
+    rho = beta * (w - x)
+    share = sigma(rho / tau)
+    return -(1 - share) * math.log(sigma(rho)) + share * math.exp(-rho)
+
+
+PAIR_LOSSES = {
+    "exo": exo,
+    "nca": nca,
+    "sppo": sppo,
+    "apo-zero": apo_zero,
+    "apo-down": apo_down,
+    "discopop": discopop,
+}
+
+
 def odds_ratio_loss(chosen_mean: float, rejected_mean: float) -> float:
     """arXiv:2403.07691 eq. 7."""
     p, q = math.exp(chosen_mean), math.exp(rejected_mean)

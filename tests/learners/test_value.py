@@ -111,7 +111,7 @@ def test_estimates_golden() -> None:
     assert (summary.advantages.count, summary.advantages.mean) == (3, pytest.approx(2.5 / 3))
     assert summary.residuals == summary.advantages
 
-    # The critic by itself, lambda 1: rewards to go -1/2 + 4 and 4. The policy by length: 1 - 1/2 of two tokens, 0 of one.
+    # The critic's own lambda of 1: rewards to go -1/2 + 4 and 4. The policy's by length: 1/2 of two tokens, 0 of one.
     keys = {"value_lam": 1.0, "lam_alpha": 1.0, "lam": 0.9}
     own, apart = estimate(group, values, ref, [3.0, 1.0], config.model_copy(update=keys), 0.5)
     np.testing.assert_allclose(apart.returns[0], [3.5, 4.0])

@@ -30,15 +30,6 @@ def check(loss_of, inputs, value, gradients) -> None:
     assert slopes == pytest.approx(gradients, abs=1e-12)
 
 
-def test_golden_margin() -> None:
-    """(-1 - -2) - (-3 - -3.5) = 1 - 0.5; gradients 1 and -1 at the policy's two."""
-
-    def margin(chosen, rejected):
-        return preference.log_ratio_margin(chosen, rejected, vector([-2.0]), vector([-3.5]))
-
-    check(margin, [-1.0, -3.0], 0.5, [1.0, -1.0])
-
-
 def test_golden_dpo() -> None:
     """beta m = ln 3 with beta = 1/2: loss -ln 3/4, gradient -beta (1 - 3/4) = -1/8."""
     check(lambda m: preference.dpo_loss(m, 0.5), [2 * LN3], LOSS3, [-0.125])
@@ -201,15 +192,6 @@ def test_kto_matches_the_reference(ratio, z, desirable, weight) -> None:
     ).sum()
     assert_same(loss, reference.kto(ratio, desirable, z, 0.7, weight))
     assert_gradient(loss, logp, lambda x: reference.kto(x[0], desirable, z, 0.7, weight))
-
-
-@light
-@given(cells=st.lists(st.tuples(number, number, number, number), min_size=1, max_size=4))
-def test_margin_is_antisymmetric(cells) -> None:
-    chosen, rejected, chosen_ref, rejected_ref = (vector(list(c)) for c in zip(*cells, strict=True))
-    forward = preference.log_ratio_margin(chosen, rejected, chosen_ref, rejected_ref)
-    swapped = preference.log_ratio_margin(rejected, chosen, rejected_ref, chosen_ref)
-    assert torch.equal(forward, -swapped)
 
 
 @light

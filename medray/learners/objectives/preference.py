@@ -10,11 +10,19 @@ from torch import Tensor
 from medray.config.dpo import PreferenceConfig
 from medray.learners.objectives.base import Output, RowTensors
 from medray.learners.objectives.pairs import response_means, response_sums, split_pairs, wins
+from medray.losses.pairwise import (
+    apo_down_loss,
+    apo_zero_loss,
+    discopop_loss,
+    divergence_margin,
+    exo_loss,
+    nca_loss,
+    sppo_loss,
+)
 from medray.losses.preference import (
     dpo_loss,
     hinge_loss,
     ipo_loss,
-    log_ratio_margin,
     robust_dpo_loss,
     simpo_loss,
 )
@@ -36,16 +44,15 @@ class Preference:
     ) -> tuple[Tensor, Meters]:
         """Return the row's share of the mean over pairs, and its metrics; `values` is logp [N]."""
         config, meters = self.config, Meters()
-        by_length = config.length_normalised or config.kind == "simpo"
-        reduce = response_means if by_length else response_sums
+        reduce = response_means if config.by_length else response_sums
         chosen, rejected = split_pairs(reduce(values, row), row)
         if config.needs_reference:
             references = split_pairs(reduce(row.columns["ref_logp"], row), row)
-            margin = log_ratio_margin(chosen, rejected, *references)
             gains = (chosen - references[0], rejected - references[1])
+            margin = divergence_margin(*gains, config.divergence, config.alpha)
         else:
             margin, gains = chosen - rejected, (chosen, rejected)
-        loss = self._loss(margin, chosen, rejected)
+        loss = self._loss(margin, *gains)
         nll = -split_pairs(response_means(values, row), row)[0]
         if config.sft_weight:
             loss = loss + config.sft_weight * nll
@@ -60,6 +67,7 @@ class Preference:
         return total_over(loss, totals.num_groups), meters
 
     def _loss(self, margin: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+        """Return the loss of each pair from its margin and the gains of both responses."""
         config = self.config
         match config.kind:
             case "sigmoid":
@@ -72,3 +80,15 @@ class Preference:
                 return hinge_loss(margin, config.beta)
             case "simpo":
                 return simpo_loss(chosen, rejected, config.beta, config.gamma)
+            case "exo":
+                return exo_loss(margin, config.beta, config.label_smoothing)
+            case "nca":
+                return nca_loss(chosen, rejected, config.beta)
+            case "sppo":
+                return sppo_loss(chosen, rejected, config.beta)
+            case "apo_zero":
+                return apo_zero_loss(chosen, rejected, config.beta)
+            case "apo_down":
+                return apo_down_loss(chosen, rejected, config.beta)
+            case "discopop":
+                return discopop_loss(margin, config.beta, config.discopop_tau)
