@@ -24,7 +24,7 @@ class KlConfig(Section):
     your own as `package.module:name`."""
     place: Literal["loss", "reward"] = "loss"
     """Differentiate the penalty in the loss, or subtract it from the reward of each response."""
-    unbiased: bool = False
+    unbiased: bool = True
     """In the loss, weight the estimate by the ratio to the sampler (arXiv:2512.02556), so that its gradient is that of
     the KL; false differentiates the plain estimate."""
 
@@ -65,7 +65,7 @@ class PolicyConfig(Section):
     """The ratio is clipped below at 1 - clip_low."""
     clip_high: float = Field(default=0.2, ge=0)
     """The ratio is clipped above at 1 + clip_high."""
-    clip_dual: float | None = Field(default=None, gt=1)
+    clip_dual: float | None = Field(default=3.0, gt=1)
     """Largest ratio of tokens with a negative advantage in the clipped loss (dual clip, arXiv:1912.09729; two-sided
     clip, arXiv:2505.07291); null does not bound it."""
     off_policy_mask: float | None = Field(default=None, gt=0)
@@ -124,6 +124,7 @@ class PolicyConfig(Section):
     def _dual_clip_is_beyond_the_clip(self) -> Self:
         if (
             self.clip_dual is not None
+            and "clip_dual" in self.model_fields_set
             and self.loss == "clipped"
             and self.clip_dual <= 1 + self.clip_high
         ):

@@ -324,3 +324,7 @@ def test_every_algorithm_has_a_row_in_the_documentation_and_in_the_keys_text() -
             f"`{name}`" in row and algorithm.title in row and algorithm.paper in row for row in rows
         )
         assert name in described
+
+
+def test_a_wide_clip_is_no_mistake_beside_the_default_dual_clip() -> None:
+    assert checked_algorithm({"kind": "grpo", "clip_high": 4.0}).clip_dual == 3.0

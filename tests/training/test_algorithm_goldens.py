@@ -108,12 +108,19 @@ def test_reinforce_pp_baseline() -> None:
 
 
 def test_reinforce_pp_baseline_adds_k2_to_the_loss() -> None:
-    """The reference is one nat below everywhere: k2 = 1/2 and its gradient 1 a token, times 1/5 over six tokens."""
+    """The reference is one nat below everywhere: k2 = 1/2 and its gradient 1 a token, times 1/5 over six tokens.
+
+    By default both are weighted by the ratio, 7.25 in sum; `unbiased=false` is the published form.
+    """
     plain = run({"kind": "reinforce_pp_baseline"})
-    got = run({"kind": "reinforce_pp_baseline", "kl": {"coef": 0.2}}, ref=-2.0)
-    assert got[0] - plain[0] == pytest.approx(0.1)
-    assert [g - p for g, p in zip(got[1], plain[1], strict=True)] == pytest.approx([0.2 / 6] * 6)
-    assert got[2]["policy/kl_ref"] == pytest.approx(0.5)
+    weighted = {"kind": "reinforce_pp_baseline", "kl": {"coef": 0.2}}
+    published = {"kind": "reinforce_pp_baseline", "kl": {"coef": 0.2, "unbiased": False}}
+    for settings, weights in ((weighted, [1.5, 1, 0.5, 1, 1.25, 2]), (published, [1.0] * 6)):
+        got = run(settings, ref=-2.0)
+        assert got[0] - plain[0] == pytest.approx(0.1 * sum(weights) / 6)
+        added = [g - p for g, p in zip(got[1], plain[1], strict=True)]
+        assert added == pytest.approx([0.2 * w / 6 for w in weights])
+        assert got[2]["policy/kl_ref"] == pytest.approx(0.5)
 
 
 def test_remax() -> None:
