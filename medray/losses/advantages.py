@@ -84,7 +84,7 @@ def reinforce_pp_advantages(rewards: Sequence[Sequence[float]], counts: Counts) 
         DataError: a group is empty, or the batch has fewer than two tokens or responses.
         NumericsError: a reward is not finite.
 
-    Source: REINFORCE++, arXiv:2501.03262 eq. 7 to 9; over tokens as in its authors' code.
+    Source: REINFORCE++, arXiv:2501.03262; over tokens as in its authors' code.
     """
     return _whitened(_checked(rewards, smallest=1), counts)
 
@@ -108,7 +108,7 @@ def opo_advantages(rewards: Sequence[Sequence[float]], counts: Counts) -> list[F
     length n. Arguments and errors as in `reinforce_pp_advantages`, but that a group has two responses or
     more.
 
-    Source: OPO, arXiv:2505.23585 eq. 6.
+    Source: OPO, arXiv:2505.23585.
     """
     groups = _checked(rewards, smallest=2)
     weights = [np.asarray(sizes, dtype=np.float64) for sizes in counts]
@@ -134,7 +134,7 @@ def pass_at_k_advantages(
         DataError: a group has fewer than k responses.
         NumericsError: a reward is not finite.
 
-    Source: "Pass@k training", arXiv:2508.10751 eq. 11 to 15.
+    Source: "Pass@k training", arXiv:2508.10751 eq. 11, 12, 14 and 15.
     """
     out: list[Floats] = []
     for group in _checked(rewards, smallest=max(2, k)):
@@ -166,7 +166,7 @@ def gdpo_advantages(
         DataError: there is no reward, or a group has fewer than two responses.
         NumericsError: a reward is not finite.
 
-    Source: GDPO, arXiv:2601.05242 eq. 4 to 6.
+    Source: GDPO, arXiv:2601.05242; the last step over tokens, as in verl.
     """
     if not rewards:
         raise DataError("GDPO normalises each reward by itself, and there is none")

@@ -62,7 +62,7 @@ def length_adaptive_lam(
     The weights of its temporal differences then add up to about alpha * length, so that a long response
     relies on the sampled return and a short one on the critic.
 
-    Source: VAPO, arXiv:2504.05118 eq. 8; alpha = 0.05 there.
+    Source: VAPO, arXiv:2504.05118 ("length-adaptive GAE"); alpha = 0.05 there.
     """
     lengths = sequence_lengths.to(dtype).clamp(min=1)
     return (1 - 1 / (alpha * lengths)).clamp(min=0)

@@ -73,7 +73,7 @@ def importance_weighted(
         ref_logp: nats, under the reference.
         behaviour_logp: nats, under the policy that sampled the token. r is constant beyond 20 nats.
 
-    Source: DeepSeek-V3.2, arXiv:2512.02556 eq. 7 ("unbiased KL estimate").
+    Source: DeepSeek-V3.2, arXiv:2512.02556 ("unbiased KL estimate", of k3).
     """
     gap = (logp - behaviour_logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
     ratio = (gap.detach() if estimator is k2 else gap).exp()

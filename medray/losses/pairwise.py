@@ -35,7 +35,7 @@ def divergence_margin(
         divergence: which of them.
         alpha: of the alpha divergence, in (0, 1).
 
-    Source: f-DPO, arXiv:2309.16240 table 1.
+    Source: f-DPO, arXiv:2309.16240.
     """
     return _slope(chosen_gain, divergence, alpha) - _slope(rejected_gain, divergence, alpha)
 
@@ -73,7 +73,7 @@ def nca_loss(
 
     It acts on each response's likelihood, so the chosen one does not sink together with the rejected one.
 
-    Source: NCA, arXiv:2402.05369 eq. 11, for pairs.
+    Source: NCA, arXiv:2402.05369, for pairs.
     """
     w, x = beta * chosen_gain, beta * rejected_gain
     return -F.logsigmoid(w) - 0.5 * (F.logsigmoid(-w) + F.logsigmoid(-x))

@@ -55,7 +55,7 @@ def clipped_policy_loss(
         NumericsError: behaviour_logp is not finite.
 
     Source: PPO, arXiv:1707.06347 eq. 7; asymmetric bounds, DAPO arXiv:2503.14476 ("Clip-Higher");
-    dual clip, arXiv:1912.09729 eq. 2; two-sided clip, INTELLECT-2 arXiv:2505.07291 section 3.4.
+    dual clip, arXiv:1912.09729; two-sided clip, INTELLECT-2 arXiv:2505.07291.
     """
     ratio = log_ratio(logp, behaviour_logp).exp()
     loss, clipped = _clipped(ratio, advantage, clip_low, clip_high)
@@ -119,7 +119,7 @@ def gmpo_loss(
     Raises:
         NumericsError: behaviour_logp is not finite.
 
-    Source: GMPO, arXiv:2507.20673 eq. 4; bounds of the log ratio as in its authors' code.
+    Source: GMPO, arXiv:2507.20673; bounds of the log ratio as in its authors' code.
     """
     gap = log_ratio(logp, behaviour_logp)
     sign = torch.where(advantage >= 0, 1.0, -1.0).to(gap.dtype)
@@ -149,7 +149,7 @@ def sapo_loss(
     Raises:
         NumericsError: behaviour_logp is not finite.
 
-    Source: SAPO, arXiv:2511.20347 eq. 5 and 6.
+    Source: SAPO, arXiv:2511.20347.
     """
     ratio = log_ratio(logp, behaviour_logp).exp()
     tau = torch.where(advantage > 0, tau_pos, tau_neg).to(ratio.dtype)
@@ -217,7 +217,7 @@ def off_policy_mask(
     Raises:
         NumericsError: behaviour_logp is not finite.
 
-    Source: off-policy sequence masking, DeepSeek-V3.2 arXiv:2512.02556 eq. 8 and 9.
+    Source: off-policy sequence masking, DeepSeek-V3.2 arXiv:2512.02556 eq. 9, which gives no threshold; TRL suggests 0.5.
     """
     gap = log_ratio(logp.detach(), behaviour_logp)
     far = -sequence_means(gap, sequence_index, sequence_lengths) > threshold

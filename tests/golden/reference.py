@@ -112,7 +112,7 @@ def reinforce_pp(
 
 
 def opo(rewards: Matrix, counts: Sequence[Sequence[int]]) -> list[list[float]]:
-    """arXiv:2505.23585 eq. 6."""
+    """arXiv:2505.23585."""
     out = []
     for group, sizes in zip(rewards, counts, strict=True):
         baseline = sum(r * n for r, n in zip(group, sizes, strict=True)) / sum(sizes)
@@ -139,7 +139,7 @@ def pass_at_k(rewards: Matrix, k: int, threshold: float) -> list[list[float]]:
 def gdpo(
     rewards: Sequence[tuple[float, Matrix]], counts: Sequence[Sequence[int]]
 ) -> list[list[float]]:
-    """arXiv:2601.05242 eq. 4 to 6."""
+    """arXiv:2601.05242."""
     scaled = [(w, group_advantages(values, "std")) for w, values in rewards]
     sums = [
         [sum(w * values[p][g] for w, values in scaled) for g in range(len(group))]
@@ -196,7 +196,7 @@ def gspo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high:
 
 
 def gmpo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high: float) -> float:
-    """arXiv:2507.20673 eq. 4, negated: the T-th root of a product of ratios, each bounded where adv pushes on."""
+    """arXiv:2507.20673, negated: the T-th root of a product of ratios, each bounded where adv pushes on."""
     product = 1.0
     for new, old in zip(logp, behaviour, strict=True):
         ratio = math.exp(new) / math.exp(old)
@@ -206,7 +206,7 @@ def gmpo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high:
 
 
 def sapo_token(logp: float, behaviour: float, adv: float, tau_pos: float, tau_neg: float) -> float:
-    """arXiv:2511.20347 eq. 5 and 6, negated."""
+    """arXiv:2511.20347, negated."""
     tau = tau_pos if adv > 0 else tau_neg
     return -sigma(tau * (math.exp(logp - behaviour) - 1)) * 4 / tau * adv
 
@@ -273,7 +273,7 @@ def exo(w: float, x: float, beta: float, smoothing: float = 1e-3) -> float:
 
 
 def nca(w: float, x: float, beta: float) -> float:
-    """arXiv:2402.05369 eq. 11 for a pair."""
+    """arXiv:2402.05369 for a pair."""
     r, s = beta * w, beta * x
     return -math.log(sigma(r)) - math.log(sigma(-r)) / 2 - math.log(sigma(-s)) / 2
 

@@ -14,6 +14,7 @@ from medray.config.grpo import GrpoJob
 from medray.data.batches.trees import rollout_tree
 from medray.learners.build import build_learner, build_rl_objective
 from medray.observability.meters import Meters
+from medray.rewards.mixture import build_rewards
 from medray.types import (
     Floats,
     GenerateSpec,
@@ -24,7 +25,6 @@ from medray.types import (
     StepTotals,
 )
 from tests.support.groups import scored
-from tests.support.rewards import EvenBytes
 
 STOP = 2
 
@@ -37,7 +37,7 @@ class ToyWorkers:
         self.learner = build_learner(job, 0, ("", 0), None)
         self.engine = AutoModelForCausalLM.from_pretrained(job.model.path).eval()
         self.objective = build_rl_objective(job, self.learner)
-        self.reward = EvenBytes()
+        self.rewards = build_rewards(job.rewards)
         self.version = -1
         self.num_old_passes = 0
         self.mismatch_nats = (
@@ -92,7 +92,7 @@ class ToyWorkers:
         meta = GroupMeta(
             prompt.record.id, len(prompt.token_ids), lengths, stopped, self.version, ""
         )
-        return scored(prompt, meta, self.reward.score(prompt, responses), group)
+        return scored(prompt, meta, self.rewards.score(group), group)
 
 
 @torch.no_grad()

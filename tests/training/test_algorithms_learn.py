@@ -29,6 +29,9 @@ CORRECTED = {
 STEPS = {
     "remax": 45
 }  # the reward of one greedy response is a noisier baseline than a mean of eight
+KEYS = {
+    "pass_at_k": {"threshold": 0.7}
+}  # a third of the responses are above 0.5 at the start, so nearly every subset of four has one and nothing is left to learn
 
 
 def _train(
@@ -49,6 +52,7 @@ def _train(
                 "max_new_tokens": 6,
             },
             "evaluation": {"num_items": 0},
+            "rewards": [{"kind": "tests.support.rewards:EvenBytes"}],
             "optim": {"lr": 3e-3},
             "algorithm": algorithm,
         }
@@ -77,7 +81,8 @@ def _rise(sink: ListSink) -> float:
 
 @pytest.mark.parametrize("kind", REWARDED)
 def test_reward_rises(tiny_model: Path, kind: str) -> None:
-    workers, sink = _train(tiny_model, {"kind": kind}, num_steps=STEPS.get(kind, 25))
+    algorithm = {"kind": kind} | KEYS.get(kind, {})
+    workers, sink = _train(tiny_model, algorithm, num_steps=STEPS.get(kind, 25))
     assert _rise(sink) > 0.08
     assert workers.num_old_passes == 0
     assert all(m["policy/max_logprob_gap"] < 1e-4 for m in sink.steps.values()), "on-policy"

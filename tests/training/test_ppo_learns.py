@@ -29,6 +29,7 @@ def _train(
         "num_steps": num_steps,
         "model": {"path": str(model)},
         "rollout": {"prompts_per_step": 32, "samples_per_prompt": 1, "max_new_tokens": 6},
+        "rewards": [{"kind": "tests.support.rewards:EvenBytes"}],
         "evaluation": {"num_items": 0},
         "optim": {"lr": 3e-3},
         "critic": {"optim": {"lr": 3e-3}},

@@ -111,7 +111,8 @@ def _sapo(
     tau_pos: float = 1.0,
     tau_neg: float = 1.05,
 ) -> tuple[Tensor, Figures]:
-    return _named(sapo_loss(logp, anchor, row.columns["advantage"], tau_pos, tau_neg))
+    taus = (float(tau_pos), float(tau_neg))  # options may be whole numbers in YAML
+    return _named(sapo_loss(logp, anchor, row.columns["advantage"], *taus))
 
 
 def _dppo(
