@@ -217,7 +217,8 @@ def off_policy_mask(
     Raises:
         NumericsError: behaviour_logp is not finite.
 
-    Source: off-policy sequence masking, DeepSeek-V3.2 arXiv:2512.02556 eq. 9, which gives no threshold; TRL suggests 0.5.
+    Source: off-policy sequence masking, DeepSeek-V3.2 arXiv:2512.02556 eq. 9, which gives no threshold;
+    TRL suggests 0.5.
     """
     gap = log_ratio(logp.detach(), behaviour_logp)
     far = -sequence_means(gap, sequence_index, sequence_lengths) > threshold

@@ -117,7 +117,13 @@ def test_the_example_takes_every_kind_on_the_command_line() -> None:
         (
             "dppo",
             "group",
-            {"advantage_scale": "std", "loss": "dppo_tv", "clip_low": 0.2, "clip_high": 0.2},
+            {
+                "advantage_scale": "none",
+                "aggregation": "fixed",
+                "loss": "dppo_tv",
+                "clip_low": 0.15,
+                "clip_high": 0.15,
+            },
         ),
         ("distill", "none", {"aggregation": "token"}),
     ],

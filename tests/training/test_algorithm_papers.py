@@ -88,14 +88,14 @@ PAPERS: dict[str, tuple[Callable[[Matrix, Matrix], Matrix], Losses, str]] = {
         "sequence",
     ),
     "dppo": (
-        lambda r, _: reference.group_advantages(r, "std"),
-        _tokens(lambda n, o, a, held: reference.dppo_token(n, o, a, held, 0.2)),
-        "token",
+        lambda r, _: reference.group_advantages(r, "none"),
+        _tokens(lambda n, o, a, held: reference.dppo_token(n, o, a, held, 0.15)),
+        "fixed",
     ),
     "dppo_kl": (
-        lambda r, _: reference.group_advantages(r, "std"),
+        lambda r, _: reference.group_advantages(r, "none"),
         _tokens(lambda n, o, a, held: reference.dppo_token(n, o, a, held, 0.05, kl=True)),
-        "token",
+        "fixed",
     ),
 }
 OTHERS = {

@@ -29,9 +29,8 @@ CORRECTED = {
 STEPS = {
     "remax": 45
 }  # the reward of one greedy response is a noisier baseline than a mean of eight
-KEYS = {
-    "pass_at_k": {"threshold": 0.7}
-}  # a third of the responses are above 0.5 at the start, so nearly every subset of four has one and nothing is left to learn
+KEYS = {"pass_at_k": {"threshold": 0.7}}
+"""A third of the responses are above 0.5 at the start: nearly every subset of four has one, and no signal is left."""
 
 
 def _train(

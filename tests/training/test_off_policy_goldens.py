@@ -107,14 +107,14 @@ def test_dppo() -> None:
     """Probabilities 1/e moved from 1 / (e rho) by 0.123; 0, -0.368; 0, 0.074; 0.184.
 
     Beyond 0.1 in the direction of A are a0 and the second of a1; b1 moved against it. Loss -rho A logp = rho A, its
-    gradient -rho A, over c: -1; 1, 5/4; -2.
+    gradient -rho A: 0; 1/2, 0; -1, -5/4; 2, over 4 responses of at most 4 tokens.
     """
     got = run({"kind": "dppo", "clip_low": 0.1, "clip_high": 0.1})
-    check(got, -0.75 * C, [0, C, 0, -C, -1.25 * C, 2 * C], over=6)
+    check(got, -0.25, [0, 0.5, 0, -1, -1.25, 2], over=16)
     assert got[2]["policy/clip_share"] == pytest.approx(2 / 6)
 
 
 def test_dppo_by_kl() -> None:
     """Binary KL of the samplers' 0.245; 0.736; 0.294 from 0.368: 0.034; 0.280; 0.012. Only a1's is beyond 0.05."""
     got = run({"kind": "dppo", "loss": "dppo_kl", "clip_low": 0.05, "clip_high": 0.05})
-    check(got, 0.75 * C, [-1.5 * C, C, 0, -C, -1.25 * C, 2 * C], over=6)
+    check(got, 0.5, [-0.75, 0.5, 0, -1, -1.25, 2], over=16)

@@ -1,20 +1,22 @@
 """DPPO: tokens leave the update by how far their probability has moved, not by their ratio.
 
-    loss = sum over tokens of -stop_gradient(min(rho, 20)) A logp / tokens of the step, without the tokens that
-    the advantage would push further than |p - p_behaviour| = clip_high (upwards) or clip_low (downwards)
+    loss = sum over tokens of -stop_gradient(min(rho, 20)) A logp / constant, without the tokens that the
+    advantage would push further than |p - p_behaviour| = clip_high (upwards) or clip_low (downwards)
 
 `algorithm.loss=dppo_kl` measures the distance by KL(p_behaviour || p) of the token against all others together, in
-nats; 0.05 for both bounds is the authors' choice there.
+nats. Bounds (0.15; 0.05 for dppo_kl), advantages and the constant are those of the authors' runs with verl
+(examples/dppo_trainer).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
 from medray.config.algorithms.base import GroupScaled
 from medray.config.parts import LossName
+from medray.config.policy import Aggregation
 
 
 class Dppo(GroupScaled):
@@ -25,11 +27,11 @@ class Dppo(GroupScaled):
 
     kind: str = "dppo"
     """This algorithm."""
-    advantage_scale: Literal["none", "std"] = "std"
-    """Divide the group's centered rewards by their sample standard deviation, or leave them."""
     loss: LossName = "dppo_tv"
     """dppo_tv or dppo_kl; others are as in every algorithm."""
-    clip_low: float = Field(default=0.2, ge=0)
+    aggregation: Aggregation = "fixed"
+    """Sum over tokens / (responses * max_new_tokens), unless set to token or sequence."""
+    clip_low: float = Field(default=0.15, ge=0)
     """Largest fall of a token's probability (dppo_kl: nats)."""
-    clip_high: float = Field(default=0.2, ge=0)
+    clip_high: float = Field(default=0.15, ge=0)
     """Largest rise of a token's probability (dppo_kl: nats)."""
