@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ os.environ["MEDRAY_TUNED"] = str(ROOT / "tests" / "nothing-tuned.json")  # of th
 
 
 RAY_MARKS = ("ray", "slow", "gpu", "cluster")
+RAY_CPUS = 3
 NOWHERE = "127.0.0.1:1"
 
 
@@ -47,8 +49,14 @@ def _no_ray_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 @pytest.fixture(scope="module")
 def ray_here(shared_ray: None) -> Iterator[None]:
     """Ray in this process; a module leaves no actor to the next."""
+    import ray
+
     yield
     gc.collect()  # pools and their actors refer to each other, and an actor ends with its last handle
+    end = time.monotonic() + 30
+    while (free := ray.available_resources().get("CPU", 0)) < RAY_CPUS:
+        assert time.monotonic() < end, f"actors were left: {free} of {RAY_CPUS} CPUs are free"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +64,12 @@ def shared_ray() -> Iterator[None]:
     """Ray in this process, started by the first test that asks for it and shared by all that do."""
     import ray
 
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    ray.init(
+        num_cpus=RAY_CPUS,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+    )
     yield
     ray.shutdown()
 

@@ -61,3 +61,19 @@ def test_rays_own_messages_are_shown_on_request(
         pass
 
     assert "raylet: many lines" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("was_up", [False, True])
+def test_what_was_started_is_stopped_and_what_was_up_is_left_alone(
+    was_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: was_up)
+    monkeypatch.setattr(ray, "init", lambda **_: calls.append("init"))
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    with connected():
+        calls.append("work")
+
+    assert calls == (["work"] if was_up else ["init", "work", "shutdown"])

@@ -24,7 +24,7 @@ CASES: list[tuple[str, str]] = [
     ("plan absent.yaml", NO_FILE),
     (f"plan {GRPO} model.path=/absent", f"model.path={NO_MODEL}"),
     (f"plan {GRPO} --machine memory=much", "--machine: memory='much' is not a number"),
-    (f"plan {GENERATE}", "training job"),
+    (f"plan {GENERATE}", "is not a training job"),
     ("serve", "pass what to serve"),
     ("serve --config absent.yaml", NO_FILE),
     ("serve /absent", NO_MODEL),

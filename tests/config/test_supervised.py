@@ -29,7 +29,11 @@ def test_defaults_are_whole_and_round_trip(schema: type[Section]) -> None:
     ("schema", "overrides", "message"),
     [
         (SftJob, ["merge=true"], "model.lora={}"),
-        (SftJob, ["batch.rows_per_step=2", "workers.learner.count=4"], "is smaller than"),
+        (
+            SftJob,
+            ["batch.rows_per_step=2", "workers.learner.count=4"],
+            "batch.rows_per_step=2 is smaller than workers.learner.count=4",
+        ),
         (SftJob, ["model.device=cuda"], "workers.learner.gpus"),
         (SftJob, ["workers.learner.count=2", "learner.strategy=single"], "learner.strategy=ddp"),
         (SftJob, ["learner.offload_optimizer=true", "learner.strategy=fsdp2"], "zero2"),

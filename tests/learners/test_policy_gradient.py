@@ -111,6 +111,32 @@ def test_the_random_batch_reaches_both_sides_of_every_bound(whole: Learner, name
         assert metrics["policy/correction_weight"] < 1.1
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_the_environment_wrote_counts_nowhere(whole: Learner, name: str) -> None:
+    """Its columns may hold anything, in the ratios, bounds, corrections and the KL of the loss alike."""
+
+    def heard(continuation: Continuation, noise: float) -> Continuation:
+        trained = np.arange(len(continuation.token_ids)) % 5 < 3
+        columns = {
+            column: np.where(trained, values, values + noise).astype(np.float32)
+            for column, values in continuation.columns.items()
+        }
+        return Continuation(continuation.token_ids, trained, columns)
+
+    def step(noise: float) -> tuple[dict[str, float], torch.Tensor]:
+        trees = [
+            PromptTree(t.prompt_ids, tuple(heard(c, noise) for c in t.continuations))
+            for t in _batch(whole)
+        ]
+        return _step(whole, trees, algorithm(name))
+
+    metrics, grads = step(0.0)
+    assert float(grads.abs().max()) > 1e-5
+    other_metrics, other_grads = step(2.0)
+    assert other_metrics == pytest.approx(metrics, nan_ok=True)
+    torch.testing.assert_close(other_grads, grads, rtol=1e-6, atol=1e-8)
+
+
 def test_a_response_is_never_cut() -> None:
     """GSPO and the sequence mask look at whole responses, so a row must hold whole ones, however small its budget."""
     from medray.data.batches.packing import build_row, pack

@@ -276,7 +276,7 @@ def test_a_full_folder_is_not_written_over(tmp_path: Path) -> None:
     from medray.commands.tokenizer_build import build_command
 
     path = rows_file(tmp_path)
-    with pytest.raises(ConfigError, match="exists: remove it"):
+    with pytest.raises(ConfigError, match="exists: remove it, or choose another folder"):
         build_command(tmp_path, [str(path)])
     with pytest.raises(MedrayError, match="use bpe or sentencepiece"):
         build_command(tmp_path / "new", [str(path)], method="wordpiece")

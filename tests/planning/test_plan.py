@@ -207,8 +207,8 @@ def test_the_command_refuses_with_exit_code_3(tiny_model: Path, tmp_path: Path) 
     [
         ([], "pass a job's YAML"),
         (["cluster.yaml"], "does not start with the name of a job"),
-        (["jobs/configs/evaluate_pipeline_cpu.yaml"], "training job"),
-        (["jobs/configs/generate_smollm2_cpu.yaml"], "training job"),
+        (["jobs/configs/evaluate_pipeline_cpu.yaml"], "is not a training job"),
+        (["jobs/configs/generate_smollm2_cpu.yaml"], "is not a training job"),
         (["jobs/configs/grpo_smollm2_cpu.yaml", "--machine", "memory=lots"], "is not a number"),
     ],
 )

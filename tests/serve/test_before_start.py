@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from medray.models.fetching.fetch import require_found
 
 
 def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "serve", "nosuch"],
         cwd=tmp_path,
@@ -25,13 +23,12 @@ def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
         timeout=170,
         check=False,
     )
-    assert done.returncode != 0
-    errors = done.stderr.strip().splitlines()
-    assert errors[-1].startswith("error: models.0.path=nosuch: no such folder")
+    assert done.returncode == 2
+    [error] = done.stderr.strip().splitlines()
+    assert error.startswith("error: models.0.path=nosuch: no such folder")
     assert "Traceback" not in done.stderr
     assert "starting" not in done.stdout
     assert not (tmp_path / ".ray").exists()
-    assert time.monotonic() - began < 150
 
 
 def test_a_hub_id_that_the_hub_does_not_give(monkeypatch: pytest.MonkeyPatch) -> None:

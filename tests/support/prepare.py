@@ -117,9 +117,9 @@ def prepare_for(job: PrepareJob, pause: Callable[[int], None] = lambda window: N
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its name; the lock is no part of it."""
+    """Every file below a folder, by its name."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file()
     }

@@ -17,7 +17,7 @@ def wait_for_step(out: Path, step: int, process: psutil.Popen, deadline_s: float
         rows = read_metrics(out) if (out / "metrics.jsonl").is_file() else []
         if any(row.kind == "train" and row.step >= step for row in rows):
             return
-        assert process.poll() is None, "the job ended early"
+        assert process.poll() is None, f"the job ended early: {process.communicate()[0]}"
         assert time.monotonic() < end, f"step {step} did not come"
         time.sleep(0.05)
 

@@ -33,6 +33,7 @@ class ToyPpoWorkers(ToyWorkers):
         self.reference = Scorer(load_policy(job.model, seed=job.seed, trainable=False))
         self.critics = self
         self.log: list[str] = []
+        self.kl_coefs: list[float] = []
 
     def collect(self, *arguments: Any, reference: bool = True, **keys: Any) -> list[GroupHandle]:
         groups = super().collect(*arguments, reference=reference, **keys)
@@ -49,6 +50,7 @@ class ToyPpoWorkers(ToyWorkers):
     def estimate(
         self, groups: Sequence[GroupHandle], scores: Sequence[Floats], kl_coef: float
     ) -> tuple[list[EstimateSummary], list[Estimates]]:
+        self.kl_coefs.append(kl_coef)
         found = [
             estimate(s.tokens, s.values, s.reference, own, self.ppo.algorithm, kl_coef)
             for s, own in zip(groups, scores, strict=True)

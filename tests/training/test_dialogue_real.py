@@ -58,6 +58,7 @@ def test_dialogues_are_sampled_graded_and_trained(run: Path) -> None:
         sampled = sum(sum(r["sampled"] or [True] * len(r["token_ids"])) for r in of_step)
         assert step.metrics["rollout/tokens"] == pytest.approx(sampled)
         assert step.metrics["policy/max_logprob_gap"] < 1e-3
+        assert step.metrics["policy/kl_ref"] > -1e-5, "no estimate of what the environment wrote"
 
 
 def test_an_adapter_takes_its_quantised_base_as_the_reference(run: Path) -> None:

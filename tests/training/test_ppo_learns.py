@@ -76,7 +76,7 @@ def test_reward_rises_with_one_response_a_prompt(tiny_model: Path) -> None:
 
 @pytest.mark.slow
 def test_a_high_coefficient_keeps_the_policy_near_its_reference(tiny_model: Path) -> None:
-    """Only this sees 25 steps held by the KL term; its value and gradient are goldens of the losses."""
+    """Only this sees 25 steps held by the KL term, which PPO takes from the reward: no gradient flows through it."""
     optim = {"lr": 1e-3}
     free, held = (
         _train(tiny_model, num_steps=25, optim=optim, algorithm={"kl": {"coef": coef}})[1]
@@ -90,13 +90,16 @@ def test_a_high_coefficient_keeps_the_policy_near_its_reference(tiny_model: Path
 def test_the_controller_raises_its_coefficient_while_the_kl_is_above_target(
     tiny_model: Path,
 ) -> None:
-    _, sink = _train(tiny_model, algorithm={"kl": {"coef": 0.01, "target": 0.05, "gain": 1.0}})
+    workers, sink = _train(
+        tiny_model, algorithm={"kl": {"coef": 0.01, "target": 0.05, "gain": 1.0}}
+    )
     coefs = [m["policy/kl_coef"] for m in sink.steps.values()]
     kls = [m["policy/kl_ref_sequence"] for m in sink.steps.values()]
     for kl, before, after in zip(kls, coefs, coefs[1:], strict=False):
         error = min(max(kl / 0.05 - 1, -0.2), 0.2)
         assert after == pytest.approx(before * (1 + error))
     assert coefs[-1] > coefs[0]
+    assert workers.kl_coefs == coefs, "the estimates are made with it"
 
 
 def test_warm_up_trains_the_critic_alone(tiny_model: Path) -> None:

@@ -24,7 +24,7 @@ from tests.support.jobs import ROOT
 from tests.support.running import actor_processes, wait_for_step
 from tests.support.supervised import supervised_job, supervised_settings, train_here
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 STEPS = 12
 
@@ -85,7 +85,9 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
     (folder / "job.yaml").write_text(json.dumps(settings))  # JSON is YAML
     process = _start(folder)
     wait_for_step(folder / "runs" / "sft", 3, process)
-    for worker in actor_processes(psutil.Process(process.pid), "RayTrainWorker"):
+    workers = actor_processes(psutil.Process(process.pid), "RayTrainWorker")
+    assert workers, "no worker of Ray Train runs"
+    for worker in workers:
         worker.kill()
     wait_for_step(folder / "runs" / "sft", 7, process)
     _kill_job(process)
@@ -102,7 +104,6 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
     return Trained(folder, undisturbed)
 
 
-@pytest.mark.timeout(600)
 def test_a_killed_run_ends_with_the_undisturbed_weights(trained: Trained) -> None:
     """Only this kills a worker of Ray Train and a whole supervised job."""
     starts = json.loads((trained.out / "provenance.json").read_text())["starts"]

@@ -86,5 +86,5 @@ def test_what_cannot_be_merged_is_refused(tiny_model: Path, tmp_path: Path) -> N
         merge_adapter(tiny_model, tmp_path / "out")
     policy = load_policy(ModelConfig(path=str(tiny_model), lora=LoraConfig(rank=4)))
     _save_adapter(policy, tmp_path / "adapter")
-    with pytest.raises(ConfigError, match="exists: remove it"):
+    with pytest.raises(ConfigError, match="exists: remove it, or choose another folder"):
         merge_adapter(tmp_path / "adapter", tmp_path)
