@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from medray.storage.metrics_file import read_metrics
 from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, tiny_settings
+from tests.support.running import train_rows
 
 pytestmark = pytest.mark.gpu
 STEPS = 2
@@ -39,7 +39,7 @@ def _runs(settings: dict[str, Any], *overrides: str) -> list[dict[str, float]]:
     code, output = run_job(settings, *overrides, timeout_s=900)
     assert code == 0, output
     assert checkpoints(Path(settings["out"]))
-    steps = [row.metrics for row in read_metrics(settings["out"]) if row.kind == "train"]
+    steps = [row.metrics for row in train_rows(settings["out"])]
     assert all(m["sync/max_logprob_gap"] < 0.15 for m in steps)
     return steps
 

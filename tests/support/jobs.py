@@ -61,14 +61,14 @@ def tiny_job(model: Path, folder: Path, **changes: Any) -> GrpoJob:
 
 
 def start_job(
-    settings: dict[str, Any], *overrides: str, job: str = "grpo"
+    settings: dict[str, Any], *overrides: str, job: str = "grpo", folder: Path = ROOT
 ) -> subprocess.Popen[str]:
-    """Start jobs/JOB.py as a user would, its output piped."""
-    path = Path(settings["out"]).parent / "job.yaml"
+    """Start jobs/JOB.py as a user would from `folder`, its output piped."""
+    path = folder / Path(settings["out"]).parent / "job.yaml"
     path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     return subprocess.Popen(
-        [sys.executable, f"jobs/{job}.py", "--config", str(path), *overrides],
-        cwd=ROOT,
+        [sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--config", str(path), *overrides],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

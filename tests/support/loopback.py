@@ -18,9 +18,9 @@ from typing import Any
 
 import psutil
 
-from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import ROOT, tiny_settings
+from tests.support.running import train_rows
 from tests.support.supervised import supervised_settings
 
 HEAD, FAR = "10.77.0.1", "10.77.0.2"
@@ -205,7 +205,7 @@ def steps(out: Path) -> list[int]:
     """Training steps that were recorded."""
     if not (out / "metrics.jsonl").is_file():
         return []
-    return [row.step for row in read_metrics(out) if row.kind == "train"]
+    return [row.step for row in train_rows(out)]
 
 
 def incidents(out: Path) -> list[dict[str, str]]:

@@ -7,15 +7,21 @@ from pathlib import Path
 
 import psutil
 
-from medray.storage.metrics_file import read_metrics
+from medray.storage.metrics_file import MetricRow, read_metrics
+
+
+def train_rows(out: Path | str) -> list[MetricRow]:
+    """The rows of a run's training steps; none before the first."""
+    path = Path(out)
+    found = read_metrics(path) if (path / "metrics.jsonl").is_file() else []
+    return [row for row in found if row.kind == "train"]
 
 
 def wait_for_step(out: Path, step: int, process: psutil.Popen, deadline_s: float = 200) -> None:
     """Return once the job at `out` has recorded training step `step`."""
     end = time.monotonic() + deadline_s
     while True:
-        rows = read_metrics(out) if (out / "metrics.jsonl").is_file() else []
-        if any(row.kind == "train" and row.step >= step for row in rows):
+        if any(row.step >= step for row in train_rows(out)):
             return
         assert process.poll() is None, f"the job ended early: {process.communicate()[0]}"
         assert time.monotonic() < end, f"step {step} did not come"

@@ -14,6 +14,7 @@ import pytest
 from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import run_job, start_job, tiny_settings
+from tests.support.running import train_rows
 from tests.training.test_grpo_real import _weights_hash
 
 pytestmark = pytest.mark.ray
@@ -78,7 +79,7 @@ def test_generation_runs_ahead_and_every_token_knows_its_version(
     settings["num_steps"] = 6
     settings["rollout"] |= {"max_new_tokens": 64}
     out = _run(settings)
-    steps = {row.step: row.metrics for row in read_metrics(out) if row.kind == "train"}
+    steps = {row.step: row.metrics for row in train_rows(out)}
     assert sorted(steps) == list(range(1, 7))
     rows = read_rollouts(out).to_pylist()
     assert len({(r["step"], r["prompt_id"], r["sample"]) for r in rows}) == len(rows) == 6 * 4 * 4

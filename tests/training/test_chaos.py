@@ -17,7 +17,7 @@ import pytest
 from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from tests.support.jobs import choice_file, start_job, tiny_settings
-from tests.support.running import actor_processes, wait_for_step
+from tests.support.running import actor_processes, train_rows, wait_for_step
 
 STEPS = 30
 EVERY_S = (4.0, 9.0)
@@ -80,7 +80,7 @@ def test_every_prompt_is_trained_on_once_whatever_happens(
     assert process.returncode == 0, output[-4000:]
     assert sum(harmed.values()) >= 5, harmed
 
-    steps = [row.step for row in read_metrics(out) if row.kind == "train"]
+    steps = [row.step for row in train_rows(out)]
     assert steps == list(range(1, STEPS + 1))
     rows = read_rollouts(out).to_pylist()
     trained = Counter(r["prompt_id"] for r in rows if r["sample"] == 0)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from medray.storage.metrics_file import MetricRow, read_metrics
 from medray.storage.rollout_files import read_rollouts
 from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, tiny_settings
+from tests.support.running import train_rows
 
 pytestmark = pytest.mark.ray
 
@@ -39,10 +39,6 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(settings["out"])
 
 
-def _steps(run: Path) -> list[MetricRow]:
-    return [row for row in read_metrics(run) if row.kind == "train"]
-
-
 def test_dialogues_are_sampled_graded_and_trained(run: Path) -> None:
     """Only this trains on dialogues of several turns from a real engine."""
     rows = read_rollouts(run).to_pylist()
@@ -53,7 +49,7 @@ def test_dialogues_are_sampled_graded_and_trained(run: Path) -> None:
         assert row["dialogue"][-1] == {"role": "assistant", "content": row["response"]}
         assert len(row["sampled"]) == len(row["token_ids"]) == len(row["logprobs"])
     assert any(len(row["dialogue"]) == 5 for row in dialogues)
-    for step in _steps(run):
+    for step in train_rows(run):
         of_step = [row for row in rows if row["step"] == step.step]
         sampled = sum(sum(r["sampled"] or [True] * len(r["token_ids"])) for r in of_step)
         assert step.metrics["rollout/tokens"] == pytest.approx(sampled)
@@ -65,7 +61,7 @@ def test_an_adapter_takes_its_quantised_base_as_the_reference(run: Path) -> None
     """Only this trains an adapter on 4 bits with its base as the reference, and syncs it to a real engine."""
     from transformers import AutoModelForCausalLM
 
-    steps = [row.metrics for row in _steps(run)]
+    steps = [row.metrics for row in train_rows(run)]
     assert abs(steps[0]["policy/kl_ref"]) < 1e-5, "an adapter begins as its base"
     assert steps[-1]["policy/kl_ref"] > 1e-4
     assert max(m["sync/max_logprob_gap"] for m in steps) < 1e-3

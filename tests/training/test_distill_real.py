@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from medray.storage.metrics_file import read_metrics
 from tests.support.jobs import run_job, tiny_settings
+from tests.support.running import train_rows
 from tests.support.tiny import save_tiny_model
 
 pytestmark = pytest.mark.ray
@@ -20,7 +20,7 @@ def _divergences(model: Path, teacher: Path, folder: Path, *overrides: str) -> l
     settings["optim"] = {"lr": 3e-3}
     code, output = run_job(settings, *overrides, job="distill")
     assert code == 0, output
-    steps = [row.metrics for row in read_metrics(settings["out"]) if row.kind == "train"]
+    steps = [row.metrics for row in train_rows(settings["out"])]
     assert all(step["optim/grad_norm"] > 0 for step in steps)
     return [step["distill/divergence"] for step in steps]
 

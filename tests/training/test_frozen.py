@@ -10,9 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from medray.storage.metrics_file import read_metrics
 from tests.support.jobs import start_job, tiny_settings
-from tests.support.running import actor_processes, wait_for_step
+from tests.support.running import actor_processes, train_rows, wait_for_step
 
 pytestmark = pytest.mark.ray
 
@@ -59,4 +58,4 @@ def _frozen(out: Path) -> list[dict[str, object]]:
 
 
 def _last_step(out: Path) -> int:
-    return max(row.step for row in read_metrics(out) if row.kind == "train")
+    return max(row.step for row in train_rows(out))

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from medray.storage.metrics_file import MetricRow, read_metrics
+from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from medray.storage.run_folder import checkpoints
 from tests.support.jobs import run_job, start_job, tiny_settings
-from tests.support.running import actor_processes, wait_for_step
+from tests.support.running import actor_processes, train_rows, wait_for_step
 from tests.support.tiny import save_tiny_model
 
 pytestmark = pytest.mark.ray
@@ -39,10 +39,6 @@ class Disturbed:
     out: Path
     first_output: str
     last_output: str
-
-
-def _train_rows(folder: Path) -> list[MetricRow]:
-    return [row for row in read_metrics(folder) if row.kind == "train"]
 
 
 def _kill(job: psutil.Process, actor: str) -> None:
@@ -82,7 +78,7 @@ def test_the_run_folder_holds_what_a_run_was(disturbed: Disturbed) -> None:
 
     out = disturbed.before
     assert json.loads((out / "config.json").read_text())["num_steps"] == STEPS
-    steps = _train_rows(out)
+    steps = train_rows(out)
     assert [row.step for row in steps] == list(range(1, STEPS + 1))
     for row in steps:
         metrics = row.metrics
@@ -123,7 +119,7 @@ def test_a_run_folder_that_is_lost_is_brought_back(disturbed: Disturbed) -> None
     """Only this continues a real run from its copy on shared storage."""
     out, copy = disturbed.out, disturbed.copy
     assert f"continued from step {STEPS}" in disturbed.last_output
-    assert [row.step for row in _train_rows(out)] == list(range(1, STEPS + 2))
+    assert [row.step for row in train_rows(out)] == list(range(1, STEPS + 2))
     assert [c.name for c in checkpoints(copy)] == ["step_000012", "step_000013"]
     rows = read_rollouts(copy).to_pylist()
     assert {r["step"] for r in rows} == set(range(1, STEPS + 2)), "each node copied what it wrote"
@@ -149,7 +145,7 @@ def test_everything_an_algorithm_may_ask_for_at_once(tiny_model: Path, tmp_path:
     code, output = run_job(settings)
     assert code == 0, output
     out = Path(settings["out"])
-    steps = [row.metrics for row in _train_rows(out)]
+    steps = [row.metrics for row in train_rows(out)]
     assert len(steps) == 2
     for metrics in steps:
         assert 4 <= metrics["rollout/greedy_tokens"] <= 4 * 8

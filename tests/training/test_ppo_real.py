@@ -14,7 +14,7 @@ from medray.storage.metrics_file import read_metrics
 from medray.storage.rollout_files import read_rollouts
 from medray.storage.run_folder import checkpoints, step_of
 from tests.support.jobs import run_job, start_job, tiny_settings
-from tests.support.running import actor_processes, wait_for_step
+from tests.support.running import actor_processes, train_rows, wait_for_step
 from tests.support.tiny import save_tiny_model
 from tests.support.tiny_reward import save_tiny_reward_adapter, save_tiny_reward_model
 
@@ -73,7 +73,7 @@ def test_four_models_of_two_sizes_split_over_ranks_and_sampling_ahead(
     out = Path(settings["out"])
     measured = json.loads((out / "memory.json").read_text())["measured"]
     assert "critic rank 1" in measured
-    steps = [row.metrics for row in read_metrics(out) if row.kind == "train"]
+    steps = [row.metrics for row in train_rows(out)]
     assert len(steps) == 3
     assert "optim/grad_norm" not in steps[0], "the critic warms up alone"
     for metrics in steps:
@@ -116,7 +116,7 @@ def _shared(tiny_model: Path, folder: Path) -> dict[str, Any]:
 def _check_shared(out: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    steps = [row.metrics for row in read_metrics(out) if row.kind == "train"]
+    steps = [row.metrics for row in train_rows(out)]
     assert len(steps) == 3
     assert abs(steps[0]["policy/kl_ref_sequence"]) < 1e-4, "adapters begin as their base"
     assert abs(steps[2]["policy/kl_ref_sequence"]) > 1e-4
@@ -172,7 +172,7 @@ def test_models_split_over_ranks_sample_ahead_and_go_on_from_a_mirror(
     code, output = run_job(settings, "num_steps=4", job="ppo")
     assert code == 0, output
     assert "continued from step 2" in output
-    steps = [row.metrics for row in read_metrics(out) if row.kind == "train"]
+    steps = [row.metrics for row in train_rows(out)]
     assert len(steps) == 4
     assert max(metrics["async/lag_max"] for metrics in steps) == 1, "generation ran ahead"
     for metrics in steps:

@@ -13,9 +13,10 @@ from medray.actors.cluster.connect import connected
 from medray.errors import CheckpointError, ConfigError, DataError, ModelError
 from medray.models.fetching.fetch import resolve_model
 from medray.runs.launch_supervised import merge_result, run_supervised
-from medray.storage.metrics_file import MetricRow, read_metrics
+from medray.storage.metrics_file import read_metrics
 from medray.storage.run_folder import checkpoints, step_of
 from tests.data.helpers import write_jsonl
+from tests.support.running import train_rows
 from tests.support.supervised import STAGES, supervised_job, train_here
 
 
@@ -24,10 +25,6 @@ def cluster() -> Iterator[None]:
     """One Ray for the runs of this file that need it."""
     with connected():
         yield
-
-
-def _train(folder: Path | str) -> list[MetricRow]:
-    return [row for row in read_metrics(folder) if row.kind == "train"]
 
 
 def _held_out(folder: Path | str, name: str) -> list[float]:
@@ -41,7 +38,7 @@ def test_every_stage_learns_its_rows(method: str, tiny_model: Path, tmp_path: Pa
         method, tiny_model, tmp_path, data={"num_train": 6, "num_eval": 2}, batch=batch
     )
     train_here(method, job)
-    steps = _train(job.out)
+    steps = train_rows(job.out)
     assert [row.step for row in steps] == list(range(1, 9))
     assert steps[-1].metrics["loss/total"] < steps[0].metrics["loss/total"], "it learns by heart"
     for row in steps:
@@ -105,7 +102,7 @@ def test_a_run_goes_on_after_a_short_last_step(tiny_model: Path, tmp_path: Path)
         batch = {"rows_per_step": 2, "num_epochs": epochs}
         job = supervised_job("sft", tiny_model, tmp_path, batch=batch, **changes)
         train_here("sft", job)
-    found = [row.metrics["data/epoch"] for row in _train(job.out)]
+    found = [row.metrics["data/epoch"] for row in train_rows(job.out)]
     assert found == pytest.approx([0.4, 0.8, 1.0, 1.4, 1.8, 2.0])
 
 
@@ -114,7 +111,7 @@ def test_every_reference_gives_the_same_steps(tiny_model: Path, tmp_path: Path) 
     for reference in ("adapter_off", "precomputed", "separate"):
         job = supervised_job("dpo", tiny_model, tmp_path / reference, loss={"reference": reference})
         train_here("dpo", job)
-        losses[reference] = [row.metrics["loss/total"] for row in _train(job.out)]
+        losses[reference] = [row.metrics["loss/total"] for row in train_rows(job.out)]
     assert losses["precomputed"] == pytest.approx(losses["adapter_off"], rel=1e-5)
     assert losses["separate"] == pytest.approx(losses["adapter_off"], rel=1e-5)
     assert list((tmp_path / "precomputed" / "run" / "reference").glob("*.safetensors"))
@@ -131,7 +128,7 @@ def test_one_prompt_for_all_rows_has_no_reference_point(tiny_model: Path, tmp_pa
         train_here("kto", job)
     job = supervised_job("kto", tiny_model, tmp_path, loss={"reference_point": "zero"}, **settings)
     train_here("kto", job)
-    assert [row.metrics["kto/reference_point_nats"] for row in _train(job.out)] == [0.0] * 4
+    assert [row.metrics["kto/reference_point_nats"] for row in train_rows(job.out)] == [0.0] * 4
 
 
 def test_stages_build_on_run_folders_and_merge_at_the_end(tiny_model: Path, tmp_path: Path) -> None:

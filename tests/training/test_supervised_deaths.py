@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ from medray.config.supervised import SupervisedJob
 from medray.storage.manifest import read_provenance
 from medray.storage.metrics_file import read_metrics
 from medray.storage.run_folder import checkpoints, step_of
-from tests.support.jobs import ROOT
-from tests.support.running import actor_processes, wait_for_step
+from tests.support.jobs import start_job
+from tests.support.running import actor_processes, train_rows, wait_for_step
 from tests.support.supervised import supervised_job, supervised_settings, train_here
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -39,19 +37,6 @@ class Trained:
     @property
     def out(self) -> Path:
         return self.folder / "runs" / "sft"
-
-
-def _start(folder: Path) -> subprocess.Popen[str]:
-    """Start the job as a user does, from the folder that its relative paths are in."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / "sft.py"), "--config", "job.yaml"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def _kill_job(process: subprocess.Popen[str]) -> None:
@@ -82,8 +67,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
         "checkpoint": {"every": 2, "keep_last": 1},
     }
     settings = supervised_settings("sft", tiny_model, folder, out="runs/sft", **changes)
-    (folder / "job.yaml").write_text(json.dumps(settings))  # JSON is YAML
-    process = _start(folder)
+    process = start_job(settings, job="sft", folder=folder)
     wait_for_step(folder / "runs" / "sft", 3, process)
     workers = actor_processes(psutil.Process(process.pid), "RayTrainWorker")
     assert workers, "no worker of Ray Train runs"
@@ -91,7 +75,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
         worker.kill()
     wait_for_step(folder / "runs" / "sft", 7, process)
     _kill_job(process)
-    process = _start(folder)
+    process = start_job(settings, job="sft", folder=folder)
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     changes["model"] |= {"path": pt.out}
@@ -113,7 +97,7 @@ def test_a_killed_run_ends_with_the_undisturbed_weights(trained: Trained) -> Non
 
 def test_relative_paths_are_from_where_the_job_is_started(trained: Trained) -> None:
     """The second stage names the first one's run folder, as the YAML of `jobs/configs` does."""
-    rows = [row.step for row in read_metrics(trained.out) if row.kind == "train"]
+    rows = [row.step for row in train_rows(trained.out)]
     assert rows == list(range(1, STEPS + 1))
     assert (trained.out / "report.html").is_file()
     assert len(read_provenance(trained.out)) == 3
