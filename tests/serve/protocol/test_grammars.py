@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from medray.serve.errors import ApiError
+from medray.serve.protocol import grammars
 from medray.serve.protocol.constraints import Constraint
-from medray.serve.protocol.grammars import GrammarChecks
+from medray.serve.protocol.grammars import LATE_S, GrammarChecks
 
 WIDE = {"type": "object", "properties": {f"k{i}": {"type": "string"} for i in range(4000)}}
 
@@ -91,3 +93,67 @@ def test_what_is_known_is_not_asked_again(checks: GrammarChecks, tiny_model: Pat
     began = time.monotonic()
     _require(checks, tiny_model, "regex", "d+")
     assert time.monotonic() - began < 0.5
+
+
+def _asked(checks: GrammarChecks, pattern: str) -> str | None:
+    """What is wrong with a pattern, by a check whose process is a stand-in."""
+    try:
+        asyncio.run(checks.require([Constraint("regex", pattern, "f")], "m", trusted=False))
+    except ApiError as error:
+        return error.message
+    return None
+
+
+def test_grammars_that_wait_hold_no_thread_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = threading.Event()
+
+    def ask(*_: object) -> dict[str, str | None]:
+        assert compiled.wait(60)
+        return {"fault": None}
+
+    checks = GrammarChecks()
+    monkeypatch.setattr(checks, "_ask", ask)
+
+    async def flood() -> str:
+        wanted = [Constraint("regex", f"{i}+", "f") for i in range(64)]
+        waiting = [
+            asyncio.create_task(checks.require([each], "m", trusted=False)) for each in wanted
+        ]
+        await asyncio.sleep(0.1)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 20)
+        finally:
+            compiled.set()
+            await asyncio.gather(*waiting)
+
+    assert asyncio.run(flood()) == "done"
+    checks.close()
+
+
+def test_a_late_one_is_refused_unasked_for_a_while_and_then_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    asked: list[str] = []
+    late = [True]
+
+    def ask(question: dict[str, Any], _: float) -> dict[str, str | None] | None:
+        if question["kind"] is None:
+            return {"fault": None}
+        asked.append(question["value"])
+        return None if late[0] else {"fault": None}
+
+    checks = GrammarChecks()
+    monkeypatch.setattr(checks, "_ask", ask)
+    monkeypatch.setattr(grammars, "monotonic", lambda: now)
+    assert "longer than" in (_asked(checks, "a+") or "")
+    late[0] = False
+    now += LATE_S - 1
+    assert "longer than" in (_asked(checks, "a+") or "")
+    assert asked == ["a+"]
+    now += 2
+    assert _asked(checks, "a+") is None
+    now += 1e9
+    assert _asked(checks, "a+") is None
+    assert asked == ["a+", "a+"]
+    checks.close()
