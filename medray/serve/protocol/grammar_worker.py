@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 
-@lru_cache(maxsize=4)
+@cache  # whoever asks counts on each tokenizer to stay; there is one a served model
 def _compiler(source: str, trusted: bool) -> tuple[Any, int]:
     import xgrammar
     from transformers import AutoTokenizer

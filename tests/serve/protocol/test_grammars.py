@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from medray.serve.errors import ApiError
-from medray.serve.protocol import grammars
+from medray.serve.protocol import grammar_worker, grammars
 from medray.serve.protocol.constraints import Constraint
 from medray.serve.protocol.grammars import LATE_S, GrammarChecks
 
@@ -157,3 +157,26 @@ def test_a_late_one_is_refused_unasked_for_a_while_and_then_asked_again(
     assert _asked(checks, "a+") is None
     assert asked == ["a+", "a+"]
     checks.close()
+
+
+def test_the_process_keeps_the_tokenizer_of_every_model(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    loaded: list[str] = []
+    load = AutoTokenizer.from_pretrained
+
+    def counted(source: str, **options: Any) -> Any:
+        loaded.append(source)
+        return load(source, **options)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", counted)
+    sources = [str(tmp_path / str(i)) for i in range(6)]
+    for source in sources:
+        Path(source).symlink_to(tiny_model)
+    for source in sources * 2:
+        question = {"kind": "regex", "value": "a+", "source": source, "trusted": False}
+        assert grammar_worker._fault(question) is None
+    assert loaded == sources
+    grammar_worker._compiler.cache_clear()
