@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ MAX_COUNT = 100_000
 COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 VALUES = ("enum", "const", "default", "examples")
 """Keywords whose values are data, not schemas."""
+INDEX = re.compile("[0-9]{1,9}")
 COMBINED = ("anyOf", "oneOf", "allOf")
 
 
@@ -47,7 +49,7 @@ def _resolved(schema: Any, ref: str) -> Any:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(node, dict) and key in node:
             node = node[key]
-        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
+        elif isinstance(node, list) and INDEX.fullmatch(key) and int(key) < len(node):
             node = node[int(key)]
         else:
             return None
@@ -55,22 +57,27 @@ def _resolved(schema: Any, ref: str) -> Any:
 
 
 def _endless(schema: Any) -> str | None:
-    """A reference that leads back to itself with nothing of an answer in between, as in {"$ref": "#"}."""
-    done: set[str] = set()
+    """A reference that leads back to itself with nothing of an answer in between, as in {"$ref": "#"}.
+
+    Schemas are told apart by identity: one has as many pointers as there are ways to write them.
+    """
+    done: set[int] = set()
     refs = {node["$ref"] for node in _nodes(schema) if isinstance(node.get("$ref"), str)}
     for start in sorted(refs):
-        path: list[str] = []
+        path: dict[int, None] = {}  # in its order
         rest = [(start, False)]
         while rest:
             ref, leaves = rest.pop()
             if leaves:
-                done.add(path.pop())
-            elif ref in path:
+                done.add(path.popitem()[0])
+                continue
+            target = _resolved(schema, ref)
+            if id(target) in path:
                 return f"$ref leads back to itself: {ref[:100]!r}"
-            elif ref not in done:
-                path.append(ref)
+            if id(target) not in done:
+                path[id(target)] = None
                 rest.append((ref, True))
-                rest += [(each, False) for each in _led_to(_resolved(schema, ref))]
+                rest += [(each, False) for each in _led_to(target)]
     return None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from medray.serve.errors import ApiError
 from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody, engine_fields
 from medray.serve.protocol.json_body import MAX_DEPTH, read_json
 from medray.serve.protocol.parsing import parse
+from medray.serve.protocol.schemas import fault
 
 USER = {"role": "user", "content": "How is asthma treated?"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -184,6 +187,42 @@ def test_schemas_that_nothing_can_follow_are_refused_wherever_they_stand(schema:
     ):  # fmt: skip
         error = _refused(ChatBody, **fields)
         assert error.param == param
+
+
+def _chain(size: int) -> dict[str, Any]:
+    links = {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(size)}
+    return {"$ref": "#/$defs/0", "$defs": {str(size): {"type": "string"}, **links}}
+
+
+def _many_pointers_to_one(size: int) -> dict[str, Any]:
+    def pointers(name: str) -> dict[str, Any]:
+        return {"anyOf": [{"$ref": f"#{i}/$defs/{name}"} for i in range(size)]}
+
+    return {**pointers("b"), "$defs": {"b": pointers("c"), "c": {"type": "string"}}}
+
+
+def _cpu_seconds(schema: Any) -> float:
+    """The least of three: other processes only add."""
+    seconds: list[float] = []
+    for _ in range(3):
+        began = time.process_time()
+        assert fault(schema) is None
+        seconds.append(time.process_time() - began)
+    return min(seconds)
+
+
+@pytest.mark.parametrize("schema", [_chain, _many_pointers_to_one])
+def test_references_take_time_in_proportion_to_the_schema(
+    schema: Callable[[int], dict[str, Any]],
+) -> None:
+    size, times = 500, 16
+    small, large = _cpu_seconds(schema(size)), _cpu_seconds(schema(size * times))
+    assert large < small * times * 5  # its square is 16 times as much again
+
+
+@pytest.mark.parametrize("index", ["²", "9" * 5000, "-1", ""])
+def test_a_pointer_with_an_odd_index_points_nowhere(index: str) -> None:
+    assert "points nowhere" in (fault({"anyOf": [{"$ref": f"#/anyOf/{index}"}]}) or "")
 
 
 def test_a_schema_may_contain_itself() -> None:
