@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medray.errors import ConfigError, ResourceError
+from medray.system.units import GIB
 
 if TYPE_CHECKING:
     from medray.planning.machine import Machine
     from medray.planning.plan import Plan
     from medray.planning.propose import FitReport
-
-GIB = 2**30
 
 
 def plan_command(

@@ -14,8 +14,8 @@ import psutil
 
 from medray.doctor.finding import Finding, error, note, ok, warning
 from medray.system.machine import describe_machine
+from medray.system.units import GIB
 
-GIB = 2**30
 MIN_SHM_GIB = 2.0
 MIN_DISK_GIB = 5.0
 MIN_MEMORY_GIB = 6.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medray.config.rl import RlJob
-from medray.planning.memory import GIB, HEAP_SHARE, MIB, RUNTIME_MIB, ProcessMemory
+from medray.planning.memory import HEAP_SHARE, RUNTIME_MIB, ProcessMemory
 from medray.planning.shape import BYTES, ModelShape
+from medray.system.units import GIB, MIB
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from medray.errors import ConfigError
 from medray.system.machine import describe_machine
-
-GIB = 2**30
+from medray.system.units import GIB
 
 
 @dataclass(frozen=True)

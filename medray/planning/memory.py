@@ -13,8 +13,8 @@ from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.planning.shape import BYTES, ActivationBytes, ModelShape
 from medray.planning.tokens import RowSize
+from medray.system.units import MIB
 
-MIB, GIB = 2**20, 2**30
 RUNTIME_MIB = {"full": 463, "lora": 520, "engine": 1250, "grader": 260, "cuda": 700}
 """Python, torch and what else a process loads before and in its first step, measured with a tiny model."""
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)

@@ -10,8 +10,8 @@ from medray.config.base import Section
 from medray.config.rl import RlJob
 from medray.errors import MedrayError
 from medray.planning.machine import Machine
-from medray.planning.memory import GIB
 from medray.planning.plan import Plan, plan_job
+from medray.system.units import GIB
 
 HEADROOM = 0.92  # share of a device that may be planned
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from medray.config.base import Section
 from medray.errors import MedrayError
 from medray.storage.atomic import write_text
+from medray.system.units import GIB
 
 if TYPE_CHECKING:
     from medray.planning.plan import Plan
 
 MEMORY_FILE = "memory.json"
-GIB = 2**30
 
 
 def record_memory(

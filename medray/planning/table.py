@@ -8,9 +8,10 @@ from typing import Any
 
 from medray.config.learner import LearnerConfig
 from medray.config.model import LoraConfig, ModelConfig
-from medray.planning.memory import GIB, learner_memory
+from medray.planning.memory import learner_memory
 from medray.planning.shape import ActivationBytes, ModelShape, activation_bytes, model_shape
 from medray.planning.tokens import RowSize
+from medray.system.units import GIB
 
 KINDS: dict[str, dict[str, Any]] = {
     "full": {},

@@ -20,7 +20,6 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from medray.actors.cluster.connect import start_ray
 from medray.config.serve import ServeApp
 from medray.errors import ConfigError, ModelError, ResourceError
-from medray.models.fetching.fetch import require_found
 from medray.models.quantisation.quantised import engine_plugins
 from medray.models.served import Model, resolve
 from medray.serve.app import build_app
@@ -77,7 +76,6 @@ def run(
         )
     models = resolve(app)
     for model in models:
-        require_found(model.source)
         engine_plugins(model.quantisation, model=model.name)
     if web:
         require_gradio()

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from medray.config.cores import usable_cores
+from medray.system.units import GIB
 
 
 def describe_machine() -> dict[str, Any]:
@@ -17,7 +18,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "system": platform.platform(),
         "gpus": _gpus(),
     }

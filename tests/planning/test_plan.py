@@ -16,12 +16,12 @@ from medray.config.ppo import PpoJob
 from medray.config.sft import SftJob
 from medray.models.load import load_policy
 from medray.planning.machine import Machine, given_machine
-from medray.planning.memory import GIB
 from medray.planning.plan import plan_job
 from medray.planning.propose import assess
 from medray.planning.shape import activation_bytes, hf_config, model_shape
 from medray.planning.table import table
 from medray.planning.tokens import RowSize, largest_row
+from medray.system.units import GIB
 from tests.support.command import medray_here
 from tests.support.jobs import tiny_settings
 

