@@ -5,7 +5,6 @@ A wrong path then costs less than a second. What files hold is checked where the
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +25,10 @@ from medray.config.supervised import SupervisedJob
 from medray.data.files.find import find_files
 from medray.data.loading.raw_rows import open_raw_rows
 from medray.data.prepared.manifest import is_prepared
-from medray.errors import ConfigError, DataError
+from medray.errors import DataError
 from medray.models.adapters.chain import adapter_chain
 from medray.models.fetching.hub import require_on_hub
+from medray.models.quantisation.tools import require_tools
 from medray.models.served import resolve
 from medray.storage.writable import require_writable
 
@@ -37,18 +37,14 @@ def require_inputs(job: Section) -> None:
     """Check that every model and every dataset of `job` is there, and that its results can be written.
 
     Raises:
-        ConfigError: `out` or `output` cannot be written, or `compressor` does not run.
-        ModelError: a model is missing; the text names its key.
+        ConfigError: `out` or `output` cannot be written.
+        ModelError: a model is missing, the text names its key; or quantisation lacks a tool.
         DataError: a file, a folder or a pattern matches nothing; the text names its key.
     """
     for key in ("out", "output"):
         if (path := getattr(job, key, None)) is not None:
             require_writable(path, key)
     require_models(job)
-    if isinstance(job, QuantiseJob) and job.compressor and not shutil.which(job.compressor):
-        raise ConfigError(
-            f"compressor={job.compressor} does not run: name the Python of an environment that has llm-compressor"
-        )
     if isinstance(job, GenerateJob):
         with _named("input"):
             find_files(FileConfig(path=job.input))
@@ -57,6 +53,8 @@ def require_inputs(job: Section) -> None:
             isinstance(job, SupervisedJob) and is_prepared(section.path)
         ):
             require_rows(section, key)
+    if isinstance(job, QuantiseJob):
+        require_tools(job)
 
 
 def require_models(job: Section) -> None:

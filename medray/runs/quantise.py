@@ -29,7 +29,6 @@ from medray.evaluation.compare import (
 from medray.models.quantisation.quantise import (
     dense_source,
     load_measured,
-    require_tools,
     write_quantised,
 )
 from medray.models.served import weight_bytes
@@ -68,7 +67,6 @@ def run_quantise(job: QuantiseJob) -> None:
     require_new_folder(out, "out")
     if job.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("device=cuda, but no GPU is visible: set device=cpu")
-    require_tools(job)
     with tempfile.TemporaryDirectory(prefix="medray-") as scratch:
         source = dense_source(job, Path(scratch) / "merged")
         tokenizer = load_tokenizer(

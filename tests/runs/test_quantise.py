@@ -18,6 +18,7 @@ from medray.config.quantise import QuantiseJob
 from medray.errors import ConfigError, DataError, ModelError
 from medray.models.load import load_policy, load_reward_model
 from medray.models.quantisation.compressor import compress
+from medray.models.quantisation.tools import require_tools
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_llm_compressor_runs_elsewhere_and_its_absence_says_what_to_do(tmp_path:
     python.chmod(0o755)
     job = QuantiseJob(model="x", out="y", method="gptq", compressor=str(python))
     with pytest.raises(ModelError, match="pip install llmcompressor"):
-        compress(job, "x", tmp_path / "out", [[1, 2, 3]])
+        require_tools(job)
     python.write_text("#!/bin/sh\necho first >&2; echo 'ValueError: no such layer' >&2; exit 1\n")
     with pytest.raises(ModelError, match="no such layer"):
         compress(job, "x", tmp_path / "out", [[1, 2, 3]])

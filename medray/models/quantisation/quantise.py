@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +15,9 @@ from medray.models.adapters.folder import is_adapter, task_of
 from medray.models.adapters.merge import merge_adapter
 from medray.models.checkpoints.saving import save_model
 from medray.models.hf_logging import silent_hf
-from medray.models.quantisation.compressor import compress, require_compressor
+from medray.models.quantisation.compressor import compress
 from medray.models.served import Model, locate, require_language_model
 from medray.storage.atomic import replace_dir, temporary_beside
-
-
-def require_tools(job: QuantiseJob) -> None:
-    """Look for what `job.method` needs, before minutes of measuring.
-
-    Raises:
-        ModelError: it is missing.
-    """
-    if job.method in COMPRESSED:
-        require_compressor(job)
-    elif importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            f"method={job.method} needs bitsandbytes: pip install --no-deps -r constraints/bitsandbytes.txt"
-        )
 
 
 def dense_source(job: QuantiseJob, folder: Path) -> Path | str:
