@@ -51,9 +51,7 @@ def max_positions(config: ModelConfig) -> int | None:
 
 def named_stops(config: ModelConfig) -> Stops:
     """What ends a response besides the model's own stop token: the stops of the named template, if there is one."""
-    if config.template is None:
-        return Stops((), ())
-    return template_stops(load_tokenizer(config), get_template(config.template))
+    return _template_stops(config, load_tokenizer(config)) if config.template else Stops((), ())
 
 
 def model_stops(config: ModelConfig, tokenizer: Any) -> Stops:
@@ -68,9 +66,15 @@ def model_stops(config: ModelConfig, tokenizer: Any) -> Stops:
     except OSError:  # the model has no generation settings
         own = None
     own = [] if own is None else own if isinstance(own, list) else [own]
-    named = named_stops(config)
+    named = _template_stops(config, tokenizer)
     ids = (*own, tokenizer.eos_token_id, *named.token_ids)
     return Stops(tuple(dict.fromkeys(i for i in ids if i is not None)), named.texts)
+
+
+def _template_stops(config: ModelConfig, tokenizer: Any) -> Stops:
+    if config.template is None:
+        return Stops((), ())
+    return template_stops(tokenizer, get_template(config.template))
 
 
 def add_stops(module: Any, tokenizer: Any, template: str) -> None:

@@ -80,7 +80,7 @@ def test_what_cannot_be_served(tmp_path: Path, files: dict[str, object], said: s
 def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "metrics.jsonl").write_text("")
-    with pytest.raises(ModelError, match="without a checkpoint"):
+    with pytest.raises(ModelError, match="without a checkpoint: wait until"):
         find_model(str(tmp_path))
 
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from transformers import GenerationConfig
 
 from medray.config.model import ModelConfig
 from medray.models.load import load_policy
-from medray.models.tokenizer import add_stops, load_tokenizer, named_stops
+from medray.models.tokenizer import add_stops, load_tokenizer, model_stops, named_stops
 from tests.support.chats import byte_tokenizer
 
 
@@ -23,6 +24,18 @@ def test_a_stop_that_is_no_token_is_looked_for_in_the_text(tiny_model: Path) -> 
 
 def test_without_a_name_nothing_is_added(tiny_model: Path) -> None:
     assert named_stops(ModelConfig(path=str(tiny_model))) == ((), ())
+
+
+def test_stops_are_read_from_the_tokenizer_at_hand(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ModelConfig(path=str(tiny_model), template="chatml")
+    tokenizer = load_tokenizer(config)
+    monkeypatch.setattr(
+        "medray.models.tokenizer.load_tokenizer", lambda _: pytest.fail("it was loaded again")
+    )
+    stops = model_stops(config, tokenizer)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in stops.token_ids
 
 
 def test_checkpoints_stop_where_the_template_does(tiny_model: Path, tmp_path: Path) -> None:
