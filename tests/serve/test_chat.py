@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +15,11 @@ import httpx
 import openai
 import pytest
 
-from medray.errors import DataError
+from medray.errors import ConfigError, DataError
 from medray.serve.client.conversation import Conversation
 from medray.serve.client.service import Service
 from medray.serve.client.terminal import TerminalChat, printable
+from tests.conftest import ROOT
 
 
 class Stream:
@@ -60,7 +64,7 @@ def _talk(
             line = next(remaining)
         except StopIteration:
             raise EOFError from None
-        if isinstance(line, Exception):
+        if isinstance(line, BaseException):
             raise line
         return line
 
@@ -120,6 +124,75 @@ def test_a_bad_byte_costs_its_line_and_not_the_conversation(passed_on: bool) -> 
     assert len(conversation) == 2
 
 
+def test_ctrl_c_at_the_prompt_clears_the_line_and_leaves_only_when_it_is_repeated() -> None:
+    again = KeyboardInterrupt()
+    out, asked, conversation = _talk(["one", again, "two", again, again, "three"], _numbered)
+    assert "line cleared" in out
+    assert [m["content"] for m in asked[-1]] == ["one", "answer 1", "two"]
+    assert len(conversation) == 2
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        OSError(5, "Input/output error"),
+        ValueError("I/O operation on closed file"),
+        RuntimeError("input(): lost sys.stdin"),
+    ],
+)
+def test_an_input_that_is_gone_ends_the_chat_with_the_conversation_saved(
+    gone: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, _, conversation = _talk(["one", gone, "never asked"], _numbered)
+    (saved,) = tmp_path.glob("chat-*.json")
+    assert f"saved to {saved.name}" in out
+    assert Conversation.load(saved).messages == conversation.messages
+    _talk([gone], _numbered)
+    assert len([*tmp_path.iterdir()]) == 1, "an empty conversation needs no file"
+
+
+def test_a_token_that_is_no_longer_taken_costs_no_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers = {1: ["fine"], 2: [_status(401, "unknown API key")]}
+    with pytest.raises(ConfigError, match="rejects the token"):
+        _talk(["one", "two"], lambda n, _: answers[n])
+    (saved,) = tmp_path.glob("chat-*.json")
+    assert [m["content"] for m in Conversation.load(saved).messages] == ["one", "fine"]
+
+
+PROGRAM = """
+from types import SimpleNamespace as N
+from medray.serve.client.conversation import Conversation
+from medray.serve.client.service import Service
+from medray.serve.client.terminal import TerminalChat
+from tests.serve.test_chat import Stream
+ask = lambda messages, **_: Stream([f"{len(messages)} heard"])
+client = N(chat=N(completions=N(create=ask)))
+TerminalChat(Service(client, "m"), Conversation(), temperature=0, max_new_tokens=9).run()
+"""
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_real_stdin_of_bad_bytes_and_one_that_is_closed(closed: bool, tmp_path: Path) -> None:
+    """A TextIOWrapper that decodes strictly drops what stands behind the bad byte in its buffer."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.stdin = None\n{PROGRAM}" if closed else PROGRAM],
+        input=b"one\nsant\xe9\ntwo\n",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    said = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert ("3 heard" in said) == (not closed), said
+    assert ("cannot be read" in said) == closed
+
+
 def test_a_terminal_that_lacks_a_character_shows_another() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
@@ -136,7 +209,8 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
 
 def _status(status: int, message: str) -> openai.APIStatusError:
     response = httpx.Response(status, request=httpx.Request("POST", "http://t"))
-    kind = openai.BadRequestError if status == 400 else openai.InternalServerError
+    kinds = {400: openai.BadRequestError, 401: openai.AuthenticationError}
+    kind = kinds.get(status, openai.InternalServerError)
     return kind(message, response=response, body={"message": message})
 
 

@@ -21,9 +21,10 @@ HELP = """\
 /clear         forget the conversation, keep the system prompt
 /save [FILE]   write the conversation as JSON
 /quit          leave (also Ctrl-D)
-A line that ends with \\ goes on in the next one. Ctrl-C stops an answer."""
+A line that ends with \\ goes on in the next one. Ctrl-C stops an answer, or clears a line."""
 PROMPT, MORE = "> ", "… "
 NOT_TEXT = "the line holds bytes that are not UTF-8: it was not sent, the conversation goes on"
+CLEARED = "(line cleared; Ctrl-D, /quit or Ctrl-C again to leave)"
 Read = Callable[[str], str]
 
 
@@ -45,6 +46,7 @@ class TerminalChat:
         self._sampling = {"temperature": temperature, "max_tokens": max_new_tokens}
         self._read = read
         self._out = out or sys.stdout
+        self._interrupts = 0
 
     def run(self) -> None:
         """Until /quit or the end of the input."""
@@ -52,6 +54,9 @@ class TerminalChat:
             import readline  # noqa: F401  line editing and history for input()
         if isinstance(self._out, io.TextIOWrapper):
             self._out.reconfigure(errors="replace")  # a terminal without an answer's characters
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            # A byte that is not UTF-8 otherwise takes the rest of the buffer with it.
+            sys.stdin.reconfigure(errors="surrogateescape")
         self._say(f"{self._service.model}: /help for commands, Ctrl-D to leave")
         while (line := self._next_line()) is not None:
             if not is_writable(line):
@@ -73,10 +78,31 @@ class TerminalChat:
         except UnicodeDecodeError:
             return "\udcff"  # as a terminal does that passes such bytes on
         except EOFError:
+            self._say("")
             return "\n".join(lines) if lines else None
         except KeyboardInterrupt:
+            return self._interrupted()
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # the terminal is gone, or stdin is closed
+            self._keep(f"the input cannot be read ({error})")
             return None
+        self._interrupts = 0
         return "\n".join(lines)
+
+    def _interrupted(self) -> str | None:
+        """Ctrl-C where nothing is answered: the line is cleared; a second one in a row leaves."""
+        self._interrupts += 1
+        self._say("" if self._interrupts > 1 else f"\n{CLEARED}")
+        return None if self._interrupts > 1 else ""
+
+    def _keep(self, reason: str) -> None:
+        """Save a conversation that ends against the user's will."""
+        self._say(f"\n{reason}")
+        if len(self._conversation):
+            self._save(default_save_path())
 
     def _command(self, line: str) -> bool:
         """Do what a slash command says; True to leave."""
@@ -126,6 +152,8 @@ class TerminalChat:
         except KeyboardInterrupt:
             self._say("\n(stopped)")
         except openai.AuthenticationError:
+            self._conversation.withdraw()
+            self._keep("the service rejects the token")
             raise ConfigError("the service rejects the token: set MEDRAY_SERVE_TOKEN") from None
         except (openai.OpenAIError, httpx.HTTPError) as error:  # a connection lost within a stream
             self._conversation.withdraw()
