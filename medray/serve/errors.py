@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from ray.exceptions import (
     LocalRayletDiedError,
     NodeDiedError,
@@ -154,10 +153,6 @@ def failure(packet: Any) -> ApiError | None:
 def add_handlers(app: FastAPI) -> None:
     """Have `app` answer every failure in this form."""
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        return _invalid(error).response()
-
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code)
@@ -166,18 +161,6 @@ def add_handlers(app: FastAPI) -> None:
     async def other(_: Request, error: Exception) -> JSONResponse:
         return as_api_error(error).response()
 
-    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(ApiError, other)
     app.add_exception_handler(RayError, other)
-
-
-def _invalid(error: RequestValidationError) -> ApiError:
-    """The first problem by the name of its field; what the client sent is not repeated."""
-    first = error.errors()[0] if error.errors() else {}
-    if first.get("type") == "json_invalid":
-        return ApiError(400, "the body is not valid JSON", code="invalid_json")
-    where = ".".join(str(part) for part in first.get("loc", ()) if part != "body")
-    message = str(first.get("msg", "invalid request")).removeprefix("Value error, ")
-    text = f"{where}: {message}" if where else message
-    return ApiError(400, text, code="invalid_value", param=where or None)

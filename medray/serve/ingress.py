@@ -10,10 +10,6 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from fastapi import Request
-from ray.llm._internal.serve.core.configs.openai_api_models import (
-    ChatCompletionRequest,
-    CompletionRequest,
-)
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -24,18 +20,11 @@ from medray.serve.errors import ApiError, as_api_error, failure, timed_out
 from medray.serve.loopback import keep_replica_on_loopback
 from medray.serve.metrics import SafetyMetrics
 from medray.serve.prompts import decoded
-from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody, engine_fields
+from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody
 from medray.serve.protocol.grammars import GrammarChecks
 from medray.serve.protocol.json_body import read_json
 from medray.serve.protocol.parsing import parse
-from medray.serve.requests import (
-    Body,
-    adds_text,
-    conversations,
-    forget_additions,
-    num_choices,
-    picklable,
-)
+from medray.serve.requests import adds_text, conversations, engine_request
 from medray.serve.streaming import GuardedAnswer
 
 keep_replica_on_loopback()  # before Serve opens the replica's port
@@ -124,14 +113,12 @@ class ChatIngress(OpenAiIngress):
 
     async def chat_completions(self, request: Request) -> Response:
         """Answer a conversation, whole or as a stream of events."""
-        asked = await self._read(ChatBody, request)
-        body = ChatCompletionRequest.model_validate(engine_fields(asked))
+        body = await self._read(ChatBody, request)
         return await self._answer(body, "chat", request.scope["state"]["facts"])
 
     async def text_completions(self, request: Request) -> Response:
         """Continue each prompt, whole or as a stream of events."""
-        asked = await self._read(CompletionBody, request)
-        body = CompletionRequest.model_validate(engine_fields(asked))
+        body = await self._read(CompletionBody, request)
         return await self._answer(body, "completions", request.scope["state"]["facts"])
 
     async def _read(self, kind: type[BodyT], request: Request) -> BodyT:
@@ -155,12 +142,12 @@ class ChatIngress(OpenAiIngress):
     def _tokenizer_of(self, model: str) -> tuple[str, bool]:
         return self._tokenizers[self._adapters.get(model, model)]
 
-    async def _answer(self, body: Body, call_method: str, facts: dict[str, Any]) -> Response:
+    async def _answer(self, body: AnyBody, call_method: str, facts: dict[str, Any]) -> Response:
         guarded = GuardedAnswer(
             await self._verdicts(body),
             chat=call_method == "chat",
             plain_text=adds_text(body),
-            choices_each=num_choices(body),
+            choices_each=body.n,
         )
         self._count(facts, {f for v in guarded.verdicts for f in v.red_flags}, "request")
         if not all(verdict.covered for verdict in guarded.verdicts):
@@ -168,10 +155,9 @@ class ChatIngress(OpenAiIngress):
         if adds_text(body) and all(verdict.answer_alone for verdict in guarded.verdicts):
             return _alone(guarded, body)
         deadline = time.monotonic() + self._limits.timeout_s
-        forget_additions(body)
-        answer = self._ask(picklable(body), call_method)
+        answer = self._ask(body, call_method)
         try:
-            first = await self._first(answer, streams=bool(body.stream))
+            first = await self._first(answer, streams=body.stream)
         except BaseException:
             answer.cancel()
             raise
@@ -182,7 +168,7 @@ class ChatIngress(OpenAiIngress):
         events = self._events(first, answer, guarded, deadline, facts)
         return StreamingResponse(events, media_type="text/event-stream")
 
-    async def _verdicts(self, body: Body) -> list[Verdict]:
+    async def _verdicts(self, body: AnyBody) -> list[Verdict]:
         """What the rules say of each prompt, by itself."""
         source, trusted = self._tokenizer_of(str(body.model))
         decode = functools.partial(decoded, source, trust_remote_code=trusted)
@@ -190,9 +176,10 @@ class ChatIngress(OpenAiIngress):
         told = await asyncio.to_thread(conversations, body, decode)
         return [await asyncio.to_thread(self._guard.before, turns) for turns in told]
 
-    def _ask(self, body: Body, call_method: str) -> Any:
+    def _ask(self, body: AnyBody, call_method: str) -> Any:
         assert body.model is not None
-        return getattr(self._get_configured_serve_handle(body.model), call_method).remote(body)
+        replica = self._get_configured_serve_handle(body.model)
+        return getattr(replica, call_method).remote(engine_request(body))
 
     async def _first(self, answer: Any, *, streams: bool) -> Any:
         """The whole answer, or the first packet of a stream."""
@@ -259,7 +246,7 @@ class ChatIngress(OpenAiIngress):
         return ApiError(404, f"{asked}: use one of {known}", code="model_not_found", param="model")
 
 
-def _alone(guarded: GuardedAnswer, body: Body) -> Response:
+def _alone(guarded: GuardedAnswer, body: AnyBody) -> Response:
     answer = guarded.alone(f"medray-{time.time_ns():x}", int(time.time()), str(body.model))
     if not body.stream:
         return JSONResponse(answer)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ray.llm._internal.serve.core.configs.openai_api_models import (
-    ChatCompletionRequest,
-    CompletionRequest,
-)
 
+from medray.config.serve import LimitsConfig
 from medray.medical.safety.guard import Guard
-from medray.serve.requests import conversations
+from medray.serve.protocol.bodies import ChatBody, CompletionBody
+from medray.serve.protocol.parsing import parse
+from medray.serve.requests import conversations, engine_request
 
 SAID = "I can't breathe"
 
@@ -22,10 +21,18 @@ def _decode(ids: Sequence[int]) -> str:
 
 
 def _chat(*messages: dict[str, Any]) -> list[list[str]]:
-    return conversations(ChatCompletionRequest(model="m", messages=list(messages)), _decode)  # type: ignore[arg-type]
+    return conversations(_body(*messages), _decode)
 
 
-@pytest.mark.parametrize("role", ["user", "USER", "User", " user ", "developer", "tool", "patient"])
+def _body(*messages: dict[str, Any]) -> ChatBody:
+    return parse(ChatBody, {"model": "m", "messages": list(messages)}, LimitsConfig())
+
+
+def _completion(prompt: Any) -> CompletionBody:
+    return parse(CompletionBody, {"model": "m", "prompt": prompt}, LimitsConfig())
+
+
+@pytest.mark.parametrize("role", ["user", "USER", "User", " user ", "developer", "tool"])
 def test_every_role_but_the_assistants_is_heard(role: str) -> None:
     message = {"role": role, "content": SAID} | ({"tool_call_id": "1"} if role == "tool" else {})
     assert _chat({"role": "user", "content": "hello"}, message) == [["hello\n\n" + SAID]]
@@ -36,7 +43,7 @@ def test_every_role_but_the_assistants_is_heard(role: str) -> None:
     [
         [{"type": "text", "text": SAID}],
         [{"type": "text", "text": "look"}, {"type": "text", "text": SAID}],
-        [{"type": "refusal", "refusal": SAID}],
+        SAID,
     ],
 )
 def test_every_part_of_a_message_is_heard(content: Any) -> None:
@@ -67,10 +74,25 @@ def test_a_system_message_counts_where_nothing_else_does() -> None:
     ],
 )
 def test_each_prompt_is_heard_by_itself(prompt: Any, heard: list[list[str]]) -> None:
-    assert conversations(CompletionRequest(model="m", prompt=prompt), _decode) == heard
+    assert conversations(_completion(prompt), _decode) == heard
 
 
 def test_a_prompt_before_the_last_brings_advice_to_its_own_answer() -> None:
-    body = CompletionRequest(model="m", prompt=[SAID, "How is asthma treated?"])
+    body = _completion([SAID, "How is asthma treated?"])
     flags = [Guard().before(turns).red_flags for turns in conversations(body, _decode)]
     assert [bool(each) for each in flags] == [True, False]
+
+
+def test_the_engine_reads_earlier_answers_without_what_the_hook_added() -> None:
+    verdict = Guard().before([SAID])
+    sent = f"{verdict.prefix}Sit upright."
+    for content in (sent, [{"type": "text", "text": sent}]):
+        asked = engine_request(
+            _body(
+                {"role": "user", "content": SAID},
+                {"role": "assistant", "content": content},
+                {"role": "user", "content": "thanks"},
+            )
+        )
+        assert verdict.prefix
+        assert asked.messages[1]["content"] == "Sit upright."  # type: ignore[union-attr]

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-INT64 = 2**63 - 1
 MAX_TOKEN_ID = 2**31 - 1
 MAX_STOPS = 4
 MAX_LOGPROBS = 20

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 from medray.serve.errors import ApiError
 from medray.storage.unicode import is_writable
 
+Place = tuple["Place", str | int] | None
+"""Where a value is: in which place, by which key; None for the whole body. Written out only for an error."""
 MAX_DEPTH = 64
 """Objects and arrays within each other; schemas of tools and answers need a dozen."""
 
@@ -43,24 +45,28 @@ def _no_number(name: str) -> NoReturn:
 
 def _check(whole: dict[str, Any]) -> None:
     """Refuse what cannot be passed on, naming where it is."""
-    rest: list[tuple[str, Any, int]] = [("", whole, 0)]
+    rest: list[tuple[Place, dict[Any, Any] | list[Any], int]] = [(None, whole, 0)]
     while rest:
-        path, value, depth = rest.pop()
-        if isinstance(value, str):
-            if not is_writable(value):
-                raise _invalid(path, "holds a lone surrogate, which is not text")
-        elif isinstance(value, float):
-            if not math.isfinite(value):
-                raise _invalid(path, "is a number out of range")
-        elif isinstance(value, dict | list):
-            if depth == MAX_DEPTH:
-                raise _invalid(path, f"is nested more than {MAX_DEPTH} deep")
-            if isinstance(value, dict) and not all(map(is_writable, value)):
-                raise _invalid(path, "has a key with a lone surrogate, which is not text")
-            pairs = value.items() if isinstance(value, dict) else enumerate(value)
-            rest += [(f"{path}.{key}" if path else str(key), v, depth + 1) for key, v in pairs]
+        place, holder, depth = rest.pop()
+        if depth == MAX_DEPTH:
+            raise _invalid(place, f"is nested more than {MAX_DEPTH} deep")
+        if isinstance(holder, dict) and not all(map(is_writable, holder)):
+            raise _invalid(place, "has a key with a lone surrogate, which is not text")
+        for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+            if isinstance(value, str):
+                if not is_writable(value):
+                    raise _invalid((place, key), "holds a lone surrogate, which is not text")
+            elif isinstance(value, float):
+                if not math.isfinite(value):
+                    raise _invalid((place, key), "is a number out of range")
+            elif isinstance(value, dict | list):
+                rest.append(((place, key), value, depth + 1))
 
 
-def _invalid(path: str, said: str) -> ApiError:
-    name = path[:200] or "the body"
-    return ApiError(400, f"{name} {said}", code="invalid_value", param=path[:200] or None)
+def _invalid(place: Place, said: str) -> ApiError:
+    keys: list[str] = []
+    while place is not None:
+        place, key = place
+        keys.append(str(key))
+    path = ".".join(reversed(keys))[:200]
+    return ApiError(400, f"{path or 'the body'} {said}", code="invalid_value", param=path or None)

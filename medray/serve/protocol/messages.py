@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from medray.serve.protocol.fields import FunctionName, Part, WithoutNulls
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class TextPart(Part):
@@ -23,7 +24,9 @@ def _parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-Content = Annotated[list[TextPart], Field(min_length=1, max_length=1024), BeforeValidator(_parts)]
+Content = Annotated[
+    list[TextPart], Field(min_length=1, max_length=1024, fail_fast=True), BeforeValidator(_parts)
+]
 """Text, or its pieces."""
 
 

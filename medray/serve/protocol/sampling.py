@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medray.config.base import MAX_INT
 from medray.serve.protocol.constraints import ResponseFormat, StructuredOutputs
 from medray.serve.protocol.fields import (
-    INT64,
     Finite,
     LogitBias,
     Metadata,
@@ -46,7 +46,7 @@ class Generation(Part):
     presence_penalty: Penalty | None = None
     repetition_penalty: Annotated[Finite, Field(ge=0.01, le=10)] | None = None
     logit_bias: LogitBias | None = None
-    seed: Annotated[int, Field(ge=-INT64 - 1, le=INT64)] | None = None
+    seed: Annotated[int, Field(ge=-MAX_INT - 1, le=MAX_INT)] | None = None
     stop: Stops | None = None
     stop_token_ids: Annotated[list[TokenId], Field(max_length=64)] | None = None
     include_stop_str_in_output: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from ray.llm._internal.serve.core.configs.openai_api_models import (
     ChatCompletionRequest,
     CompletionRequest,
@@ -189,6 +190,30 @@ def test_schemas_that_nothing_can_follow_are_refused_wherever_they_stand(schema:
         assert error.param == param
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "param"),
+    [
+        (ChatBody, {"messages": [{"role": "user", "content": 5}, {"role": "critic"}]}, "messages.0.content"),
+        (ChatBody, {"messages": [USER, 5] + [5] * 9000}, "messages.1"),
+        (ChatBody, {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, *([5] * 900)]}]},
+         "messages.0.content.1"),
+        (ChatBody, {"tools": [TOOL, *([5] * 100)]}, "tools.1"),
+        (CompletionBody, {"prompt": [1, *([-1] * 9000)]}, "prompt"),
+        (CompletionBody, {"prompt": [[1], [1, *([-1] * 9000)]]}, "prompt.1.1"),
+    ],
+)  # fmt: skip
+def test_the_first_wrong_element_of_a_list_is_named_and_the_rest_is_not_read(
+    kind: type[AnyBody], fields: dict[str, Any], param: str
+) -> None:
+    """A list of a million wrong elements would hold every stream while each is described."""
+    error = _refused(kind, **fields)
+    assert (error.param or "").startswith(param)
+    base = {"messages": [USER]} if kind is ChatBody else {}
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate({"model": "m", **base, **fields})
+    assert caught.value.error_count() <= 3
+
+
 def _chain(size: int) -> dict[str, Any]:
     links = {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(size)}
     return {"$ref": "#/$defs/0", "$defs": {str(size): {"type": "string"}, **links}}
@@ -298,3 +323,20 @@ def test_another_content_type_is_named(content_type: str) -> None:
 
 def test_pairs_of_surrogates_are_text() -> None:
     assert read_json(b'{"a": "\\ud83d\\ude00"}', "application/json") == {"a": "\U0001f600"}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"a": [{"b": [0, 1e999]}]}', "a.0.b.1"),
+        (b'{"a": "\\ud800"}', "a"),
+        (b'{"a": {"b\\ud800": 1}}', "a"),
+        (b'{"\\ud800": 1}', None),
+        (b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}", ".".join(["a"] + ["0"] * (MAX_DEPTH - 1))),
+    ],
+)
+def test_what_json_cannot_carry_on_is_named_by_its_place(body: bytes, param: str | None) -> None:
+    with pytest.raises(ApiError) as caught:
+        read_json(body, "application/json")
+    assert caught.value.param == param
+    assert caught.value.message.startswith(param or "the body")
