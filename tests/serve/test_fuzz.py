@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
     CompletionRequest,
 )
 
-from tests.support.service import RunningService, save_tiny_adapter
+from tests.support.service import RunningService, tiny_service
 from tests.support.streams import resident_bytes, well_behaved
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -113,15 +112,7 @@ def _request(draw: random.Random) -> tuple[str, bytes]:
     return path, sent
 
 
-@pytest.fixture(scope="module")
-def service(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("service")
-    adapter = save_tiny_adapter(tiny_model, folder / "adapter")
-    arguments = [str(tiny_model), "--name=tiny", f"--adapter=expert={adapter}"]
-    arguments += ["models.0.max_model_len=1024", "limits.max_new_tokens=64"]
-    arguments += ["models.0.tool_parser=hermes"]
-    with RunningService(arguments, folder) as running:
-        yield running
+service = tiny_service("limits.max_new_tokens=64", "models.0.tool_parser=hermes")
 
 
 def test_no_request_harms_another(service: RunningService) -> None:

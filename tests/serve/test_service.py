@@ -13,7 +13,7 @@ import psutil
 import pytest
 from openai import OpenAI
 
-from tests.support.service import TOKEN, RunningService, save_tiny_adapter
+from tests.support.service import TOKEN, RunningService, tiny_service
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -23,15 +23,9 @@ USER = [{"role": "user", "content": "How is asthma treated?"}]
 RED_FLAG = [{"role": "user", "content": "I have crushing chest pain and I am sweating"}]
 
 
-@pytest.fixture(scope="module")
-def service(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("service")
-    adapter = save_tiny_adapter(tiny_model, folder / "adapter")
-    arguments = [str(tiny_model), "--name=tiny", f"--adapter=expert={adapter}"]
-    arguments += ["models.0.max_model_len=1024", "limits.max_new_tokens=700"]
-    arguments += ["limits.max_body_bytes=20000", "models.0.tool_parser=hermes"]
-    with RunningService(arguments, folder) as running:
-        yield running
+service = tiny_service(
+    "limits.max_new_tokens=700", "limits.max_body_bytes=20000", "models.0.tool_parser=hermes"
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,28 +7,25 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.service import TOKEN, RunningService, save_tiny_adapter
+from tests.support.service import TOKEN, RunningService, tiny_service
 from tests.support.streams import well_behaved
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-CLIENTS = 100
+CLIENTS, CONCURRENT = 100, 150
+MORE = CONCURRENT + 20
+"""Slow bodies that would fill the service, did they count before they are read."""
+HELD_S = 20
+"""Seconds for which the clients hold on; a stream that waits for any of them takes as long."""
 MODELS = ("tiny", "expert")
 
 
-@pytest.fixture(scope="module")
-def service(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("service")
-    adapter = save_tiny_adapter(tiny_model, folder / "adapter")
-    arguments = [str(tiny_model), "--name=tiny", f"--adapter=expert={adapter}"]
-    arguments += ["models.0.max_model_len=1024", "limits.max_new_tokens=700", "limits.read_s=8"]
-    arguments += ["limits.max_concurrent=150"]
-    with RunningService(arguments, folder) as running:
-        yield running
+service = tiny_service(
+    "limits.max_new_tokens=700", f"limits.read_s={HELD_S}", f"limits.max_concurrent={CONCURRENT}"
+)
 
 
 def _request(tokens: int, *, sent: int | None = None) -> bytes:
@@ -41,10 +38,10 @@ def _request(tokens: int, *, sent: int | None = None) -> bytes:
 
 
 @contextlib.contextmanager
-def _connections(service: RunningService) -> Iterator[list[socket.socket]]:
+def _connections(service: RunningService, count: int = CLIENTS) -> Iterator[list[socket.socket]]:
     with contextlib.ExitStack() as stack:
         made: list[socket.socket] = []
-        for _ in range(CLIENTS):
+        for _ in range(count):
             each = stack.enter_context(socket.socket())
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             each.connect(("127.0.0.1", service.port))
@@ -65,7 +62,7 @@ def _said(connection: socket.socket) -> bytes:
 
 
 def test_slow_bodies(service: RunningService) -> None:
-    with _connections(service) as connections, well_behaved(service, MODELS) as streams:
+    with _connections(service, MORE) as connections, well_behaved(service, MODELS) as streams:
         for each in connections:
             each.sendall(_request(8, sent=1))
         time.sleep(2)
@@ -73,15 +70,17 @@ def test_slow_bodies(service: RunningService) -> None:
             each.sendall(b'"')  # one more byte gives no more time
         assert all(b" 408 " in _said(each) for each in connections)
     print(streams.finished, f"{streams.slowest_s:.1f} s")
+    assert streams.slowest_s < HELD_S
 
 
 def test_slow_readers(service: RunningService) -> None:
     with _connections(service) as connections, well_behaved(service, MODELS) as streams:
         for each in connections:
             each.sendall(_request(40))
-        time.sleep(20)
+        time.sleep(HELD_S)
         assert all(b"data: [DONE]" in _said(each) for each in connections)
     print(streams.finished, f"{streams.slowest_s:.1f} s")
+    assert streams.slowest_s < HELD_S
 
 
 def test_half_closed_sockets(service: RunningService) -> None:
@@ -89,8 +88,9 @@ def test_half_closed_sockets(service: RunningService) -> None:
         for i, each in enumerate(connections):
             each.sendall(_request(40, sent=None if i % 2 else 1))
             each.shutdown(socket.SHUT_WR)
-        time.sleep(10)
+        time.sleep(HELD_S)
     print(streams.finished, f"{streams.slowest_s:.1f} s")
+    assert streams.slowest_s < HELD_S
     with service.http() as http:
         beside = http.post(
             "/v1/chat/completions",

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import pytest
 from openai import OpenAI
 
 from tests.conftest import ROOT
@@ -98,6 +100,24 @@ class RunningService:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
+
+
+def tiny_service(*settings: str, adapter: bool = True) -> Callable[..., Iterator[RunningService]]:
+    """A fixture of one service for a module's tests: the tiny model as "tiny", a random adapter of it as "expert"."""
+
+    @pytest.fixture(scope="module", name="service")
+    def service(
+        tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[RunningService]:
+        folder = tmp_path_factory.mktemp("service")
+        arguments = [str(tiny_model), "--name=tiny", "models.0.max_model_len=1024", *settings]
+        if adapter:
+            expert = save_tiny_adapter(tiny_model, folder / "adapter")
+            arguments.append(f"--adapter=expert={expert}")
+        with RunningService(arguments, folder) as running:
+            yield running
+
+    return service
 
 
 def free_port() -> int:

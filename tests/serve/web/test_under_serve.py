@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.browser import CHROMIUM, WAIT_MS, chromium, log_in
-from tests.support.service import TOKEN, RunningService
+from tests.support.service import TOKEN, RunningService, tiny_service
 
 gradio = pytest.importorskip("gradio", reason="needs constraints/web.txt")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -19,11 +16,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def service(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    arguments = [str(tiny_model), "--name=tiny", "--web", "models.0.max_model_len=1024"]
-    with RunningService(arguments, tmp_path_factory.mktemp("web")) as running:
-        yield running
+service = tiny_service("--web", adapter=False)
 
 
 def test_a_red_flag_is_answered_and_noticed_on_the_page(service: RunningService) -> None:
