@@ -16,10 +16,14 @@ import openai
 import pytest
 
 from medray.errors import ConfigError, DataError
+from medray.medical.safety.guard import Guard
 from medray.serve.client.conversation import Conversation
 from medray.serve.client.service import Service
 from medray.serve.client.terminal import TerminalChat, printable
 from tests.conftest import ROOT
+
+CUT = object()
+"""The end of an answer whose length is used up."""
 
 
 class Stream:
@@ -38,7 +42,9 @@ class Stream:
         for piece in self._pieces:
             if isinstance(piece, BaseException):
                 raise piece
-            yield SimpleNamespace(choices=[SimpleNamespace(delta=SimpleNamespace(content=piece))])
+            delta = SimpleNamespace(content=None if piece is CUT else piece)
+            ends = "length" if piece is CUT else None
+            yield SimpleNamespace(choices=[SimpleNamespace(delta=delta, finish_reason=ends)])
 
 
 def _talk(
@@ -165,6 +171,7 @@ def test_a_token_that_is_no_longer_taken_costs_no_conversation(
 
 PROGRAM = """
 from types import SimpleNamespace as N
+from medray.medical.safety.guard import Guard
 from medray.serve.client.conversation import Conversation
 from medray.serve.client.service import Service
 from medray.serve.client.terminal import TerminalChat
@@ -231,6 +238,23 @@ def test_the_oldest_turn_goes_when_the_context_is_full() -> None:
     assert "the oldest turn is left out" in out
     assert [m["content"] for m in asked[-1]] == ["two", "ok", "three"]
     assert len(conversation) == 2
+
+
+def test_an_answer_that_is_cut_says_so() -> None:
+    answers = {1: ["half an", CUT], 2: ["whole"]}
+    out, asked, _ = _talk(["one", "two"], lambda n, _: answers[n])
+    assert "half an\n(cut: the answer reached 9 tokens" in out
+    assert out.count("(cut") == 1
+    assert asked[1][1]["content"] == "half an"
+
+
+def test_a_saved_conversation_holds_what_the_model_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    verdict = Guard().before(["I have crushing chest pain and I am sweating"])
+    sent = verdict.prefix + "Sit down." + verdict.watch().suffix()
+    _, asked, _ = _talk(["one", f"/save {path}", "two"], lambda *_: [sent])
+    assert asked[-1][1]["content"] == sent, "the chat itself goes on with what was shown"
+    assert Conversation.load(path).messages[1]["content"] == "Sit down."
 
 
 def test_a_saved_conversation_goes_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from medray.errors import DataError
+from medray.medical.safety.advice import without_additions
 from medray.storage.atomic import write_text
 
 
@@ -70,10 +71,15 @@ class Conversation:
         self._turns.clear()
 
     def save(self, path: Path) -> None:
-        """Write `{"messages": [...]}`, which `medray data` and `medray generate` read, too."""
-        write_text(
-            path, json.dumps({"messages": self.messages}, ensure_ascii=False, indent=2) + "\n"
-        )
+        """Write `{"messages": [...]}`, which `medray data` and `medray generate` read, too.
+
+        Answers are as the model wrote them: the service's advice and disclaimers are nothing to train on.
+        """
+        messages = [
+            {**m, "content": without_additions(m["content"])} if m["role"] == "assistant" else m
+            for m in self.messages
+        ]
+        write_text(path, json.dumps({"messages": messages}, ensure_ascii=False, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Conversation:

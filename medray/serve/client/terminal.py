@@ -19,11 +19,12 @@ HELP = """\
 /retry         answer the last question again
 /undo          take the last question and its answer back
 /clear         forget the conversation, keep the system prompt
-/save [FILE]   write the conversation as JSON
+/save [FILE]   write the conversation as JSON, without what the safety rules added
 /quit          leave (also Ctrl-D)
 A line that ends with \\ goes on in the next one. Ctrl-C stops an answer, or clears a line."""
 PROMPT, MORE = "> ", "… "
 NOT_TEXT = "the line holds bytes that are not UTF-8: it was not sent, the conversation goes on"
+CUT = "(cut: the answer reached {} tokens; ask it to go on, or start the chat with a larger --max-new-tokens)"
 CLEARED = "(line cleared; Ctrl-D, /quit or Ctrl-C again to leave)"
 Read = Callable[[str], str]
 
@@ -148,7 +149,7 @@ class TerminalChat:
         self._conversation.ask(question)
         pieces: list[str] = []
         try:
-            self._stream(pieces)
+            is_cut = self._stream(pieces)
         except KeyboardInterrupt:
             self._say("\n(stopped)")
         except openai.AuthenticationError:
@@ -160,13 +161,14 @@ class TerminalChat:
             self._say(f"\nno answer: {_message(error)}")
             return
         else:
-            self._say("")
+            self._say(f"\n{CUT.format(self._sampling['max_tokens'])}" if is_cut else "")
         if pieces:
             self._conversation.answer("".join(pieces))
         else:
             self._conversation.withdraw()
 
-    def _stream(self, pieces: list[str]) -> None:
+    def _stream(self, pieces: list[str]) -> bool:
+        """Print the answer as it comes, and add it to `pieces`; True where its length was used up."""
         import openai
 
         while True:
@@ -184,13 +186,17 @@ class TerminalChat:
                 self._say(
                     "(the conversation is longer than the model's context: the oldest turn is left out)"
                 )
+        is_cut = False
         with stream:
             for chunk in stream:
-                piece = chunk.choices[0].delta.content if chunk.choices else None
-                if piece:
+                if not chunk.choices:
+                    continue
+                is_cut = is_cut or chunk.choices[0].finish_reason == "length"
+                if piece := chunk.choices[0].delta.content:
                     pieces.append(piece)
                     self._out.write(printable(piece))
                     self._out.flush()
+        return is_cut
 
     def _say(self, text: str) -> None:
         print(text, file=self._out, flush=True)
