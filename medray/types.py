@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -198,6 +198,14 @@ class GroupMeta:
     def num_tokens(self) -> int:
         """Tokens the learner computes for this group: the prompt once, every response once."""
         return self.num_prompt_tokens + sum(self.num_response_tokens)
+
+
+class ResponseKl(NamedTuple):
+    """Estimate of one response's KL to the reference, nats: its sum, and what follows each token."""
+
+    total: float
+    to_go_mean: float  # over tokens t, of the sum from t to the end
+    to_go_variance: float  # over the same, divided by their number
 
 
 @dataclass(frozen=True, slots=True)

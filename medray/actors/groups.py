@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.actors.ray_calls.wait import Ref
-from medray.types import Floats, GenerateSpec, GroupMeta, GroupScore, Prompt
+from medray.types import Floats, GenerateSpec, GroupMeta, GroupScore, Prompt, ResponseKl
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class GroupHandle:
     is_dropped: bool = False  # no grader could score it, and the job continues without it
     tokens: Ref | None = None  # RolloutGroup
     reference: Ref | None = None  # the reference model's log-probabilities, per response
-    reference_kl: tuple[float, ...] = ()  # [G] nats
+    reference_kl: tuple[ResponseKl, ...] = ()  # [G]
     values: Ref | None = None  # the critic's, per response
     teacher_tokens: Ref | None = None  # a teacher's most likely tokens, per response
     _meta: GroupMeta | None = None
@@ -104,6 +104,9 @@ class TrainItem:
     teacher_tokens: Ref | None = None  # per response, `TopTokens` of a teacher in vLLM
     estimates: Ref | None = None  # Estimates: what the critic is fitted to
     kept: tuple[int, ...] | None = None  # which responses are trained on; None: all
+    kl_slope: float = (
+        0.0  # advantage per nat of KL that follows a token; 0 where it is no part of the return
+    )
 
     @classmethod
     def of(
@@ -112,10 +115,11 @@ class TrainItem:
         advantages: Floats | TokenAdvantages,
         old: Ref | None = None,
         kept: tuple[int, ...] | None = None,
+        kl_slope: float = 0.0,
     ) -> TrainItem:
         """The policy's item of a scored group."""
-        teacher = group.teacher_tokens
-        return cls(group.tokens, advantages, group.reference, old, teacher, kept=kept)
+        refs = (group.reference, old, group.teacher_tokens)
+        return cls(group.tokens, advantages, *refs, kept=kept, kl_slope=kl_slope)
 
 
 def prompt_ids(groups: Sequence[GroupHandle]) -> str:

@@ -80,6 +80,9 @@ class PolicyConfig(Section):
     sequence_mis, sequence_mask, your own as `package.module:name`, or a list of these."""
     distill: DistillConfig | None = None
     """Add the divergence from a teacher to the loss."""
+    mask_truncated: bool = False
+    """Leave responses that reached the length limit out of the losses, the critic's included, and out of their
+    denominators; their rewards still count in the baseline."""
     minibatches: int = Field(default=1, ge=1)
     """Optimizer steps per pass over a rollout batch."""
     epochs: int = Field(default=1, ge=1)

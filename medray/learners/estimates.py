@@ -28,7 +28,7 @@ class Estimates:
 class EstimateSummary:
     """What the driver knows of a group's estimates."""
 
-    advantages: Moments
+    advantages: Moments  # of the tokens that are trained on
     returns: Moments
     response_advantages: tuple[float, ...]  # [G] mean over the response's tokens, before whitening
     scores: tuple[float, ...]  # [G] less the penalty for a missing end
@@ -79,8 +79,11 @@ def estimate(
     if config.value_lam is not None:
         residuals, returns = gae(rewards, flat, lengths, config.gamma, config.value_lam)
     per_response = [part.mean().item() for part in advantages.split(lengths.tolist())]
+    trained = torch.ones(len(lengths), dtype=torch.bool)
+    if config.mask_truncated:
+        trained = torch.tensor([r.finish_reason != "length" for r in group.responses])
     summary = EstimateSummary(
-        Moments.of(advantages.tolist()),
+        Moments.of(advantages[torch.repeat_interleave(trained, lengths)].tolist()),
         Moments.of(returns.tolist()),
         tuple(per_response),
         tuple(final.tolist()),

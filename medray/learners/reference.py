@@ -12,7 +12,7 @@ from medray.config.parts import KlEstimatorName
 from medray.data.batches.trees import rollout_tree
 from medray.learners.scorer import Scorer
 from medray.losses.kl import kl_estimator
-from medray.types import Continuation, Floats, PromptTree, RolloutGroup
+from medray.types import Continuation, Floats, PromptTree, ResponseKl, RolloutGroup
 
 Reference = Callable[[Sequence[PromptTree]], Sequence[PromptTree]]
 """Gives trees their column `ref_logp`, where the objective reads one."""
@@ -24,20 +24,64 @@ def score_reference(
     estimator: KlEstimatorName,
     *,
     adapter: bool = True,
-) -> tuple[tuple[float, ...], list[Floats]]:
+) -> tuple[tuple[ResponseKl, ...], list[Floats]]:
     """Score a group under the reference.
 
     Returns:
-        Per response, the estimate of KL(behaviour || reference) summed over the tokens that the policy sampled (nats),
-        and the reference's log-probabilities [N] of them.
+        Per response, the estimate of KL(behaviour || reference) over the tokens that the policy sampled, and the
+        reference's log-probabilities [N] of them (nats).
     """
     [scored] = scorer.logprobs([rollout_tree(group)], adapter=adapter)
+    return response_kls(group, scored, estimator), list(scored)
+
+
+def response_kls(
+    group: RolloutGroup, ref_logp: Sequence[Floats], estimator: KlEstimatorName
+) -> tuple[ResponseKl, ...]:
+    """Return the KL of each response [G] and the moments of what follows each of its tokens."""
+    found: list[ResponseKl] = []
+    for kl in _token_kls(group, ref_logp, estimator):
+        to_go = _to_go(kl)
+        found.append(ResponseKl(float(kl.sum()), float(to_go.mean()), float(to_go.var())))
+    return tuple(found)
+
+
+def less_kl_to_go(
+    advantages: Floats,
+    group: RolloutGroup,
+    ref_logp: Sequence[Floats],
+    estimator: KlEstimatorName,
+    slope: float,
+) -> list[Floats]:
+    """Return advantages [G][N] whose mean over a response is its own, lower where more KL follows.
+
+    Args:
+        advantages: [G] of the responses.
+        group: their tokens.
+        ref_logp: per response the reference's log-probabilities [N], nats.
+        estimator: of a token's KL.
+        slope: advantage per nat of the KL from a token to the end of its response.
+    """
+    to_go = [_to_go(kl) for kl in _token_kls(group, ref_logp, estimator)]
+    return [
+        (float(own) - slope * (after - after.mean())).astype(np.float32)
+        for own, after in zip(advantages, to_go, strict=True)
+    ]
+
+
+def _token_kls(
+    group: RolloutGroup, ref_logp: Sequence[Floats], estimator: KlEstimatorName
+) -> list[torch.Tensor]:
     kl = kl_estimator(estimator)
-    sums = tuple(
-        float(kl(torch.from_numpy(np.array(r.sampled_logp)), torch.from_numpy(ref)).sum())
-        for r, ref in zip(group.responses, scored, strict=True)
-    )
-    return sums, list(scored)
+    return [
+        kl(torch.from_numpy(np.array(r.sampled_logp)), torch.from_numpy(np.array(ref)))
+        for r, ref in zip(group.responses, ref_logp, strict=True)
+    ]
+
+
+def _to_go(kl: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Sum from each token to the end."""
+    return np.cumsum(kl.numpy().astype(np.float64)[::-1])[::-1]
 
 
 def with_reference(

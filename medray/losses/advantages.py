@@ -77,8 +77,8 @@ def reinforce_pp_advantages(rewards: Sequence[Sequence[float]], counts: Counts) 
     Args:
         rewards: [P][G], ragged.
         counts: [P][G] how often each reward occurs in the loss: the tokens of its response where the
-            loss averages over tokens, 1 where it averages over responses. The loss then sees
-            advantages of mean 0 and deviation 1.
+            loss averages over tokens, 1 where it averages over responses, 0 where it is not trained on.
+            The loss then sees advantages of mean 0 and deviation 1.
 
     Raises:
         DataError: a group is empty, or the batch has fewer than two tokens or responses.
@@ -87,6 +87,35 @@ def reinforce_pp_advantages(rewards: Sequence[Sequence[float]], counts: Counts) 
     Source: REINFORCE++, arXiv:2501.03262; over tokens as in its authors' code.
     """
     return _whitened(_checked(rewards, smallest=1), counts)
+
+
+def reinforce_pp_kl_advantages(
+    rewards: Sequence[Sequence[float]],
+    counts: Counts,
+    kl_means: Sequence[Sequence[float]],
+    kl_variances: Sequence[Sequence[float]],
+    coef: float,
+) -> tuple[list[Floats], float]:
+    """REINFORCE++ with the KL to the reference in the reward: a token answers for the penalties from it on.
+
+    A_t = (r - coef * sum_{s >= t} kl_s - mean) / (std + 1e-6), mean and deviation over all tokens.
+
+    Args:
+        rewards, counts: as in `reinforce_pp_advantages`.
+        kl_means: [P][G] mean over a response's tokens of the KL that follows, its own included (nats).
+        kl_variances: [P][G] its variance over the same.
+        coef: reward units per nat.
+
+    Returns:
+        The mean over each response's tokens of A, [P][G], and by how much A falls per nat of KL that follows.
+
+    Source: REINFORCE++, arXiv:2501.03262; verl's `reinforce_plus_plus` with a discount of 1.
+    """
+    groups = _checked(rewards, smallest=1)
+    means = [r - coef * np.asarray(kl) for r, kl in zip(groups, kl_means, strict=True)]
+    within = [coef**2 * np.asarray(v, dtype=np.float64) for v in kl_variances]
+    mean, std = _moments(means, counts, within)
+    return [((own - mean) / std).astype(np.float32) for own in means], coef / std
 
 
 def reinforce_pp_baseline_advantages(
@@ -246,11 +275,23 @@ def _whitened(groups: list[npt.NDArray[np.float64]], counts: Counts) -> list[Flo
     """Values less their mean over their sample standard deviation, each counted `counts` times."""
     if not groups:
         return []
-    values = np.concatenate(groups)
+    mean, std = _moments(groups, counts, [np.zeros(len(group)) for group in groups])
+    return [((group - mean) / std).astype(np.float32) for group in groups]
+
+
+def _moments(
+    groups: Sequence[npt.NDArray[np.float64]],
+    counts: Counts,
+    within: Sequence[npt.NDArray[np.float64]],
+) -> tuple[float, float]:
+    """Mean and sample deviation + 1e-6 of values that occur `counts` times, with variance `within` around each."""
+    values, spread = np.concatenate(groups), np.concatenate(within)
     times = np.concatenate([np.asarray(group, dtype=np.float64) for group in counts])
     total = times.sum()
+    if total == 0:  # nothing is trained on
+        return 0.0, 1.0
     if total < 2:
         raise DataError("a batch of one response has no standard deviation: pass two or more")
     mean = (times * values).sum() / total
-    std = np.sqrt((times * (values - mean) ** 2).sum() / (total - 1)) + STD_EPS
-    return [((group - mean) / std).astype(np.float32) for group in groups]
+    squares = (times * ((values - mean) ** 2 + spread)).sum()
+    return float(mean), float(np.sqrt(squares / (total - 1)) + STD_EPS)

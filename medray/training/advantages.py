@@ -25,12 +25,14 @@ from medray.losses.advantages import (
     pass_at_k_advantages,
     reinforce_pp_advantages,
     reinforce_pp_baseline_advantages,
+    reinforce_pp_kl_advantages,
     remax_advantages,
     rloo_advantages,
     soft_overlong_penalty,
 )
 from medray.plugins import make_part
-from medray.types import Floats
+from medray.training.batch import trained_responses
+from medray.types import Floats, ResponseKl
 
 Rewards = Sequence[Sequence[float]]  # [P][G]
 
@@ -48,6 +50,20 @@ class Graded:
     terms: Sequence[tuple[float, Rewards]] = ()
     """Weight and [P][G] values of each reward, and of the penalties where there are any, for estimators that need
     them; their sum is `rewards`."""
+    num_trained: Sequence[Sequence[int]] = ()
+    """[P][G] `num_tokens`, but 0 for responses that are not trained on; (): all are."""
+    kl: Sequence[Sequence[ResponseKl]] = ()
+    """[P][G] where a KL in the reward is left to the estimator, which sees it token by token; `rewards` lack it."""
+
+
+@dataclass(frozen=True)
+class Advantages:
+    """What an estimator makes of a batch."""
+
+    values: list[Floats]
+    """[P][G]"""
+    kl_slope: float = 0.0
+    """By how much a token's advantage falls per nat of KL that follows it; `values` are then means over tokens."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +76,16 @@ class Estimator:
     """Whether each prompt's greedy response is decoded and graded besides its samples."""
     needs_terms: bool = False
     """Whether it reads each reward by itself."""
+    with_kl: Callable[[Graded, AlgorithmConfig], Advantages] | None = None
+    """What computes the advantages instead where a KL belongs to the reward; None sums it over the response."""
 
 
 ESTIMATORS: dict[str, Estimator] = {
     "group": Estimator(lambda b, config: group_advantages(b.rewards, scale=_scale(config))),
     "rloo": Estimator(lambda b, config: rloo_advantages(b.rewards)),
     "reinforce_pp": Estimator(
-        lambda b, config: reinforce_pp_advantages(b.rewards, _counts(b, config))
+        lambda b, config: reinforce_pp_advantages(b.rewards, _counts(b, config)),
+        with_kl=lambda b, config: _reinforce_pp_with_kl(b, config),
     ),
     "reinforce_pp_baseline": Estimator(
         lambda b, config: reinforce_pp_baseline_advantages(b.rewards, _counts(b, config))
@@ -109,9 +128,20 @@ def estimator_of(config: AlgorithmConfig) -> Estimator:
 
 def _counts(batch: Graded, config: AlgorithmConfig) -> Sequence[Sequence[int]]:
     """How often each reward occurs in the loss: statistics have the unit of the average that they serve."""
+    trained = batch.num_trained or batch.num_tokens
     if config.aggregation == "sequence":
-        return [[1] * len(group) for group in batch.rewards]
-    return batch.num_tokens
+        return [[int(n > 0) for n in group] for group in trained]
+    return trained
+
+
+def _reinforce_pp_with_kl(batch: Graded, config: AlgorithmConfig) -> Advantages:
+    means, variances = (
+        [[getattr(kl, name) for kl in group] for group in batch.kl]
+        for name in ("to_go_mean", "to_go_variance")
+    )
+    counts = _counts(batch, config)
+    found = reinforce_pp_kl_advantages(batch.rewards, counts, means, variances, config.kl.coef)
+    return Advantages(*found)
 
 
 def _pass_at_k(batch: Graded, config: AlgorithmConfig) -> list[Floats]:
@@ -136,15 +166,18 @@ def _checked(found: Sequence[Any], rewards: Rewards, name: str) -> list[Floats]:
 
 
 def shaped_rewards(
-    batch: Sequence[GroupHandle], config: AlgorithmConfig, max_new_tokens: int
+    batch: Sequence[GroupHandle],
+    config: AlgorithmConfig,
+    max_new_tokens: int,
+    *,
+    kl_in_reward: bool = False,
 ) -> list[list[float]]:
-    """Rewards [P][G] less the KL penalty, where that belongs to the reward, and the overlong penalty."""
-    in_reward = config.kl.coef > 0 and config.kl.place == "reward"
+    """Rewards [P][G] less the KL of the whole response, if asked, and the overlong penalty."""
     shaped: list[list[float]] = []
     for scored in batch:
         rewards = np.array(scored.score.rewards, dtype=np.float64)
-        if in_reward:
-            rewards -= config.kl.coef * np.array(scored.reference_kl)
+        if kl_in_reward:
+            rewards -= config.kl.coef * np.array([kl.total for kl in scored.reference_kl])
         if config.overlong is not None:
             rewards += overlong_penalty(scored, config, max_new_tokens)
         shaped.append(rewards.tolist())
@@ -184,8 +217,8 @@ def advantages_of(
     max_new_tokens: int,
     greedy_rewards: Sequence[float] = (),
     weights: Mapping[str, float] = MappingProxyType({}),
-) -> list[Floats]:
-    """Advantages [P][G] of a batch.
+) -> Advantages:
+    """Advantages of a batch.
 
     Args:
         batch: graded groups.
@@ -194,10 +227,22 @@ def advantages_of(
         greedy_rewards: [P], for estimators that need them.
         weights: of the rewards, by name, for estimators that read each by itself; without, the sum is one reward.
     """
-    rewards = shaped_rewards(batch, config, max_new_tokens)
-    lengths = [group.meta.sampled_lengths for group in batch]
     estimator = estimator_of(config)
+    in_reward = config.kl.coef > 0 and config.kl.place == "reward"
+    by_token = in_reward and estimator.with_kl is not None
+    rewards = shaped_rewards(batch, config, max_new_tokens, kl_in_reward=in_reward and not by_token)
+    lengths = [group.meta.sampled_lengths for group in batch]
+    trained = [_trained_lengths(group, config) for group in batch]
     terms = _terms(batch, rewards, weights) if estimator.needs_terms else ()
-    graded = Graded(rewards, lengths, greedy_rewards, terms)
-    advantages = estimator.compute(graded, config)
-    return [np.zeros_like(a) for a in advantages] if config.zero_advantages else advantages
+    kl = [group.reference_kl for group in batch] if by_token else ()
+    graded = Graded(rewards, lengths, greedy_rewards, terms, trained, kl)
+    if by_token and estimator.with_kl is not None:
+        found = estimator.with_kl(graded, config)
+    else:
+        found = Advantages(estimator.compute(graded, config))
+    return Advantages([np.zeros_like(a) for a in found.values]) if config.zero_advantages else found
+
+
+def _trained_lengths(group: GroupHandle, config: AlgorithmConfig) -> list[int]:
+    kept = set(trained_responses(group.meta, config))
+    return [n if g in kept else 0 for g, n in enumerate(group.meta.sampled_lengths)]

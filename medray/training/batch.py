@@ -11,6 +11,7 @@ import numpy as np
 from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.wait import Ref
 from medray.config.algorithms.base import AlgorithmConfig
+from medray.config.policy import PolicyConfig
 from medray.types import Floats, GroupMeta
 
 ScoreOld = Callable[[Sequence[Ref]], Sequence[Ref]]
@@ -25,6 +26,9 @@ class Batch:
     advantages: tuple[Floats, ...]  # [P][G]
     dropped: tuple[GroupHandle, ...] = ()  # replaced, since they had no signal
     counts: Mapping[str, float] = field(default_factory=dict)  # metrics of how the batch was made
+    kl_slope: float = (
+        0.0  # advantage per nat of KL that follows a token; those above are then means over tokens
+    )
 
     @property
     def sampled(self) -> tuple[GroupHandle, ...]:
@@ -65,8 +69,8 @@ def minibatches(batch: Batch, config: AlgorithmConfig, score_old: ScoreOld) -> I
     """
     has_kl = config.kl.coef > 0 and config.kl.place == "loss"
     has_other_terms = has_kl or config.entropy_coef > 0 or config.distill is not None
-    keep_tied = config.zero_advantages or has_other_terms
-    kept = [_kept(group.meta, config) for group in batch.groups]
+    keep_tied = config.zero_advantages or has_other_terms or batch.kl_slope > 0
+    kept = [trained_responses(group.meta, config) for group in batch.groups]
     chosen = [
         i
         for i, (a, own) in enumerate(zip(batch.advantages, kept, strict=True))
@@ -77,7 +81,8 @@ def minibatches(batch: Batch, config: AlgorithmConfig, score_old: ScoreOld) -> I
         scored = score_old([batch.groups[i].tokens for i in chosen])
         old = dict(zip(chosen, scored, strict=True))
     items = {
-        i: TrainItem.of(batch.groups[i], batch.advantages[i], old.get(i), kept[i]) for i in chosen
+        i: TrainItem.of(batch.groups[i], batch.advantages[i], old.get(i), kept[i], batch.kl_slope)
+        for i in chosen
     }
     metas = {i: batch.groups[i].meta.only(kept[i]) for i in chosen}
     cuts = [len(batch.groups) * k // config.minibatches for k in range(config.minibatches + 1)]
@@ -87,8 +92,8 @@ def minibatches(batch: Batch, config: AlgorithmConfig, score_old: ScoreOld) -> I
             yield Minibatch(number, [items[i] for i in part], [metas[i] for i in part])
 
 
-def _kept(meta: GroupMeta, config: AlgorithmConfig) -> tuple[int, ...]:
-    """Which responses of a group are trained on."""
+def trained_responses(meta: GroupMeta, config: PolicyConfig) -> tuple[int, ...]:
+    """Which responses of a group are trained on: all, or under `mask_truncated` those that ended by themselves."""
     everyone = tuple(range(len(meta.num_response_tokens)))
     if not (config.mask_truncated and meta.truncated):
         return everyone
@@ -127,6 +132,6 @@ def rollout_metrics(sampled: Sequence[GroupHandle]) -> dict[str, float]:
         )
     if sampled[0].reference_kl:
         metrics["policy/kl_ref_sequence"] = float(
-            np.mean([k for s in sampled for k in s.reference_kl])
+            np.mean([k.total for s in sampled for k in s.reference_kl])
         )
     return metrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from medray.learners.estimates import EstimateSummary
 from medray.losses.kl_control import KlControl
 from medray.losses.moments import Moments, merged
 from medray.observability.meters import Meters
+from medray.training.batch import trained_responses
 from medray.training.sampling import SampledStep
 from medray.training.shaping import RewardShaper
 from medray.types import Floats
@@ -47,7 +48,7 @@ class PpoBatch:
     @property
     def reference_kl(self) -> float:
         """Mean over responses of their KL to the reference, nats; 0 without a reference."""
-        sums = [k for scored in self.groups for k in scored.reference_kl]
+        sums = [k.total for scored in self.groups for k in scored.reference_kl]
         return float(np.mean(sums)) if sums else 0.0
 
 
@@ -76,15 +77,19 @@ def update_on(batch: PpoBatch, job: PpoJob, workers: Workers, step: int) -> Mete
     """
     config, meters = job.algorithm, Meters()
     trains_policy = step > job.critic.warmup_steps
-    items = _policy_items(batch, config, workers) if trains_policy else []
+    kept = [trained_responses(scored.meta, config) for scored in batch.groups]
+    items = _policy_items(batch, config, workers, kept) if trains_policy else []
     critic_items = [
-        TrainItem(scored.tokens, estimates=estimates)
-        for scored, estimates in zip(batch.groups, batch.estimates, strict=True)
+        TrainItem(scored.tokens, estimates=estimates, kept=own)
+        for scored, estimates, own in zip(batch.groups, batch.estimates, kept, strict=True)
     ]
     num_policy_steps = 0
     before = (step - 1) * job.optim_steps_per_batch
-    for number, part in minibatch_indices(len(batch.groups), config, f"{job.seed}/{step}"):
-        metas = [batch.groups[i].meta for i in part]
+    for number, drawn in minibatch_indices(len(batch.groups), config, f"{job.seed}/{step}"):
+        part = [i for i in drawn if kept[i]]
+        if not part:
+            continue
+        metas = [batch.groups[i].meta.only(kept[i]) for i in part]
         own = [items[i] for i in part] if trains_policy else []
         fitted = [critic_items[i] for i in part]
         found = workers.update(own, metas, fitted, place=before + number)
@@ -128,11 +133,15 @@ def ppo_metrics(batch: PpoBatch, control: KlControl) -> dict[str, float]:
     return metrics
 
 
-def _policy_items(batch: PpoBatch, config: PpoConfig, workers: Workers) -> list[TrainItem]:
+def _policy_items(
+    batch: PpoBatch, config: PpoConfig, workers: Workers, kept: Sequence[tuple[int, ...]]
+) -> list[TrainItem]:
     old: list[Ref | None] = [None] * len(batch.groups)
     if config.needs_old_pass:
         old = [*workers.learners.old_logprobs([s.tokens for s in batch.groups])]
     return [
-        TrainItem.of(scored, TokenAdvantages(estimates, *batch.whitening), before)
-        for scored, estimates, before in zip(batch.groups, batch.estimates, old, strict=True)
+        TrainItem.of(scored, TokenAdvantages(estimates, *batch.whitening), before, own)
+        for scored, estimates, before, own in zip(
+            batch.groups, batch.estimates, old, kept, strict=True
+        )
     ]

@@ -113,7 +113,8 @@ def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> 
     names = reward_names(job.rewards)
     weights = {name: one.weight for name, one in zip(names, job.rewards, strict=True)}
     advantages = advantages_of(groups, config, limit, greedy, weights)
-    return Batch(tuple(groups), tuple(advantages), tuple(sampled.dropped), counts)
+    dropped = tuple(sampled.dropped)
+    return Batch(tuple(groups), tuple(advantages.values), dropped, counts, advantages.kl_slope)
 
 
 def _greedy_rewards(

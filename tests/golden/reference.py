@@ -180,10 +180,13 @@ def clip(x: float, low: float, high: float) -> float:
     return min(max(x, low), high)
 
 
-def ppo_token(logp: float, behaviour: float, adv: float, low: float, high: float) -> float:
-    """arXiv:1707.06347 eq. 7, negated."""
+def ppo_token(
+    logp: float, behaviour: float, adv: float, low: float, high: float, dual: float = math.inf
+) -> float:
+    """arXiv:1707.06347 eq. 7, negated; arXiv:1912.09729 bounds it from below by dual * adv where adv < 0."""
     ratio = math.exp(logp) / math.exp(behaviour)
-    return -min(ratio * adv, clip(ratio, 1 - low, 1 + high) * adv)
+    objective = min(ratio * adv, clip(ratio, 1 - low, 1 + high) * adv)
+    return -(max(objective, dual * adv) if adv < 0 else objective)
 
 
 def gspo_sequence(logp: Vector, behaviour: Vector, adv: float, low: float, high: float) -> float:

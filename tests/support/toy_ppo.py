@@ -76,7 +76,9 @@ class ToyPpoWorkers(ToyWorkers):
 
     def _fit(self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], place: int) -> Meters:
         lengths = [n for meta in metas for n in meta.num_response_tokens]
-        trees = [value_tree(i.tokens, i.estimates.returns, i.estimates.values) for i in items]
+        trees = [
+            value_tree(i.tokens, i.estimates.returns, i.estimates.values, i.kept) for i in items
+        ]
         totals = StepTotals(sum(lengths), len(lengths), len(items))
         objective = ValueRegression(self.ppo.critic.loss)
         meters = self.critic.forward_backward(trees, objective, totals)

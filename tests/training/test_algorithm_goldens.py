@@ -88,13 +88,26 @@ def test_reinforce_pp_over_responses() -> None:
     check(got, 0.075, grad, over=4 * math.sqrt(4.75 / 3))
 
 
-def test_reinforce_pp_takes_the_kl_from_the_reward() -> None:
-    """KL of 2, 0, 4, 0 nats at 1/2 makes the rewards 0, 0, 1, 1: mean 1/2, s = sqrt(3/10), A = -+1/2 / s.
+def test_reinforce_pp_takes_the_kl_that_follows_from_a_tokens_reward() -> None:
+    """KL of 2; 0, 0; 1, 3; 0 nats at 1/2: tokens earn 1 - 1; 0, 0; 3 - 2, 3 - 3/2; 1, on average 7/12.
 
-    Losses times s: 3/4; 1/2, 2/5; -1/2, -3/5; then b1 with A = +1/2: -min(1, 3/5) = -3/5, clipped. Together -0.05.
+    Deviations in twelfths -7; -7, -7; 5, 11; 5, squares 318 over 144 and over 5: s = sqrt(318/720). Losses times s,
+    in twelfths: 10.5; 7, 5.6 (clipped); -5, -13.2 (clipped); -6 (clipped), together -1.1.
     """
-    got = run({"kind": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 4, 0))
-    check(got, -0.05, [0.75, 0.5, 0, -0.5, 0, 0], over=6 * math.sqrt(3 / 10))
+    got = run({"kind": "reinforce_pp", "kl": {"coef": 0.5}}, kl=(2, 0, 0, 1, 3, 0))
+    check(got, -1.1, [10.5, 7, 0, -5, 0, 0], over=12 * 6 * math.sqrt(318 / 720))
+
+
+def test_reinforce_pp_takes_the_kl_over_responses_where_its_loss_does() -> None:
+    """Each response one share: means 0; 0; 5/4; 1, on average 9/16, with squares 0, 0, (1 + 9/4) / 2 and 1.
+
+    The squares' mean less that of the mean, 4/3 times: s = sqrt((21/8 - 4 * 81/256) / 3). Deviations in sixteenths
+    -9; -9, -9; 7, 15; 7. Losses: 13.5; (9 + 7.2) / 2; -(7 + 18) / 2; -8.4, together 0.7.
+    """
+    keys = {"kind": "reinforce_pp", "aggregation": "sequence", "kl": {"coef": 0.5}}
+    got = run(keys, kl=(2, 0, 0, 1, 3, 0))
+    grad = [13.5, 4.5, 0, -3.5, 0, 0]
+    check(got, 0.7, grad, over=16 * 4 * math.sqrt((21 / 8 - 81 / 64) / 3))
 
 
 def test_reinforce_pp_baseline() -> None:

@@ -32,7 +32,7 @@ def _tokens(loss: Callable[[float, float, float, float], float]) -> Losses:
 
 
 def _clip(low: float = 0.2, high: float = 0.2) -> Losses:
-    return _tokens(lambda n, o, a, _: reference.ppo_token(n, o, a, low, high))
+    return _tokens(lambda n, o, a, _: reference.ppo_token(n, o, a, low, high, dual=3))
 
 
 def _responses(loss: Callable[..., float], *bounds: float) -> Losses:
@@ -127,7 +127,7 @@ def test_loss_and_gradient_are_the_papers(name: str, seed: int) -> None:
     rewards = [[float(x) for x in rng.normal(size=len(group))] for group in LENGTHS]
     greedy = [float(x) for x in rng.normal(size=len(LENGTHS))]
     new = rng.uniform(-2, -0.05, sum(COUNTS))
-    old = np.minimum(new + rng.normal(0, 0.4, sum(COUNTS)), -0.01)
+    old = np.minimum(new + rng.normal(0, 0.6, sum(COUNTS)), -0.01)
     advantage, losses, how = PAPERS[name]
     expected_advantages = advantage(rewards, [[g] for g in greedy])
     flat = [a for group in expected_advantages for a in group]
@@ -155,7 +155,7 @@ def _medray(
         prompt = Prompt(Record(str(i), ()), np.arange(4, dtype=np.int32))
         meta = GroupMeta(str(i), 4, tuple(sizes), 0, 0, "")
         groups.append(scored(prompt, meta, GroupScore(tuple(group)), str(i)))
-    found: list[Any] = advantages_of(groups, config, LIMIT, greedy)
+    found: list[Any] = advantages_of(groups, config, LIMIT, greedy).values
     index = torch.repeat_interleave(torch.arange(len(COUNTS)), torch.tensor(COUNTS))
     advantage = torch.tensor(np.concatenate(found), dtype=torch.float64)[index]
     columns = {"behaviour_logp": torch.tensor(old), "advantage": advantage}

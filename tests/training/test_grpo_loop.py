@@ -15,7 +15,7 @@ from medray.training.advantages import advantages_of
 from medray.training.batch import Batch, minibatches
 from medray.training.grpo import train_grpo
 from medray.training.steps import PromptSets, Run
-from medray.types import Prompt, Record
+from medray.types import Prompt, Record, ResponseKl
 from tests.support.fake_workers import FakeWorkers, ListSink
 
 
@@ -115,7 +115,7 @@ def test_every_prompt_once_an_epoch() -> None:
 def test_minibatches_and_epochs_cover_the_batch() -> None:
     job = _job(algorithm={"minibatches": 2, "epochs": 2})
     batch = FakeWorkers(_split).collect(_prompts(4, "t"), [0] * 4, _spec())
-    advantages = advantages_of(batch, job.algorithm, max_new_tokens=16)
+    advantages = advantages_of(batch, job.algorithm, max_new_tokens=16).values
     taken = [
         [item.tokens for item in part.items]
         for part in minibatches(
@@ -133,7 +133,8 @@ def test_kl_in_the_reward_moves_the_advantage() -> None:
 
     job = _job(algorithm={"kl": {"coef": 0.25, "place": "reward"}})
     [scored] = FakeWorkers(_split).collect(_prompts(1, "t"), [0], _spec())
-    [advantages] = advantages_of([replace(scored, reference_kl=(2.0, 0.0))], job.algorithm, 16)
+    kl = (ResponseKl(2.0, 1.5, 0.25), ResponseKl(0.0, 0.0, 0.0))
+    [advantages] = advantages_of([replace(scored, reference_kl=kl)], job.algorithm, 16).values
     np.testing.assert_allclose(advantages, [0.25, -0.25])
 
 

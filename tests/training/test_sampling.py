@@ -280,7 +280,7 @@ def test_gdpo_reads_each_reward_and_its_weight() -> None:
     # The penalty is one more reward: (0, -1/2) for a length of 3 of 4, again +-c.
     group.on_sampled(group.tokens, replace(group.meta, num_response_tokens=(2, 3)))
     long = job.algorithm.model_copy(update={"overlong": OverlongConfig(share=0.5)})
-    three = advantages_of([group], long, 4, (), {"choice": 1.0, "text": 1.0})
+    three = advantages_of([group], long, 4, (), {"choice": 1.0, "text": 1.0}).values
     np.testing.assert_allclose(three[0], [0.5**0.5, -(0.5**0.5)], rtol=1e-5)
 
 
@@ -311,7 +311,7 @@ def test_a_statistic_has_the_unit_of_the_average_it_serves(kind: str, aggregatio
     for group, own in zip(batch, lengths, strict=True):
         group.on_sampled(group.tokens, replace(group.meta, num_response_tokens=own))
     config = _job(kind=kind, aggregation=aggregation).algorithm
-    advantages = np.concatenate(advantages_of(batch, config, 4))
+    advantages = np.concatenate(advantages_of(batch, config, 4).values)
     times = [1] * 8 if aggregation == "sequence" else [n for own in lengths for n in own]
     seen = np.repeat(advantages, times)
     assert seen.mean() == pytest.approx(0, abs=1e-6)

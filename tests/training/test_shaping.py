@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medray.config.ppo import PpoConfig, ShapingConfig
-from medray.training.ppo_batch import minibatch_indices
+from medray.config.ppo import PpoConfig, PpoJob, ShapingConfig
+from medray.observability.meters import Meters
+from medray.training.ppo_batch import PpoBatch, minibatch_indices, update_on
+from medray.training.sampling import train_spec
 from medray.training.shaping import RewardShaper
+from medray.types import Prompt, Record
+from tests.support.fake_workers import FakeWorkers
 
 batches = st.lists(
     st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=3), min_size=1, max_size=4),
@@ -77,3 +84,31 @@ def test_epochs_have_orders_of_their_own() -> None:
     parts = [part for _, part in numbered]
     assert parts[0] != parts[2]
     assert pytest.approx(32) == len(parts[0]) + len(parts[1])
+
+
+def test_truncated_responses_leave_both_losses_and_their_denominators() -> None:
+    """Of four prompts one loses a response and one both, whose optimizer step has nothing left and is skipped."""
+    job = PpoJob.model_validate(
+        {
+            "rollout": {"prompts_per_step": 4, "samples_per_prompt": 2},
+            "algorithm": {"mask_truncated": True, "minibatches": 4, "epochs": 1},
+        }
+    )
+    prompts = [Prompt(Record(str(i), ()), np.zeros(4, dtype=np.int32)) for i in range(4)]
+    groups = FakeWorkers(lambda call, prompt: (1.0, 0.0)).collect(prompts, [0] * 4, train_spec(job))
+    for group, cut in zip(
+        groups, [(False, True), (True, True), *[(False, False)] * 2], strict=True
+    ):
+        group.on_sampled(group.tokens, replace(group.meta, truncated=cut))
+    batch = PpoBatch(tuple(groups), tuple("abcd"), (), (0.0, 1.0), {})
+    seen: dict[str, Any] = {}
+
+    def update(own: Any, metas: Any, fitted: Any, *, place: int) -> Meters:
+        assert [i.kept for i in own] == [i.kept for i in fitted]
+        seen[metas[0].prompt_id] = (own[0].kept, metas[0].sampled_lengths, place)
+        return Meters()
+
+    update_on(batch, job, cast(Any, SimpleNamespace(update=update)), 1)
+    order = [i for _, part in minibatch_indices(4, job.algorithm, f"{job.seed}/1") for i in part]
+    expected = {0: ((0,), (3,)), 2: ((0, 1), (3, 3)), 3: ((0, 1), (3, 3))}
+    assert seen == {str(i): (*own, order.index(i)) for i, own in expected.items()}

@@ -8,7 +8,7 @@ from medray.actors.ray_calls.wait import Started
 from medray.actors.supervision.node_probe import MonitoredActor
 from medray.config.rl import RlJob
 from medray.system.cpu import use_cpu
-from medray.types import Floats, RolloutGroup
+from medray.types import Floats, ResponseKl, RolloutGroup
 
 
 @ray.remote
@@ -31,7 +31,9 @@ class ReferenceActor(MonitoredActor):
         )
         return Started.now("reference")
 
-    def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
+    def reference_logprobs(
+        self, group: RolloutGroup
+    ) -> tuple[tuple[ResponseKl, ...], list[Floats]]:
         """Score a group; returns (KL to the reference of each response in nats, log-probs)."""
         from medray.learners.reference import score_reference
 

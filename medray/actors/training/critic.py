@@ -71,8 +71,8 @@ class CriticDuties:
             [i.estimates for i in items if i.estimates is not None], timeout=deadline
         )
         trees = [
-            value_tree(group, known.returns, known.values)
-            for group, known in zip(groups, estimates, strict=True)
+            value_tree(group, known.returns, known.values, item.kept)
+            for group, known, item in zip(groups, estimates, items, strict=True)
         ]
         objective = ValueRegression(self.job.critic.loss)
         meters = self.critic.forward_backward(trees, objective, totals)

@@ -19,7 +19,15 @@ from medray.config.rl import RlJob
 from medray.observability.meters import Meters
 from medray.storage.mirror import mirror_of
 from medray.system.cpu import use_cpu
-from medray.types import Floats, Probe, RolloutGroup, StepTotals, TensorInfo, WeightManifest
+from medray.types import (
+    Floats,
+    Probe,
+    ResponseKl,
+    RolloutGroup,
+    StepTotals,
+    TensorInfo,
+    WeightManifest,
+)
 
 if TYPE_CHECKING:
     from medray.learners.learner import Learner
@@ -45,7 +53,7 @@ class LearnerDuties:
         olds = [_fetched(i.old, deadline) for i in items]
         teacher = [_fetched(i.teacher_tokens, deadline) for i in items]
         trees = [
-            rollout_tree(group, _advantages(item.advantages, deadline), *scored, kept=item.kept)
+            rollout_tree(group, self._advantages(item, group, scored[0]), *scored, kept=item.kept)
             for group, item, *scored in zip(groups, items, references, olds, teacher, strict=True)
         ]
         meters = self.learner.forward_backward(trees, self.objective, totals)
@@ -53,6 +61,23 @@ class LearnerDuties:
         if self.rank == 0:
             meters.merge(step)
         return meters
+
+    def _advantages(
+        self, item: TrainItem, group: RolloutGroup, ref_logp: Sequence[Floats] | None
+    ) -> Floats | list[Floats]:
+        """Of the responses [G], or of their tokens [G][N]."""
+        known = item.advantages
+        assert known is not None, "an item of the critic was given to the policy"
+        if isinstance(known, TokenAdvantages):
+            estimates: Any = ray.get(known.estimates, timeout=self.job.deadlines.update_s)
+            return [(a - known.mean) / known.std for a in estimates.advantages]
+        if not item.kl_slope:
+            return known
+        from medray.learners.reference import less_kl_to_go
+
+        assert ref_logp is not None, "a KL in the reward needs the reference"
+        estimator = self.job.algorithm.kl.estimator
+        return less_kl_to_go(known, group, ref_logp, estimator, item.kl_slope)
 
     def old_logprobs(self, group: RolloutGroup | None) -> list[Floats]:
         """Per response of a group, the log-probabilities under the present weights.
@@ -64,7 +89,9 @@ class LearnerDuties:
         trees = [] if group is None else [rollout_tree(group)]
         return [logp for scored in self.learner.scorer.logprobs(trees) for logp in scored]
 
-    def reference_logprobs(self, group: RolloutGroup) -> tuple[tuple[float, ...], list[Floats]]:
+    def reference_logprobs(
+        self, group: RolloutGroup
+    ) -> tuple[tuple[ResponseKl, ...], list[Floats]]:
         """Score a group under the adapter's base; returns (KL to it of each response in nats, log-probs)."""
         from medray.learners.reference import score_reference
 
@@ -160,14 +187,6 @@ class LearnerActor(Rank, LearnerDuties):
         self.learner = build_learner(self.job, self.rank, address, checkpoint)
         self.objective = build_rl_objective(self.job, self.learner)
         return Started.now(self.learner.policy.describe())
-
-
-def _advantages(known: Floats | TokenAdvantages | None, deadline_s: float) -> Floats | list[Floats]:
-    assert known is not None, "an item of the critic was given to the policy"
-    if not isinstance(known, TokenAdvantages):
-        return known
-    estimates: Any = ray.get(known.estimates, timeout=deadline_s)
-    return [(a - known.mean) / known.std for a in estimates.advantages]
 
 
 def _fetched(ref: Ref | None, deadline_s: float) -> Any:

@@ -76,9 +76,6 @@ class AlgorithmConfig(PolicyConfig):
     """Refill the batch with groups that have a signal; null trains on what the first prompts gave."""
     overlong: OverlongConfig | None = None
     """Penalize length near the limit; null leaves the reward alone."""
-    mask_truncated: bool = False
-    """Leave responses that reached the length limit out of the loss and its denominators; their rewards still count in
-    the baseline."""
     zero_advantages: bool = False
     """Control experiment: train on advantages of zero, so nothing may improve."""
 

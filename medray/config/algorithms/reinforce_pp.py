@@ -6,8 +6,9 @@ Mean and deviation count a reward once per token of its response, as the loss do
 `algorithm.aggregation=sequence`. The loss thus sees advantages of mean 0, as in the authors' code.
 
 A prompt may have a single response (`rollout.samples_per_prompt=1`). A KL penalty, when `algorithm.kl.coef`
-is set, is part of the reward, as k1; it is summed over the response, where the paper lets a token see only the
-penalties that follow it.
+is set, is part of the reward, as k1: a token answers for the penalties from it to the end of the response,
+
+    A_t = (r - coef * sum of kl_s, s >= t - mean) / (std + 1e-6), mean and deviation over the batch's tokens.
 """
 
 from __future__ import annotations

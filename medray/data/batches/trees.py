@@ -64,12 +64,16 @@ def rollout_tree(
 
 
 def value_tree(
-    group: RolloutGroup, returns: Sequence[Floats], values: Sequence[Floats]
+    group: RolloutGroup,
+    returns: Sequence[Floats],
+    values: Sequence[Floats],
+    kept: Sequence[int] | None = None,
 ) -> PromptTree:
-    """A group as one tree for the critic, with the columns `return` and `old_value` from [G][N] of each."""
+    """A group as one tree for the critic, with the columns `return` and `old_value` from [G][N] of each; `kept` as in
+    `rollout_tree`."""
     continuations = tuple(
-        _continuation(response, {"return": returns[g], "old_value": values[g]})
-        for g, response in enumerate(group.responses)
+        _continuation(group.responses[g], {"return": returns[g], "old_value": values[g]})
+        for g in (range(len(group.responses)) if kept is None else kept)
     )
     return PromptTree(group.prompt.token_ids, continuations)
 
