@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medray.config.base import Section, Seed
 from medray.config.cluster import DeadlineConfig, SyncConfig
+from medray.config.curriculum import CurriculumConfig
 from medray.config.data import DataConfig
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
@@ -35,6 +36,8 @@ class RlJob(Section):
     """Fix submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    curriculum: CurriculumConfig | None = None
+    """Draw prompts by their pass rate; null takes each once per epoch."""
     rewards: tuple[RewardConfig, ...] = (RewardConfig(),)
     grading: GradingConfig = GradingConfig()
     rollout: RolloutConfig = RolloutConfig()

@@ -39,6 +39,7 @@ from medray.data.batches.stream import PromptStream
 from medray.engines.base import prompt_seed
 from medray.errors import DeadlineExceeded, GraderError
 from medray.losses.advantages import tied
+from medray.training.curriculum import open_stream
 from medray.training.sampling import PromptSource, SampledStep
 from medray.training.staleness import Waiting, choose
 from medray.training.steps import Run
@@ -115,7 +116,8 @@ class AsynchronousSource(PromptSource):
             end = self.stream.position
             first = min(pending, default=end)
             ahead = [p for p in range(first, end) if p not in pending]
-            return {"prompt_position": first, "prompts_ahead": ahead}
+            state = self.stream.state_from(first)
+            return {"prompt_position": first, "prompts_ahead": ahead, **state}
 
     # A batch --------------------------------------------------------------------------------
 
@@ -169,7 +171,8 @@ class AsynchronousSource(PromptSource):
             counts["groups/dropped"] = float(len(dropped))
             counts["groups/rounds"] = float(max(e.round for e in [*chosen, *dropped]))
         rest = [e.group for e in dropped if not e.group.is_dropped]
-        return SampledStep(kept, rest, counts)
+        self.stream.observe((group.prompt, group.score.rewards) for group in kept + rest)
+        return SampledStep(kept, rest, counts | self.stream.metrics())
 
     @property
     def _may_do(self) -> bool:
@@ -262,7 +265,7 @@ def open_prompts(
     job: RlJob, collector: Collector, run: Run
 ) -> AbstractContextManager[PromptSource]:
     """Open the source for `rollout.max_lag` (None: synchronous) at the run's prompt position."""
-    stream = PromptStream(run.prompts.train, job.seed, position=run.prompt_position)
+    stream = open_stream(job, run)
     if job.rollout.max_lag is None:
         return nullcontext(PromptSource(job, collector, stream))
     return AsynchronousSource(

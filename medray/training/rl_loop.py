@@ -11,6 +11,7 @@ from medray.config.rl import RlJob
 from medray.evaluation.held_out import Evaluator
 from medray.observability.meters import Meters
 from medray.training.asynchronous import open_prompts
+from medray.training.curriculum import measure_pass_rates
 from medray.training.sampling import SampledStep
 from medray.training.steps import Run, due
 from medray.types import Floats
@@ -70,6 +71,8 @@ def train_rl(job: RlJob, workers: Workers, run: Run, method: Method[B]) -> None:
         run.startup.mark("evaluation")
 
     with open_prompts(job, workers.collector, run) as prompts:
+        if run.first_step == 0:
+            measure_pass_rates(job, workers.collector, prompts.stream, run)
         prompts.on_new_weights(run.first_step)
         timer.start_step()
         for step in range(run.first_step + 1, job.num_steps + 1):

@@ -68,12 +68,13 @@ class PromptSource:
     @property
     def position(self) -> Mapping[str, Any]:
         """Position of the prompt stream, as JSON values for a checkpoint."""
-        return {"prompt_position": self.stream.position}
+        position = self.stream.position
+        return {"prompt_position": position, **self.stream.state_from(position)}
 
     def next_groups(self) -> SampledStep:
         """Return `rollout.prompts_per_step` scored groups; fewer if graders failed on some."""
         if self.refills is None:
-            return SampledStep(self._ask(self.size))
+            return SampledStep(self._ask(self.size), counts=self.stream.metrics())
         kept: list[GroupHandle] = []
         tying: list[GroupHandle] = []
         rounds = 0
@@ -84,13 +85,15 @@ class PromptSource:
             rounds += 1
         filling, dropped = tying[: self.size - len(kept)], tying[self.size - len(kept) :]
         counts = {"groups/dropped": float(len(dropped)), "groups/rounds": float(rounds)}
-        return SampledStep(kept + filling, dropped, counts)
+        return SampledStep(kept + filling, dropped, counts | self.stream.metrics())
 
     def _ask(self, count: int, *, may_be_empty: bool = False) -> list[GroupHandle]:
         start = self.stream.position
         prompts = self.stream.take(count)
         seeds = [prompt_seed(self.seed, start + i) for i in range(count)]
-        return self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
+        groups = self.collector.collect(prompts, seeds, self.spec, may_be_empty=may_be_empty)
+        self.stream.observe((group.prompt, group.score.rewards) for group in groups)
+        return groups
 
 
 def estimate_batch(job: GrpoJob, sampled: SampledStep, collector: Collector) -> Batch:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from medray.errors import DataError
 from medray.types import Prompt
@@ -58,6 +59,17 @@ class PromptStream:
         taken = tuple(self._at(self._position + i) for i in range(n))
         self._position += n
         return taken
+
+    def observe(self, results: Iterable[tuple[Prompt, Sequence[float]]]) -> None:
+        """Learn the rewards of sampled prompts; they do not change this order."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return metrics of the draws; this order has none."""
+        return {}
+
+    def state_from(self, position: int) -> Mapping[str, Any]:
+        """Return what a stream that continues at `position` needs beside it, as JSON values."""
+        return {}
 
     def _at(self, position: int) -> Prompt:
         epoch, offset = divmod(position, len(self._prompts))
