@@ -157,10 +157,10 @@ def test_check_config_finds_the_module_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("ward_rewards.py").write_text("def polite(completions, **kw):\n    return [1.0]\n")
-    Path("job.yaml").write_text("rewards: [{kind: 'trl:ward_rewards:polite'}]\n")
+    Path("night_shift.py").write_text("def polite(completions, **kw):\n    return [1.0]\n")
+    Path("job.yaml").write_text("rewards: [{kind: 'trl:night_shift:polite'}]\n")
     assert medray_here("check-config", "grpo", "job.yaml").code == 0
-    Path("job.yaml").write_text("rewards: [{kind: 'trl:ward_rewards:polit'}]\n")
+    Path("job.yaml").write_text("rewards: [{kind: 'trl:night_shift:polit'}]\n")
     refused = medray_here("check-config", "grpo", "job.yaml")
     assert refused.code == 2
-    assert "rewards.0.kind=ward_rewards:polit: ward_rewards has no polit" in refused.stderr
+    assert "rewards.0.kind=night_shift:polit: night_shift has no polit" in refused.stderr
