@@ -114,5 +114,5 @@ def _turns(response: Response) -> tuple[Message, ...]:
 
 
 def _log(name: str, value: Any) -> None:
-    """Stands in for TRL's `log_metric` and `log_extra`, whose names cannot be declared; values may be responses' text."""
+    """Stands in for `log_metric` and `log_extra`: names cannot be declared, and values may be responses' text."""
     _logger.debug("reward function logged %s, which is not kept", name)
