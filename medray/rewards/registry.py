@@ -17,7 +17,9 @@ from medray.rewards.function import FunctionReward
 
 REWARDS: dict[str, str] = {
     "choice": "medray.rewards.choice:ChoiceReward",
+    "math": "medray.rewards.math:MathReward",
     "model": "medray.rewards.model:ModelReward",
+    "numeric": "medray.rewards.numeric:NumericReward",
     "text": "medray.rewards.text:TextReward",
 }
 

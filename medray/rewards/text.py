@@ -97,8 +97,14 @@ class TextReward:
 def final_text(response: str) -> str:
     """The part of a response that is its answer; empty when all of it was thinking."""
     visible = without_thinking(response)
+    marked = marked_answer(visible)
+    return _LEAD_IN.sub("", unicodedata.normalize("NFKC", visible)) if marked is None else marked
+
+
+def marked_answer(visible: str) -> str | None:
+    """The last `<answer>`, `\\boxed{}` or `####` answer of a text without thoughts; None where there is none."""
     marked = [next(g for g in m.groups() if g is not None) for m in _MARKED.finditer(visible)]
-    return marked[-1] if marked else _LEAD_IN.sub("", unicodedata.normalize("NFKC", visible))
+    return marked[-1] if marked else None
 
 
 def tokens(text: str) -> tuple[str, ...]:
