@@ -40,7 +40,7 @@ _WHOLE = re.compile(r"[\s$¥£€=.。]*")
 
 
 class MathOptions(Section):
-    """Weights of the parts."""
+    """What an equal answer and a marked one are paid."""
 
     right: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Paid for an answer equal to the gold one."""

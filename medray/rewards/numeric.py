@@ -1,7 +1,7 @@
 """A number with its unit: is it the gold value, in whatever unit and notation it is written?
 
-Read is the marked answer (`<answer>`, `\\boxed{}`, `####`), else what follows the last claim ("the dose
-is", "答案是"), else the last quantity of the visible text that can be compared with the gold one. A range or two alternatives
+Read is the marked answer (`<answer>`, `\\boxed{}`, `####`), else what follows the last claim ("the dose is" and the
+like), else the last quantity of the visible text that can be compared with the gold one. A range or two alternatives
 are no answer.
 
 Tolerance of MedCalc-Bench (arXiv:2406.12036): answers of rules are exact, equations within the row's limits or 5%.
