@@ -154,7 +154,7 @@ def same_expression(one: str, two: str) -> bool:
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     # Its time limit is an alarm signal, which only a main thread has.
     is_main = threading.current_thread() is threading.main_thread()
-    limit = _TIMEOUT_S if is_main else None
+    limit = _TIMEOUT_S if is_main else 0
     try:
         parsed: list[Any] = [
             parse(f"${text.strip().strip('$')}$", parsing_timeout=limit) for text in (one, two)
