@@ -68,7 +68,7 @@ class WorkerLost(MedrayError, RuntimeError):
 
 
 class RestartBudgetExhausted(WorkerLost):
-    """As many actors have died as may be replaced; `workers.max_restarts` says how many."""
+    """As many actors died as may be replaced: of one type (`workers.max_restarts`), or with one group in flight."""
 
 
 class ClusterError(MedrayError, ConnectionError):

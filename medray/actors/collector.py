@@ -33,6 +33,10 @@ NOTHING_SCORED = "no group of the batch could be scored: see incidents.jsonl"
 class ReferenceScorer(Protocol):
     """Scores groups under the reference model, on its own actors or on the learner's ranks. Calls return at once."""
 
+    def name_of(self, index: int) -> str:
+        """The actor that scores group `index`, for messages."""
+        ...
+
     def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring; returns refs to (KL sums, log-probabilities)."""
         ...
@@ -48,6 +52,10 @@ class ValueScorer(Protocol):
 
 class TeacherScorer(Protocol):
     """Scores groups under the teacher model. Calls return at once."""
+
+    def name_of(self, index: int) -> str:
+        """The actor that scores group `index`, for messages."""
+        ...
 
     def teach(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         """Start scoring; returns refs to (number of tokens scored, `TopTokens` per response)."""
@@ -88,8 +96,10 @@ class Collector:
         self.critic = critic
         self.teacher = teacher
         self._open: dict[int, _Open] = {}  # by ticket
-        self._kls = Pending("reference", deadlines.update_s)
-        self._lessons = Pending("teacher", deadlines.update_s)
+        self.failure = rollouts.failure
+        key = "deadlines.update_s"
+        self._kls = Pending("reference", deadlines.update_s, key)
+        self._lessons = Pending("teacher", deadlines.update_s, key)
         self._lock = threading.RLock()
         self._polling = threading.Lock()
 
@@ -110,8 +120,11 @@ class Collector:
             spec: how to sample.
             inbox: where complete groups go.
             reference: False skips the reference model, the critic and the teacher (evaluation).
+
+        Raises:
+            MedrayError: the run has failed.
         """
-        with self._lock:
+        with self._lock, self.failure.shared():
             groups = self.rollouts.submit(prompts, seeds, spec)
             self._open |= {group.ticket: _Open(group, inbox, reference) for group in groups}
             return groups
@@ -124,14 +137,24 @@ class Collector:
         """Wait for any result, at most `timeout_s` seconds, and process what arrived.
 
         Raises:
-            DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: the message names the actor.
+            DeadlineExceeded, WorkerLost, GraderError, WeightSyncError: the message names the actor. Whichever thread
+                meets it, every later call of any thread raises it too.
         """
-        # One thread at a time: a stream's next item goes to whoever takes it. `_lock` is released during the wait, so
-        # other threads can submit meanwhile.
-        with self._polling:
+        # One thread at a time: a stream's next item goes to whoever takes it. Locks are not fair, so a thread that
+        # finds another polling waits no longer than for results: the other advances its groups as well.
+        if not self._polling.acquire(timeout=timeout_s):
+            return self.failure.check()
+        try:
+            self._advance(timeout_s)
+        finally:
+            self._polling.release()
+
+    def _advance(self, timeout_s: float) -> None:
+        with self.failure.shared():
             with self._lock:
                 scoring = [*self._kls.refs(), *self._lessons.refs()]
                 refs = [*self.rollouts.refs(), *self.graders.refs(), *scoring]
+            # `_lock` is released during the wait, so other threads can submit meanwhile.
             ready = ready_of(refs, timeout_s)
             with self._lock:
                 self._on_sampled(self.rollouts.take(ready))
@@ -193,13 +216,13 @@ class Collector:
         missing = self._open[ticket].missing
         if self.reference is not None:
             kl, group.reference = self.reference.reference_logprobs(ticket, group.tokens)
-            self._kls.add(kl, ticket, f"the reference model (prompt {prompt_id})")
+            self._kls.add(kl, ticket, self.reference.name_of(ticket), f"prompt {prompt_id}")
             missing.add("reference")
         if self.critic is not None:
             group.values = self.critic.values(ticket, group.tokens)
         if self.teacher is not None:
             done, group.teacher_tokens = self.teacher.teach(ticket, group.tokens)
-            self._lessons.add(done, ticket, f"the teacher (prompt {prompt_id})")
+            self._lessons.add(done, ticket, self.teacher.name_of(ticket), f"prompt {prompt_id}")
             missing.add("teacher")
 
     def _has(self, ticket: int, part: Part) -> None:

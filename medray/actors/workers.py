@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from medray.actors.cluster.placement import actor_options, outside, reserve
 from medray.actors.collector import Collector, ReferenceScorer
 from medray.actors.groups import GroupHandle, TrainItem
+from medray.actors.ray_calls.failure import RunFailure
 from medray.actors.ray_calls.wait import Ref, Started, gather
 from medray.actors.rollout.actor import RolloutActor
 from medray.actors.rollout.pool import RolloutPool
@@ -64,7 +65,18 @@ class Workers:
         Rollout workers and graders that die meanwhile are replaced; the death of another ends the start.
         """
         limit = self.job.deadlines.start_s
-        return gather(self.starting, deadline_s=limit, doing="start", revive=self._revive)
+        return gather(
+            self.starting,
+            deadline_s=limit,
+            doing="start",
+            key="deadlines.start_s",
+            revive=self._revive,
+        )
+
+    @property
+    def failure(self) -> RunFailure:
+        """What has ended the run; whoever waits for an actor raises it."""
+        return self.rollouts.failure
 
     def _revive(self, name: str, loss: WorkerLost) -> Ref:
         for pool in (self.rollouts, self.graders):
@@ -84,37 +96,45 @@ class Workers:
 
         Engines that share the learner's accelerators sleep meanwhile. Whose items are empty takes no step.
         `place` says which of the run's optimizer steps this is, skipped ones included (0-based).
+
+        Raises:
+            MedrayError: an actor failed, of the learner or elsewhere; then no step is begun.
         """
-        if self.job.workers.colocate:
-            self.rollouts.sleep()
-        calls: dict[str, Ref] = {}
-        if items:
-            calls |= self.learners.update_calls(items, metas, place)
-        if critic_items:
-            assert self.critics is not None
-            calls |= self.critics.fit_calls(critic_items, metas, place)
-        return merged_meters(calls, self.job.deadlines)
+        with self.failure.shared():
+            if self.job.workers.colocate:
+                self.rollouts.sleep()
+            calls: dict[str, Ref] = {}
+            if items:
+                calls |= self.learners.update_calls(items, metas, place)
+            if critic_items:
+                assert self.critics is not None
+                calls |= self.critics.fit_calls(critic_items, metas, place)
+            return merged_meters(calls, self.job.deadlines, self.failure)
 
     def save(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Write checkpoint `step`: the critic's first, for the policy's is what a run continues from."""
-        if self.critics is not None:
-            self.critics.save(step)
-        self.learners.save(step, scalars)
+        with self.failure.shared():
+            if self.critics is not None:
+                self.critics.save(step)
+            self.learners.save(step, scalars)
 
     def record(self, step: int, batch: Sequence[GroupHandle], advantages: Sequence[Floats]) -> None:
         """Write the step's rollouts to the run folder while training goes on, unless `logging.rollouts` is off."""
-        if self.writer is not None:
-            self.writer.record(step, batch, advantages)
+        with self.failure.shared():
+            if self.writer is not None:
+                self.writer.record(step, batch, advantages)
 
     def finish_records(self) -> None:
         """Wait until the last rollouts are on disk."""
-        if self.writer is not None:
-            self.writer.finish()
+        with self.failure.shared():
+            if self.writer is not None:
+                self.writer.finish()
 
     def sync(self, version: int) -> float:
         """Have every engine take and prove the learner's weights; the largest gap in nats."""
-        self.rollouts.wake()
-        return self.weight_sync(version)
+        with self.failure.shared():
+            self.rollouts.wake()
+            return self.weight_sync(version)
 
     def actors(self) -> dict[str, Any]:
         """Handles of every actor that is up, by name."""
@@ -152,11 +172,14 @@ class Workers:
         cls, job: RlJob, crew: _Crew, incidents: Incidents, checkpoint: str | None
     ) -> Workers:
         shared = isinstance(job, PpoJob) and job.is_shared
-        learners = LearnerGroup(crew.all("learner", SharedActor if shared else LearnerActor), job)
+        failure = RunFailure()
+        kind = SharedActor if shared else LearnerActor
+        learners = LearnerGroup(crew.all("learner", kind), job, failure)
         critics = None
         if isinstance(job, PpoJob):
             ranks = learners.ranks if shared else crew.all("critic", CriticActor)
-            critics = CriticGroup(ranks, job, name="learner" if shared else "critic")
+            name = "learner" if shared else "critic"
+            critics = CriticGroup(ranks, job, name=name, failure=failure)
         references = crew.all("reference", ReferenceActor)
         teachers = crew.all("teacher", TeacherActor)
         rollouts = RolloutPool(
@@ -164,6 +187,7 @@ class Workers:
             job.workers.rollout.count,
             job,
             incidents,
+            failure,
         )
         graders = _graders(job, crew, learners, incidents)
         starting = _start_ranks("learner", learners.ranks, checkpoint)
@@ -185,7 +209,7 @@ class Workers:
             Collector(rollouts, graders, reference, job.deadlines, critics, teacher),
             make_sync(job, learners, rollouts),
             incidents,
-            RolloutWriter(crew.writer, job, incidents) if job.logging.rollouts else None,
+            RolloutWriter(crew.writer, job, incidents, failure) if job.logging.rollouts else None,
             critics,
             references,
             teachers,
@@ -254,13 +278,16 @@ def _graders(
     if not by_role(job.rewards)["reward"]:
         return graders
     if isinstance(job, PpoJob) and job.is_shared:
-        return RewardPools(graders, RankRewards(learners.ranks, job))
+        return RewardPools(graders, RankRewards(learners.ranks, job, incidents))
     return RewardPools(graders, pool("reward", job.workers.reward.count))
 
 
 class _ReferencePool:
     def __init__(self, actors: Sequence[Any]) -> None:
         self.actors = list(actors)
+
+    def name_of(self, index: int) -> str:
+        return actor_name("reference", index % len(self.actors))
 
     def reference_logprobs(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         kl, logprobs = (
@@ -274,6 +301,9 @@ class _ReferencePool:
 class _TeacherPool:
     def __init__(self, actors: Sequence[Any]) -> None:
         self.actors = list(actors)
+
+    def name_of(self, index: int) -> str:
+        return actor_name("teacher", index % len(self.actors))
 
     def teach(self, index: int, group: Ref) -> tuple[Ref, Ref]:
         actor = self.actors[index % len(self.actors)]

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from medray.actors.groups import GroupHandle
+from medray.actors.ray_calls.failure import RunFailure
 from medray.actors.ray_calls.wait import Ref, gather
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.node_probe import MonitoredActor
@@ -56,7 +57,15 @@ class _Record:
 class RolloutWriter:
     """One step's rollouts are under way at a time; a dead writer is replaced and writes them again."""
 
-    def __init__(self, spawn: Callable[[], Any], job: RlJob, incidents: Incidents) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[], Any],
+        job: RlJob,
+        incidents: Incidents,
+        failure: RunFailure | None = None,
+    ) -> None:
+        """`failure`: of the run, which ends every wait."""
+        self.failure = failure or RunFailure()
         self._spawn = spawn
         self._actor = spawn()
         self.deadline_s = job.deadlines.save_s
@@ -85,7 +94,13 @@ class RolloutWriter:
             record, ref = self._pending
             doing = f"write the rollouts of step {record.step}"
             try:
-                gather({NAME: ref}, deadline_s=self.deadline_s, doing=doing)
+                gather(
+                    {NAME: ref},
+                    deadline_s=self.deadline_s,
+                    doing=doing,
+                    key="deadlines.save_s",
+                    check=self.failure.check,
+                )
                 self._pending = None
             except WorkerLost as loss:
                 self.restarts.use(NAME, doing, loss)

@@ -17,9 +17,10 @@ class DeadlineConfig(Section):
     generate_s: Seconds = 1200
     """Longest time in which a rollout worker that has groups to sample completes none."""
     grade_s: Seconds = 300
-    """Rewards of one group."""
+    """Longest time in which a grader that has groups to grade completes none."""
     update_s: Seconds = 1800
-    """One optimizer step over all ranks."""
+    """One optimizer step over all ranks; longest time in which a reference model or teacher that has groups to score
+    completes none."""
     sync_s: Seconds = 300
     """One weight sync, the probe included."""
     save_s: Seconds = 600

@@ -47,6 +47,6 @@ class GradingConfig(Section):
     """What happens when a grader fails. A failure is never a reward."""
 
     retries: int = Field(default=2, ge=0)
-    """Number of retries for the whole group."""
+    """Number of retries for the whole group. A group at which three graders died is not retried."""
     on_failure: Literal["stop", "drop"] = "stop"
     """stop the run, or drop the group from the batch and count it."""

@@ -69,6 +69,13 @@ class RewardMixture:
                 totals[i] += one.weight * reward
         return GroupScore(tuple(totals), parts)
 
+    def score_or_error(self, group: RolloutGroup) -> GroupScore | GraderError:
+        """Grade one group; returns the error where that fails."""
+        try:
+            return self.score(group)
+        except GraderError as error:
+            return error
+
 
 def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
     """Make every reward of a job.
@@ -90,7 +97,7 @@ def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:
     where = f"reward {one.name} on prompt {group.prompt.record.id}"
     try:
         scored = one.reward.score(group.prompt, group.responses)
-    except Exception as error:  # whatever a grader raises is a failure to grade, not a reward
+    except (Exception, SystemExit) as error:  # a failure to grade, whatever it is, and no reward
         raise GraderError(f"{where} raised {type(error).__name__}: {error}") from error
     if not isinstance(scored, GroupScore):
         raise GraderError(f"{where} returned {type(scored).__name__}: return a medray GroupScore")

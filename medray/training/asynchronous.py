@@ -17,7 +17,8 @@ Who waits for whom:
     engines            wait for neither; they are idle only when no request is queued
 
 `_changed` guards all state that both threads touch. The rollout thread polls without holding it, so a slow poll never
-blocks the training loop. An exception in the rollout thread is kept and raised from `next_groups`.
+blocks the training loop. An exception in the rollout thread is kept and raised from `next_groups`, also when a batch is
+ready; one of an actor is raised from every wait of the run (`RunFailure`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import numpy as np
 
 from medray.actors.collector import NOTHING_SCORED, POLL_S, Collector, Inbox
 from medray.actors.groups import GroupHandle
+from medray.actors.ray_calls.failure import RunFailure
 from medray.config.rl import RlJob
 from medray.data.batches.stream import PromptStream
 from medray.engines.base import prompt_seed
@@ -87,7 +89,7 @@ class AsynchronousSource(PromptSource):
         ] = []  # tied groups that were replaced; reported with the next batch
         self._inbox: Inbox = deque()
         self._changed = threading.Condition(threading.RLock())
-        self._failure: Exception | None = None
+        self._failure = RunFailure()  # of the thread; the collector keeps that of the actors
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="rollouts")
 
@@ -130,9 +132,10 @@ class AsynchronousSource(PromptSource):
         """
         with self._changed:
             self._fill()
+            self._require_sampling()
             while (tickets := self._choose()) is None:
-                self._raise_failure()
                 self._changed.wait(POLL_S)
+                self._require_sampling()
             self.batches_left -= 1
             chosen = [self._entries.pop(ticket) for ticket in tickets]
             self._num_ready -= sum(entry.ready for entry in chosen)
@@ -190,12 +193,11 @@ class AsynchronousSource(PromptSource):
                         self._changed.notify_all()
         except Exception as failure:
             with self._changed:
-                self._failure = failure
+                self._failure.keep(failure)
                 self._changed.notify_all()
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+    def _require_sampling(self) -> None:
+        self._failure.check()
         if not self._thread.is_alive():
             raise DeadlineExceeded("the rollout thread has stopped")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from medray.errors import DeadlineExceeded, MedrayError, WorkerLost
 MANY = 64  # from this many refs on, poll them together at fixed intervals
 SETTLE_S = 0.05  # interval for `MANY` refs, seconds
 GRACE_S = 5.0  # how long an error is held back for the worker failure that may have caused it
+CHECK_S = 0.5  # longest time in which a wait does not look whether the run has failed elsewhere
 
 _LOADED = time.monotonic()  # in an actor's process: when it started to import the actor's modules
 
@@ -39,7 +40,10 @@ def gather(
     *,
     deadline_s: float,
     doing: str,
+    key: str = "",
     revive: Callable[[str, WorkerLost], Ref] | None = None,
+    check: Callable[[], None] | None = None,
+    in_turn: bool = False,
 ) -> dict[str, Any]:
     """Wait for named calls and return their results in the same order.
 
@@ -50,8 +54,11 @@ def gather(
         calls: refs to wait for, by actor name.
         deadline_s: deadline for all of them, seconds.
         doing: what the actors do, for messages.
+        key: the setting that the deadline comes from, for messages.
         revive: called with the name of a dead actor and its error; starts a replacement and returns the ref to wait for
-            instead, or raises.
+            instead, or raises. The deadline begins anew.
+        check: called every `CHECK_S` while waiting; raises where the run has failed elsewhere.
+        in_turn: actors answer several calls each, so the deadline begins anew with every result.
 
     Raises:
         DeadlineExceeded: some results did not arrive in time; the message names the actors.
@@ -63,28 +70,35 @@ def gather(
     failure: Exception | None = None
     end = time.monotonic() + deadline_s
     while pending:
-        left = end - time.monotonic() if failure is None else GRACE_S
-        ready, _ = ray.wait(list(pending), timeout=max(0.0, left))
-        if not ready and failure is not None:
-            raise failure
-        if not ready:
-            late = ", ".join(pending.values())
-            raise DeadlineExceeded(
-                f"{doing}: no answer from {late} within {deadline_s:g} s", tuple(pending.values())
-            )
+        if check is not None:
+            check()
+        left = end - time.monotonic()
+        ready, _ = ray.wait(list(pending), timeout=max(0.0, min(left, CHECK_S)))
+        if not ready and left <= CHECK_S:
+            raise failure or _late(pending.values(), deadline_s, doing, key)
         for ref in ready:
             name = pending.pop(ref)
             try:
                 results[name] = fetch(ref, name=name, doing=doing)
+                end = time.monotonic() + deadline_s if in_turn else end
             except WorkerLost as loss:
                 if revive is None:
                     raise
                 pending[revive(name, loss)] = name
+                end = time.monotonic() + deadline_s
             except Exception as error:
                 failure = failure or error
+        if failure is not None and ready:
+            end = time.monotonic() + GRACE_S
     if failure is not None:
         raise failure
     return {name: results[name] for name in calls}
+
+
+def _late(names: Iterable[str], deadline_s: float, doing: str, key: str) -> DeadlineExceeded:
+    late = tuple(names)
+    text = f"{doing}: no answer from {', '.join(late)} within {deadline_s:g} s"
+    return DeadlineExceeded(f"{text} ({key})" if key else text, late)
 
 
 def ready_of(refs: list[Ref], timeout_s: float) -> list[Ref]:

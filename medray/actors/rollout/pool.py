@@ -7,7 +7,7 @@ import itertools
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,18 +15,23 @@ import ray
 from ray.exceptions import RayTaskError
 
 from medray.actors.groups import GroupHandle, Request
+from medray.actors.ray_calls.failure import RunFailure
+from medray.actors.ray_calls.silence import Silence
 from medray.actors.ray_calls.wait import MANY, Ref, fetch, fetch_all, gather, ready_of
 from medray.actors.rollout.scaling import Scaler
 from medray.actors.rollout.state import State
 from medray.actors.rollout.worker import RolloutWorker
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.restart_budget import RestartBudget
+from medray.actors.supervision.retries import Retries
 from medray.actors.weights.publish import PublishedWeights
+from medray.config.environment import EnvironmentConfig
 from medray.config.rl import RlJob
-from medray.errors import DeadlineExceeded, EnvironmentFailed, WorkerLost
+from medray.errors import DeadlineExceeded, EnvironmentFailed, RestartBudgetExhausted, WorkerLost
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
 MAX_FAILURES = 3  # of workers with the same group in flight, which is then taken for the reason
+ALL = "rollout workers"  # their common clock, for groups that no worker has
 AT_A_TIME = 4  # groups beyond those it has seats for that a worker is given at most
 
 
@@ -38,12 +43,18 @@ class RolloutPool:
     """
 
     def __init__(
-        self, spawn: Callable[[int], Any], num_workers: int, job: RlJob, incidents: Incidents
+        self,
+        spawn: Callable[[int], Any],
+        num_workers: int,
+        job: RlJob,
+        incidents: Incidents,
+        failure: RunFailure | None = None,
     ) -> None:
+        """`failure`: of the run, which ends every wait; one of the pool's own where it is None."""
         self._spawn = spawn
+        self.failure = failure or RunFailure()
         self.members = [RolloutWorker(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
         self.deadlines = job.deadlines
-        self.environment = job.rollout.environment
         self.incidents = incidents
         self.restarts = RestartBudget(job.workers.max_restarts, incidents)
         self.can_revive = job.sync.backend == "object_store"
@@ -56,11 +67,11 @@ class RolloutPool:
         self._tickets = itertools.count()
         self._queue: deque[GroupHandle] = deque()  # asked for, not with any worker
         self._asked: set[int] = set()  # tickets of groups to come
-        self._heard = 0.0  # when a group last came, or was asked for while none was to come, monotonic seconds
         self._began: dict[int, int] = {}  # ticket -> the oldest version its tokens may be of
-        self._failures: Counter[int] = Counter()
-        self._environment_failures: Counter[int] = Counter()  # by ticket
-        self._look_again = 0.0  # when to look for late groups next, monotonic seconds
+        self._failures = Retries(MAX_FAILURES - 1, "stop")
+        environment = job.rollout.environment or EnvironmentConfig()
+        self._environment = Retries(environment.retries, environment.on_failure)
+        self._silence = Silence()
         self._lock = threading.RLock()
         self.scaler = Scaler(
             self.members,
@@ -85,13 +96,13 @@ class RolloutPool:
         self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
     ) -> list[GroupHandle]:
         """Have a group sampled for every prompt; returns their handles."""
-        with self._lock:
+        with self._lock, self.failure.shared():
             groups = [
                 GroupHandle(Request(next(self._tickets), prompt, seed, spec))
                 for prompt, seed in zip(prompts, seeds, strict=True)
             ]
             if not self._asked:
-                self._heard = time.monotonic()
+                self._silence.heard(ALL)
             self._asked |= {group.ticket for group in groups}
             self._queue.extend(groups)
             self.follow_scale()
@@ -122,7 +133,7 @@ class RolloutPool:
             EnvironmentFailed: an environment failed after `rollout.environment.retries` retries, and
                 `rollout.environment.on_failure` is stop.
         """
-        with self._lock:
+        with self._lock, self.failure.shared():
             self._settle()
             streams = {m.stream: m for m in self.members if m.stream is not None}
             found = self._receive([streams[stream] for stream in ready if stream in streams])
@@ -149,9 +160,12 @@ class RolloutPool:
                 continue
             ticket, meta = note
             handle = member.release(ticket)
-            self._heard = time.monotonic()
+            self._silence.heard(name)
+            self._silence.heard(ALL)
             if isinstance(meta, EnvironmentFailed):
-                if self._may_retry(handle, meta, name):
+                again = self._environment.again(ticket, meta)
+                self.incidents.add("retry" if again else "drop", name, "environment", str(meta))
+                if again:
                     self._queue_first(handle)
                     continue
                 handle.on_scored(None)
@@ -159,20 +173,10 @@ class RolloutPool:
                 handle.on_sampled(group, meta)
             self._asked.remove(ticket)
             self._began.pop(ticket, None)
-            self._failures.pop(ticket, None)
-            self._environment_failures.pop(ticket, None)
+            self._failures.forget(ticket)
+            self._environment.forget(ticket)
             found.append(handle)
         return found
-
-    def _may_retry(self, group: GroupHandle, error: EnvironmentFailed, name: str) -> bool:
-        """Note a failure of the environment; False where the group is to be dropped."""
-        assert self.environment is not None
-        self._environment_failures[group.ticket] += 1
-        is_last = self._environment_failures[group.ticket] > self.environment.retries
-        if is_last and self.environment.on_failure == "stop":
-            raise error
-        self.incidents.add("drop" if is_last else "retry", name, "environment", str(error))
-        return not is_last
 
     def _queue_first(self, group: GroupHandle) -> None:
         """Have a group sampled again, with its seed, before those that no worker has yet."""
@@ -212,6 +216,8 @@ class RolloutPool:
             load, index = loads[0]
             size = self._queue[0].request.spec.num_samples
             group = self._queue.popleft()
+            if not members[index].held:
+                self._silence.heard(members[index].name)
             members[index].hold(group)
             self._began[group.ticket] = self.version
             heapq.heapreplace(loads, (load + size, index))
@@ -221,25 +227,32 @@ class RolloutPool:
             members[index].handle.submit.remote(requests, self.version)
 
     def _require_progress(self) -> None:
-        """Raise if a worker with groups, or where none has any the whole pool, was silent for the deadline."""
-        limit, now = self.deadlines.generate_s, time.monotonic()
-        if now < self._look_again:
+        """Raise if a worker with groups, or where none has any the whole pool, was silent for the deadline.
+
+        A load is late on its own: other workers may go on sampling beside it.
+        """
+        self._require_loads()
+        limit = self.deadlines.generate_s
+        busy = [m.name for m in self.members if m.held] or ([ALL] if self._asked else [])
+        silent = self._silence.late(dict.fromkeys(busy, limit))
+        if not silent:
             return
-        if now - self._look_again > limit / 2:  # nobody looked for so long: the silence may be ours
-            self._heard = now
-            for member in self.members:
-                member.heard = now
-        self._look_again = now + 1
-        late = [m for m in self.members if m.held and now - m.heard > limit]
-        is_held = any(m.held for m in self.members)
-        if not late and (is_held or not self._asked or now - self._heard <= limit):
-            return
+        late = [m for m in self.members if m.name in silent]
         texts = [f"{m.name} ({len(m.held)} prompts)" for m in late]
         texts += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
         raise DeadlineExceeded(
             f"generate: no group from {', '.join(texts) or 'any worker'} for {limit:g} s (deadlines.generate_s)",
             tuple(m.name for m in late),
         )
+
+    def _require_loads(self) -> None:
+        limit, now = self.deadlines.sync_s, time.monotonic()
+        loading = [m for m in self.members if m.state is State.STALE and m.coming is not None]
+        if late := [m.name for m in loading if now - m.since > limit]:
+            raise DeadlineExceeded(
+                f"weight sync {self.version}: no answer from {', '.join(late)} within {limit:g} s (deadlines.sync_s)",
+                tuple(late),
+            )
 
     # Weights ---------------------------------------------------------------------------------
 
@@ -250,17 +263,18 @@ class RolloutPool:
         returned is that of the weights before.
         """
         first = self.newest is None
-        self._await_loads()
-        with self._lock:
-            before, self._gap = self._gap, 0.0
-            self.newest, self.version = ray.put(published), published.version
-            for member in self._up():
-                member.state = State.STALE
-                self._give_weights(member)
-        if self.in_flight and not first:
-            return before
-        self._await_loads()
-        return self._gap
+        with self.failure.shared():
+            self._await_loads()
+            with self._lock:
+                before, self._gap = self._gap, 0.0
+                self.newest, self.version = ray.put(published), published.version
+                for member in self._up():
+                    member.state = State.STALE
+                    self._give_weights(member)
+            if self.in_flight and not first:
+                return before
+            self._await_loads()
+            return self._gap
 
     def _give_weights(self, member: RolloutWorker) -> None:
         assert self.newest is not None
@@ -274,6 +288,7 @@ class RolloutPool:
         """
         began, asked = time.monotonic(), set[Ref]()
         while True:
+            self.failure.check()
             with self._lock:
                 self._settle()
                 loading = [
@@ -287,12 +302,14 @@ class RolloutPool:
             coming = {m.coming for m in waiting if m.coming is not None}
             if not coming <= asked:
                 began, asked = time.monotonic(), asked | coming
-            limit = self.deadlines.sync_s if loading else self.deadlines.start_s
+            key = "sync_s" if loading else "start_s"
+            limit: float = getattr(self.deadlines, key)
             if time.monotonic() - began > limit:
-                names = [m.name for m in waiting]
+                late = waiting or self.members
+                texts = ", ".join(f"{m.name} ({m.state.value})" for m in late)
                 raise DeadlineExceeded(
-                    f"weight sync {self.version}: no answer from {', '.join(names)} within {limit:g} s",
-                    tuple(names),
+                    f"weight sync {self.version}: no answer from {texts} within {limit:g} s (deadlines.{key})",
+                    tuple(m.name for m in late),
                 )
             ready_of(list(coming), 0.2)
 
@@ -346,12 +363,10 @@ class RolloutPool:
 
     def _blame(self, member: RolloutWorker, reason: str) -> None:
         """Count a failure against every group that was in flight where it happened."""
-        self._failures.update(member.held.keys())
-        for ticket, group in member.held.items():
-            if self._failures[ticket] >= MAX_FAILURES:
-                raise WorkerLost(
-                    f"generate: {MAX_FAILURES} workers failed with prompt {group.prompt.record.id} in flight: {reason}"
-                )
+        for group in member.held.values():
+            prompt_id = group.prompt.record.id
+            text = f"{MAX_FAILURES} workers failed with prompt {prompt_id} in flight: {reason}"
+            self._failures.again(group.ticket, RestartBudgetExhausted(f"generate: {text}"))
 
     def _mark_dead(self, member: RolloutWorker, doing: str, loss: WorkerLost) -> None:
         """Record a death, put its groups first in the queue, and start the replacement."""
@@ -363,7 +378,7 @@ class RolloutPool:
         self.incidents.add("death", member.name, doing, cost)
         for group in reversed(member.lose()):
             self._queue_first(group)
-        self._heard = time.monotonic()
+        self._silence.heard(ALL)
         member.to(State.DEAD)
         member.handle = self._spawn(member.index)
         member.to(State.STARTING)
@@ -404,4 +419,10 @@ class RolloutPool:
 
     def _all(self, method: str, *arguments: Any, doing: str) -> dict[str, Any]:
         calls = {m.name: getattr(m.handle, method).remote(*arguments) for m in self._up()}
-        return gather(calls, deadline_s=self.deadlines.sync_s, doing=doing)
+        return gather(
+            calls,
+            deadline_s=self.deadlines.sync_s,
+            doing=doing,
+            key="deadlines.sync_s",
+            check=self.failure.check,
+        )

@@ -28,9 +28,6 @@ class RolloutWorker:
         default_factory=dict[int, GroupHandle]
     )  # groups to come, by ticket
     num_samples: int = 0  # of those
-    heard: float = (
-        0.0  # when it last gave a group back, or was given one while it had none, monotonic seconds
-    )
     stream: Any = None  # ray.ObjectRefGenerator of what it serves
 
     def to(self, state: State) -> None:
@@ -53,15 +50,12 @@ class RolloutWorker:
 
     def hold(self, group: GroupHandle) -> None:
         """Note a group that it is given."""
-        if not self.held:
-            self.heard = time.monotonic()
         self.held[group.ticket] = group
         self.num_samples += group.request.spec.num_samples
 
     def release(self, ticket: int) -> GroupHandle:
         """Note a group that it has given back."""
         group = self.held.pop(ticket)
-        self.heard = time.monotonic()
         self.num_samples -= group.request.spec.num_samples
         return group
 

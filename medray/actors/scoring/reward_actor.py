@@ -34,10 +34,4 @@ class RewardActor(MonitoredActor):
 
     def score(self, *groups: RolloutGroup) -> list[GroupScore | GraderError]:
         """Rewards of each group; the error where a group could not be scored."""
-        return [self._score_or_error(group) for group in groups]
-
-    def _score_or_error(self, group: RolloutGroup) -> GroupScore | GraderError:
-        try:
-            return self.rewards.score(group)
-        except GraderError as error:
-            return error
+        return [self.rewards.score_or_error(group) for group in groups]

@@ -1,35 +1,43 @@
-"""The grader processes: deaths are routine, and a grader that cannot judge is retried, never scored."""
+"""The grader processes: a dead one is replaced, and a group that cannot be graded is retried, never scored."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import ray
+
 from medray.actors.groups import GroupHandle, prompt_ids
+from medray.actors.ray_calls.silence import Silence
 from medray.actors.ray_calls.wait import Ref, fetch, ready_of
 from medray.actors.supervision.incidents import Incidents
 from medray.actors.supervision.restart_budget import RestartBudget
+from medray.actors.supervision.retries import Retries
+from medray.config.reward import by_role, reward_names
 from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, GraderError, WorkerLost
 from medray.types import GroupScore
 
-MOST = 16  # groups that are sent to a grader together: those of one look at many rollout workers
+MAX_DEATHS = 3  # of graders at the same group, which is then taken for the reason
 
 
-@dataclass(frozen=True)
-class _Sent:
-    groups: Sequence[GroupHandle]
-    grader: int
-    actor: Any  # who was asked
+@dataclass
+class Grader:
+    """A grader process, and the groups that it was sent."""
+
+    name: str
+    index: int
+    handle: Any
+    coming: Ref | None = None  # the start of a replacement
+    held: dict[Ref, GroupHandle] = field(
+        default_factory=dict[Ref, GroupHandle]
+    )  # in the order they were sent, which is that in which they are graded
 
 
 class RewardPool:
-    """All graders. A dead one is replaced and its groups are graded again."""
+    """All graders of one role. A dead one is replaced and its groups are graded again."""
 
     def __init__(
         self,
@@ -42,22 +50,25 @@ class RewardPool:
     ) -> None:
         self._spawn = spawn
         self.name = name
-        self.graders = [spawn(i) for i in range(num_graders)]
-        self.job = job
+        self.members = [Grader(f"{name}-{i}", i, spawn(i)) for i in range(num_graders)]
         self.deadlines = job.deadlines
         self.incidents = incidents
         self.restarts = RestartBudget(job.workers.max_restarts, incidents)
-        self._sent: dict[Ref, _Sent] = {}
-        self._load = [0] * num_graders  # groups with each
-        self._look_again = 0.0  # when to look for late verdicts next, monotonic seconds
-        self._since: dict[int, float] = {}  # grader -> when it last began or answered, monotonic
-        self._failures: Counter[int] = Counter()  # of grading, by ticket
+        self._rewards = ", ".join(reward_names(by_role(job.rewards).get(name, ()))) or "none"
+        self._errors = Retries(job.grading.retries, job.grading.on_failure)
+        self._deaths = Retries(MAX_DEATHS - 1, job.grading.on_failure)
+        self._silence = Silence()
         self._lock = threading.RLock()
+
+    @property
+    def graders(self) -> list[Any]:
+        """Handles of the grader processes, replacements included."""
+        return [member.handle for member in self.members]
 
     @property
     def workers(self) -> dict[str, Any]:
         """Handles of the processes, by name."""
-        return {f"{self.name}-{i}": grader for i, grader in enumerate(self.graders)}
+        return {member.name: member.handle for member in self.members}
 
     def start(self) -> dict[str, Ref]:
         """Have every process build its rewards; refs to what each says of itself, by name."""
@@ -66,27 +77,24 @@ class RewardPool:
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
         """Replace a process that died while the job starts: the ref of its new start, None where none has the name."""
         with self._lock:
-            names = list(self.workers)
-            if name not in names:
-                return None
-            started = self._restart(names.index(name), "start", loss)
-        self.incidents.add("death", name, "start", "nothing")
-        return started
+            for member in self.members:
+                if member.name == name:
+                    self._restart(member, "start", loss)
+                    self.incidents.add("death", name, "start", "nothing")
+                    return member.coming
+        return None
 
     def submit(self, groups: Sequence[GroupHandle]) -> None:
-        """Start grading groups, spread over the graders, the one with the fewest to judge first."""
-        size = min(MOST, math.ceil(len(groups) / len(self.graders))) or 1
+        """Start grading groups, each on the grader with the fewest to grade."""
         with self._lock:
-            for first in range(0, len(groups), size):
-                grader = min(range(len(self.graders)), key=self._load.__getitem__)
-                if not self._load[grader]:
-                    self._since[grader] = time.monotonic()
-                self._send(groups[first : first + size], grader)
+            for group in groups:
+                self._send(group)
 
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""
         with self._lock:
-            return list(self._sent)
+            starting = [m.coming for m in self.members if m.coming is not None]
+            return starting + [ref for member in self.members for ref in member.held]
 
     def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
         """Scores that have come, by ticket, None for a group that was dropped.
@@ -95,93 +103,131 @@ class RewardPool:
             ready: which of `refs` are; others are passed over.
 
         Raises:
-            GraderError: a group could not be judged in `grading.retries` further tries, and `grading.on_failure`
-                is stop.
-            DeadlineExceeded: a verdict is late; names grader and prompt.
+            GraderError: a group could not be graded in `grading.retries` further tries, or three graders died of it,
+                and `grading.on_failure` is stop.
+            DeadlineExceeded: a grader is silent; names grader, prompt and reward.
+            RestartBudgetExhausted: graders died more often than they may be replaced.
         """
+        known = list(ready)
         scores: dict[int, GroupScore | None] = {}
         with self._lock:
-            for ref in ready:
-                if (sent := self._sent.pop(ref, None)) is None:
-                    continue
-                self._since[sent.grader] = time.monotonic()
-                self._load[sent.grader] -= len(sent.groups)
-                scores |= self._verdicts(sent, ref)
+            for member in self.members:
+                if member.coming in known:
+                    scores |= self._settle(member)
+                for ref in [ref for ref in known if ref in member.held]:
+                    if ref in member.held:  # no death among those before it
+                        scores |= self._receive(member, ref)
             self._require_progress()
         return scores
 
     def results(self) -> dict[int, GroupScore | None]:
         """Wait for everything submitted; scores by ticket."""
         scores: dict[int, GroupScore | None] = {}
-        while refs := self.refs():
-            scores |= self.take(ready_of(refs, 1.0))
+        while any(member.held for member in self.members):
+            scores |= self.take(ready_of(self.refs(), 1.0))
         return scores
+
+    def _send(self, group: GroupHandle) -> None:
+        member = min(self.members, key=lambda m: (m.coming is not None, len(m.held)))
+        if not member.held:
+            self._silence.heard(member.name)
+        # One call a group: the first that is not answered is the one that is being graded, so that whoever hangs or
+        # dies is known with its prompt.
+        member.held[member.handle.score.remote(group.tokens)] = group
+
+    def _receive(self, member: Grader, ref: Ref) -> dict[int, GroupScore | None]:
+        """What a grader answered, by ticket; a group that it could not grade is on its way to one again."""
+        group = member.held[ref]
+        try:
+            answer = self._fetch(member, ref)
+        except WorkerLost as loss:
+            return self._on_death(member, "grade", loss)
+        del member.held[ref]
+        self._silence.heard(member.name)
+        if isinstance(answer, GraderError):
+            again = self._errors.again(group.ticket, answer)
+            cost = f"prompt {group.prompt.record.id}: {answer}"
+            self.incidents.add("retry" if again else "drop", member.name, "grade", cost)
+            if again:
+                self._send(group)
+                return {}
+            answer = None
+        self._errors.forget(group.ticket)
+        self._deaths.forget(group.ticket)
+        return {group.ticket: answer}
+
+    def _fetch(self, member: Grader, ref: Ref) -> GroupScore | GraderError:
+        if member.coming is not None:  # one that could not start fails in all that is asked of it
+            self._started(member)
+        [answer] = fetch(ref, name=member.name, doing="grade")
+        return answer
+
+    def _settle(self, member: Grader) -> dict[int, GroupScore | None]:
+        """Note that a replacement has started, or died."""
+        try:
+            self._started(member)
+        except WorkerLost as loss:
+            return self._on_death(member, "start", loss)
+        return {}
+
+    def _started(self, member: Grader) -> None:
+        fetch(member.coming, name=member.name, doing="start")
+        member.coming = None
+        self._silence.heard(member.name)
+
+    def _on_death(
+        self, member: Grader, doing: str, loss: WorkerLost
+    ) -> dict[int, GroupScore | None]:
+        """Replace a grader and have its groups graded again, the one it died of last; returns that if it is dropped."""
+        lost = list(member.held.values())
+        dropped: dict[int, GroupScore | None] = {}
+        if lost and member.coming is None:
+            suspect = lost.pop(0)
+            if self._deaths.again(suspect.ticket, self._deadly(suspect, loss)):
+                # Behind the others: one whose answer was lost on the way is graded before the next death.
+                lost.append(suspect)
+            else:
+                dropped[suspect.ticket] = None
+                cost = f"prompt {suspect.prompt.record.id}: {MAX_DEATHS} graders died of it"
+                self.incidents.add("drop", member.name, doing, cost)
+        member.held.clear()
+        self._restart(member, doing, loss)
+        cost = f"{prompt_ids(lost)} graded again" if lost else "nothing"
+        self.incidents.add("death", member.name, doing, cost)
+        self.submit(lost)
+        return dropped
+
+    def _deadly(self, group: GroupHandle, loss: WorkerLost) -> GraderError:
+        return GraderError(
+            f"{MAX_DEATHS} graders died while they graded {self._about(group)}: {loss}"
+        )
+
+    def _about(self, group: GroupHandle) -> str:
+        return f"prompt {group.prompt.record.id}, reward {self._rewards}"
+
+    def _restart(self, member: Grader, doing: str, loss: WorkerLost) -> None:
+        self.restarts.use(member.name, doing, loss)
+        ray.kill(
+            member.handle
+        )  # where a result was lost, it lives and holds the place of its replacement
+        member.handle = self._spawn(member.index)
+        member.coming = member.handle.start.remote()
+        self._silence.heard(member.name)
 
     def _require_progress(self) -> None:
-        limit, now = self.deadlines.grade_s, time.monotonic()
-        if now < self._look_again:
+        """Raise if a grader that has groups gave none back for the deadline, or a replacement did not start."""
+        busy = {m.name: m for m in self.members if m.held}
+        d = self.deadlines
+        limits = {n: d.grade_s if m.coming is None else d.start_s for n, m in busy.items()}
+        late = self._silence.late(limits)
+        if not late:
             return
-        self._look_again = now + 1
-        late = [
-            sent
-            for sent in self._sent.values()
-            if now - self._since[sent.grader] > limit * len(sent.groups)
-        ]
-        if late:
-            self._sent.clear()
-            texts = ", ".join(
-                f"{self.name}-{sent.grader} ({prompt_ids(sent.groups)})" for sent in late
-            )
-            names = tuple(sorted({f"{self.name}-{sent.grader}" for sent in late}))
-            raise DeadlineExceeded(
-                f"grade: no answer from {texts} within {limit:g} s per group", names
-            )
+        texts = [self._silent(busy[name]) for name in late]
+        raise DeadlineExceeded("; ".join(texts), tuple(late))
 
-    def _send(self, groups: Sequence[GroupHandle], grader: int) -> None:
-        sent = _Sent(groups, grader, self.graders[grader])
-        self._sent[sent.actor.score.remote(*(g.tokens for g in groups))] = sent
-        self._load[grader] += len(groups)
-
-    def _verdicts(self, sent: _Sent, ref: Ref) -> dict[int, GroupScore | None]:
-        """What a grader answered, by ticket; groups that it could not judge are on their way to it again."""
-        name = f"{self.name}-{sent.grader}"
-        try:
-            answers: list[GroupScore | GraderError] = fetch(ref, name=name, doing="grade")
-        except WorkerLost as loss:
-            self._replace(sent.grader, sent.actor, "grade", loss)
-            self.incidents.add("death", name, "grade", f"{prompt_ids(sent.groups)} graded again")
-            self._send(sent.groups, sent.grader)
-            return {}
-        scores: dict[int, GroupScore | None] = {}
-        again: list[GroupHandle] = []
-        for group, answer in zip(sent.groups, answers, strict=True):
-            if not isinstance(answer, GraderError):
-                self._failures.pop(group.ticket, None)
-                scores[group.ticket] = answer
-            elif self._may_retry(group, answer, name):
-                again.append(group)
-            else:
-                scores[group.ticket] = None
-        if again:
-            self._send(again, sent.grader)
-        return scores
-
-    def _may_retry(self, group: GroupHandle, error: GraderError, name: str) -> bool:
-        """Note a failure; False where the group is to be dropped."""
-        self._failures[group.ticket] += 1
-        is_last = self._failures[group.ticket] > self.job.grading.retries
-        if is_last and self.job.grading.on_failure == "stop":
-            raise error
-        kind = "drop" if is_last else "retry"
-        self.incidents.add(kind, name, "grade", f"prompt {group.prompt.record.id}: {error}")
-        return not is_last
-
-    def _replace(self, index: int, dead: Any, doing: str, loss: WorkerLost) -> None:
-        """Replace a grader, unless another of its groups has had that done."""
-        if self.graders[index] is dead:
-            self._restart(index, doing, loss)
-
-    def _restart(self, index: int, doing: str, loss: WorkerLost) -> Ref:
-        self.restarts.use(f"{self.name}-{index}", doing, loss)
-        self.graders[index] = self._spawn(index)
-        return self.graders[index].start.remote()
+    def _silent(self, member: Grader) -> str:
+        if member.coming is not None:
+            return f"start: no answer from {member.name} for {self.deadlines.start_s:g} s (deadlines.start_s)"
+        about = self._about(next(iter(member.held.values())))
+        limit = f"{self.deadlines.grade_s:g} s (deadlines.grade_s)"
+        return f"grade: no answer from {member.name} ({about}) for {limit}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from medray.actors.groups import GroupHandle, TrainItem
+from medray.actors.ray_calls.failure import RunFailure
 from medray.actors.ray_calls.wait import Ref, gather
 from medray.actors.training.learner_group import step_calls
 from medray.config.ppo import PpoJob
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 class CriticGroup:
     """All ranks that hold the critic. Every method that waits does so within the job's deadlines."""
 
-    def __init__(self, ranks: Sequence[Any], job: PpoJob, *, name: str = "critic") -> None:
+    def __init__(
+        self,
+        ranks: Sequence[Any],
+        job: PpoJob,
+        *,
+        name: str = "critic",
+        failure: RunFailure | None = None,
+    ) -> None:
+        """`failure`: of the run, which ends every wait."""
+        self.failure = failure or RunFailure()
         self.ranks = list(ranks)
         self.deadlines = job.deadlines
         self.name = name
@@ -55,7 +65,14 @@ class CriticGroup:
             )
             summaries[f"{self.name} rank {i % len(self.ranks)} [{i}]"] = summary
             estimates.append(found)
-        known = gather(summaries, deadline_s=self.deadlines.update_s, doing="estimate advantages")
+        known = gather(
+            summaries,
+            deadline_s=self.deadlines.update_s,
+            doing="estimate advantages",
+            key="deadlines.update_s",
+            check=self.failure.check,
+            in_turn=True,
+        )
         return list(known.values()), estimates
 
     def fit_calls(
@@ -74,5 +91,11 @@ class CriticGroup:
                 f"{self.name} rank {r}": rank.save_critic.remote(step)
                 for r, rank in enumerate(self.ranks)
             }
-        saved = gather(calls, deadline_s=self.deadlines.save_s, doing="save critic")
+        saved = gather(
+            calls,
+            deadline_s=self.deadlines.save_s,
+            doing="save critic",
+            key="deadlines.save_s",
+            check=self.failure.check,
+        )
         return saved[f"{self.name} rank 0"]

@@ -12,6 +12,7 @@ from medray.actors.training.learner import LearnerDuties
 from medray.actors.training.rank import Rank
 from medray.config.ppo import PpoJob
 from medray.config.reward import by_role
+from medray.errors import GraderError
 from medray.rewards.mixture import RewardMixture, build_rewards
 from medray.system.cpu import use_cpu
 from medray.types import GroupScore, RolloutGroup
@@ -37,9 +38,9 @@ class SharedActor(Rank, LearnerDuties, CriticDuties):
         self.rewards = self._rewards()
         return Started.now(self.learner.policy.describe())
 
-    def score(self, group: RolloutGroup) -> GroupScore:
-        """The reward models' part of a group's rewards."""
-        return self.rewards.score(group)
+    def score(self, *groups: RolloutGroup) -> list[GroupScore | GraderError]:
+        """The reward models' part of each group's rewards; the error where a group could not be scored."""
+        return [self.rewards.score_or_error(group) for group in groups]
 
     def _rewards(self) -> RewardMixture:
         from medray.models.adapters.shared_base import reward_model_on
