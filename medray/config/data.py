@@ -9,7 +9,15 @@ from pydantic import Field, field_validator, model_validator
 
 from medray.config.base import MayBeBlank, Section, Seed
 
-GENERATED_KINDS = ("icd10", "icd10-sft", "icd10-text", "icd10-preference", "icd10-steps")
+GENERATED_KINDS = (
+    "icd10",
+    "icd10-sft",
+    "icd10-text",
+    "icd10-preference",
+    "icd10-steps",
+    "calculators",
+    "calculators-zh",
+)
 """Schemas that make their rows from an installed package and read no file."""
 
 

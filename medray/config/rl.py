@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from medray.config.base import Section, Seed
 from medray.config.cluster import DeadlineConfig, SyncConfig
 from medray.config.curriculum import CurriculumConfig
 from medray.config.data import DataConfig
+from medray.config.judges import JudgeConfig, with_judges
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
@@ -39,6 +40,8 @@ class RlJob(Section):
     curriculum: CurriculumConfig | None = None
     """Draw prompts by their pass rate; null takes each once per epoch."""
     rewards: tuple[RewardConfig, ...] = (RewardConfig(),)
+    judges: dict[str, JudgeConfig] = Field(default_factory=dict[str, JudgeConfig])
+    """LLM judges by name, for the option `judge` of rewards."""
     grading: GradingConfig = GradingConfig()
     rollout: RolloutConfig = RolloutConfig()
     algorithm: PolicyConfig = PolicyConfig()
@@ -50,6 +53,11 @@ class RlJob(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     logging: LoggingConfig = LoggingConfig()
     deadlines: DeadlineConfig = DeadlineConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_judges(cls, values: Any) -> Any:
+        return with_judges(values)
 
     @field_validator("mirror")
     @classmethod

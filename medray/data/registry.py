@@ -18,6 +18,8 @@ SCHEMAS: dict[str, str] = {
     "icd10-text": f"{_HERE}.icd10_text:read_icd10_text",
     "icd10-preference": f"{_HERE}.icd10_preference:read_icd10_preference",
     "icd10-steps": f"{_HERE}.icd10_steps:read_icd10_steps",
+    "calculators": f"{_HERE}.calculators:read_calculators",
+    "calculators-zh": f"{_HERE}.calculators:read_calculators_zh",
     "auto": "medray.data.detection:read_auto",
     # From here on in the order in which detection tries them: of two that know a row, the more particular first.
     "medray": f"{_HERE}.canonical:SCHEMA",

@@ -1,4 +1,4 @@
-"""The weighted sum of several rewards, with every way a grader can fail made loud."""
+"""Several rewards as one, with every way a grader can fail made loud."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from medray.config.reward import RewardConfig, reward_names
 from medray.errors import ConfigError, GraderError
 from medray.rewards.base import Reward
+from medray.rewards.composition import Term, compose, passed_parts
 from medray.rewards.registry import build_reward
 from medray.types import GroupScore, RolloutGroup
 
@@ -17,28 +18,42 @@ _TOLERANCE = 1e-6  # float rounding at the bounds
 
 @dataclass(frozen=True, slots=True)
 class WeightedReward:
-    """A reward and its weight in a mixture. `name` is its kind, numbered from the second of a kind on."""
+    """A reward and what it counts for in a mixture."""
 
-    name: str
-    weight: float
+    term: Term
     reward: Reward
+
+    @property
+    def name(self) -> str:
+        """What its parts begin with."""
+        return self.term.name
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest that it adds."""
+        ends = [self.term.config.weight * bound for bound in (self.reward.low, self.reward.high)]
+        return min(ends), max(ends)
 
 
 class RewardMixture:
-    """Sum of weight * score over several rewards."""
+    """Sum of weight * score over several rewards, under gates and vetoes."""
 
     def __init__(self, rewards: Sequence[WeightedReward]) -> None:
         self.rewards = tuple(rewards)
+        self.terms = tuple(one.term for one in self.rewards)
 
     @property
     def low(self) -> float:
         """The least reward a response can get."""
-        return sum(min(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.rewards)
+        low = sum(one.ends[0] for one in self.rewards)
+        if any(term.config.gate is not None for term in self.terms):
+            low = sum(min(one.ends[0], 0.0) for one in self.rewards)
+        return min([low, *(t.config.veto.reward for t in self.terms if t.config.veto is not None)])
 
     @property
     def high(self) -> float:
         """The greatest reward a response can get."""
-        return sum(max(m.weight * m.reward.low, m.weight * m.reward.high) for m in self.rewards)
+        return sum(one.ends[1] for one in self.rewards)
 
     def load(self) -> None:
         """Load the models that rewards hold, so that the first group does not wait for them."""
@@ -51,7 +66,7 @@ class RewardMixture:
 
         Returns:
             G rewards, and as parts `kind/score` (before its weight) and `kind/part` of every
-            reward.
+            reward, and `kind/passed` of those with a gate or veto.
 
         Raises:
             GraderError: a reward raised, or returned the wrong count, a value that is not finite
@@ -59,15 +74,14 @@ class RewardMixture:
                 turned into a reward.
         """
         parts: dict[str, tuple[float, ...]] = {}
-        totals = [0.0] * len(group.responses)
         for one in self.rewards:
             scored = _score_one(one, group)
             parts[f"{one.name}/score"] = scored.rewards
             for part, values in scored.parts.items():
                 parts[f"{one.name}/{part}"] = values
-            for i, reward in enumerate(scored.rewards):
-                totals[i] += one.weight * reward
-        return GroupScore(tuple(totals), parts)
+        num_responses = len(group.responses)
+        parts |= passed_parts(self.terms, parts, num_responses)
+        return GroupScore(compose(self.terms, parts, num_responses), parts)
 
     def score_or_error(self, group: RolloutGroup) -> GroupScore | GraderError:
         """Grade one group; returns the error where that fails."""
@@ -85,12 +99,21 @@ def build_rewards(configs: Sequence[RewardConfig]) -> RewardMixture:
     """
     if not configs:
         raise ConfigError("rewards is empty: add at least one, e.g. rewards: [{kind: choice}]")
-    return RewardMixture(
-        [
-            WeightedReward(name, config.weight, build_reward(config, f"rewards.{i}"))
-            for i, (name, config) in enumerate(zip(reward_names(configs), configs, strict=True))
-        ]
-    )
+    found: list[WeightedReward] = []
+    for i, (name, config) in enumerate(zip(reward_names(configs), configs, strict=True)):
+        reward = build_reward(config, f"rewards.{i}")
+        _require_parts(config, reward, f"rewards.{i}")
+        found.append(WeightedReward(Term(name, config), reward))
+    return RewardMixture(found)
+
+
+def _require_parts(config: RewardConfig, reward: Reward, key: str) -> None:
+    for rule, bounds in (("gate", config.gate), ("veto", config.veto)):
+        known = ("score", *reward.parts)
+        if bounds is not None and bounds.part not in known:
+            raise ConfigError(
+                f"{key}.{rule}.part={bounds.part} is not a part of {config.kind}: use one of {', '.join(known)}"
+            )
 
 
 def _score_one(one: WeightedReward, group: RolloutGroup) -> GroupScore:

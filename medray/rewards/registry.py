@@ -16,11 +16,18 @@ from medray.rewards.base import Reward
 from medray.rewards.function import FunctionReward
 
 REWARDS: dict[str, str] = {
+    "calculation": "medray.rewards.calculation:CalculationReward",
     "choice": "medray.rewards.choice:ChoiceReward",
+    "format": "medray.rewards.format:FormatReward",
+    "language": "medray.rewards.language:LanguageReward",
+    "length": "medray.rewards.length:LengthReward",
     "math": "medray.rewards.math:MathReward",
     "model": "medray.rewards.model:ModelReward",
     "numeric": "medray.rewards.numeric:NumericReward",
+    "repetition": "medray.rewards.repetition:RepetitionReward",
+    "rubric": "medray.rewards.rubric:RubricReward",
     "text": "medray.rewards.text:TextReward",
+    "verifier": "medray.rewards.verifier:VerifierReward",
 }
 
 FORMS: dict[str, str] = {

@@ -159,7 +159,7 @@ def test_rounding_at_a_bound_is_forgiven(monkeypatch: pytest.MonkeyPatch) -> Non
     ("kind", "message"),
     [
         ("chioce", r"rewards\.0\.kind=chioce is unknown: did you mean choice\?"),
-        ("zzz", r"use one of choice, .*text, or your own as package\.module:name"),
+        ("zzz", r"use one of .*choice, .*text.*, or your own as package\.module:name"),
         ("no_such_package:Thing", r"importing no_such_package failed"),
         (f"{HERE}:Missing", r"has no Missing"),
         (f"{HERE}:HERE", r"is not a class"),

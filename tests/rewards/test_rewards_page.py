@@ -47,13 +47,15 @@ def test_every_reward_has_a_row() -> None:
     assert set(REWARDS) | {f"{form}:module:function" for form in FORMS} <= rows
 
 
-def scored(number: int, *texts: str, answer: str) -> tuple[float, ...]:
-    [config] = yaml.safe_load(YAML[number])["rewards"]
+def scored(kind: str, *texts: str, answer: str) -> tuple[float, ...]:
+    """Rewards under the first example that begins with a term of this kind."""
+    examples = [yaml.safe_load(text)["rewards"] for text in YAML]
+    config = next(rewards[0] for rewards in examples if rewards[0]["kind"].startswith(kind))
     rewards = build_rewards([RewardConfig.model_validate(config)])
     return rewards.score(group(prompt(answer), *texts)).rewards
 
 
 def test_the_functions_of_the_page() -> None:
-    assert scored(0, "Take 5 mg", "Take 5 g", answer="5 mg") == (1.0, 0.0)
-    assert scored(0, "Take 5 mg", answer="") == (0.0,)
-    assert scored(1, "Go to the ward", "Wait", answer="ward") == (1.0, 0.0)
+    assert scored("trl", "Take 5 mg", "Take 5 g", answer="5 mg") == (1.0, 0.0)
+    assert scored("trl", "Take 5 mg", answer="") == (0.0,)
+    assert scored("verl", "Go to the ward", "Wait", answer="ward") == (1.0, 0.0)

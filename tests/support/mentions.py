@@ -45,7 +45,7 @@ _NOT_OURS = (
     "texts.title",  # a field of Gradio's page
 )  # fmt: skip
 """What looks like a key and is another project's name."""
-_FREE = ("options", "columns", "variables", "custom")
+_FREE = ("options", "columns", "variables", "custom", "judges")
 """Keys that hold what the user names."""
 
 

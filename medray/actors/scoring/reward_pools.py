@@ -9,17 +9,21 @@ from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.wait import Ref
 from medray.actors.scoring.on_ranks import RankRewards
 from medray.actors.scoring.reward_pool import RewardPool
+from medray.config.reward import by_role
 from medray.errors import WorkerLost
+from medray.rewards.composition import Term, compose, terms_of
 from medray.types import GroupScore
 
 
 class RewardPools:
-    """Every group goes to both pools at once; its reward is the sum of theirs."""
+    """Every group goes to both pools at once; its reward is composed of the terms of both."""
 
     def __init__(self, graders: RewardPool, models: RewardPool | RankRewards) -> None:
         self.graders = graders
         self.pools = (graders, models)
         self._parts: dict[int, list[GroupScore | None]] = {}  # scores of the groups under way
+        roles = by_role(graders.job.rewards).values()
+        self._terms = [term for configs in roles for term in terms_of(configs)]
 
     @property
     def workers(self) -> dict[str, Any]:
@@ -62,14 +66,18 @@ class RewardPools:
             for index, score in pool.take(known).items():
                 self._parts[index].append(score)
                 if len(self._parts[index]) == len(self.pools):
-                    found[index] = _sum(self._parts.pop(index))
+                    found[index] = _together(self._parts.pop(index), self._terms)
         return found
 
 
-def _sum(scores: Sequence[GroupScore | None]) -> GroupScore | None:
+def _together(scores: Sequence[GroupScore | None], terms: Sequence[Term]) -> GroupScore | None:
+    """One score of all pools: their sum, unless a gate or veto of one pool's reward acts on the other's."""
     known = [score for score in scores if score is not None]
     if len(known) < len(scores):
         return None
-    rewards = tuple(sum(r) for r in zip(*(s.rewards for s in known), strict=True))
     parts = {name: part for s in known for name, part in s.parts.items()}
+    if any(term.rules for term in terms):
+        rewards = compose(terms, parts, len(known[0].rewards))
+    else:
+        rewards = tuple(sum(r) for r in zip(*(s.rewards for s in known), strict=True))
     return GroupScore(rewards, dict(sorted(parts.items())))
