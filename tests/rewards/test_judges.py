@@ -249,8 +249,8 @@ def test_a_reward_names_a_judge() -> None:
     [
         ({"ward": {"url": "judge:8000", "model": "m"}}, r"judges\.ward\.url: .*is no URL"),
         (
-            {"ward": {"url": "http://x/v1", "modle": "m"}},
-            r"unknown key judges\.ward\.modle",
+            {"ward": {"url": "http://x/v1", "model": "m", "top": 1}},
+            r"unknown key judges\.ward\.top",
         ),
     ],
 )
