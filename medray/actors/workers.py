@@ -278,8 +278,8 @@ def _graders(
     if not by_role(job.rewards)["reward"]:
         return graders
     if isinstance(job, PpoJob) and job.is_shared:
-        return RewardPools(graders, RankRewards(learners.ranks, job, incidents))
-    return RewardPools(graders, pool("reward", job.workers.reward.count))
+        return RewardPools(graders, RankRewards(learners.ranks, job, incidents), job.rewards)
+    return RewardPools(graders, pool("reward", job.workers.reward.count), job.rewards)
 
 
 class _ReferencePool:

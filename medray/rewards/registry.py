@@ -18,6 +18,7 @@ from medray.rewards.function import FunctionReward
 REWARDS: dict[str, str] = {
     "calculation": "medray.rewards.calculation:CalculationReward",
     "choice": "medray.rewards.choice:ChoiceReward",
+    "factuality": "medray.rewards.factuality:FactualityReward",
     "format": "medray.rewards.format:FormatReward",
     "language": "medray.rewards.language:LanguageReward",
     "length": "medray.rewards.length:LengthReward",
@@ -26,6 +27,7 @@ REWARDS: dict[str, str] = {
     "numeric": "medray.rewards.numeric:NumericReward",
     "repetition": "medray.rewards.repetition:RepetitionReward",
     "rubric": "medray.rewards.rubric:RubricReward",
+    "safety": "medray.rewards.safety:SafetyReward",
     "text": "medray.rewards.text:TextReward",
     "verifier": "medray.rewards.verifier:VerifierReward",
 }

@@ -9,7 +9,7 @@ from medray.actors.groups import GroupHandle
 from medray.actors.ray_calls.wait import Ref
 from medray.actors.scoring.on_ranks import RankRewards
 from medray.actors.scoring.reward_pool import RewardPool
-from medray.config.reward import by_role
+from medray.config.reward import RewardConfig, by_role
 from medray.errors import WorkerLost
 from medray.rewards.composition import Term, compose, terms_of
 from medray.types import GroupScore
@@ -18,11 +18,16 @@ from medray.types import GroupScore
 class RewardPools:
     """Every group goes to both pools at once; its reward is composed of the terms of both."""
 
-    def __init__(self, graders: RewardPool, models: RewardPool | RankRewards) -> None:
+    def __init__(
+        self,
+        graders: RewardPool,
+        models: RewardPool | RankRewards,
+        rewards: Sequence[RewardConfig] = (),
+    ) -> None:
         self.graders = graders
         self.pools = (graders, models)
         self._parts: dict[int, list[GroupScore | None]] = {}  # scores of the groups under way
-        roles = by_role(graders.job.rewards).values()
+        roles = by_role(rewards).values()
         self._terms = [term for configs in roles for term in terms_of(configs)]
 
     @property

@@ -28,6 +28,7 @@ from medray.types import Message
 
 _logger = get_logger(__name__)
 V = TypeVar("V", bound=BaseModel)
+_LOOP_LOCK = threading.Lock()
 _RETRIED = (408, 409, 425, 429)
 MAX_WAIT_S = 60.0
 """Longest wait before a retry."""
@@ -80,7 +81,9 @@ class Judge:
         """
         if not questions:
             return []
-        return asyncio.run_coroutine_threadsafe(self._ask_all(questions), _loop()).result()
+        with _LOOP_LOCK:  # a cached function that several threads call at first runs in each
+            loop = _loop()
+        return asyncio.run_coroutine_threadsafe(self._ask_all(questions), loop).result()
 
     async def _ask_all(self, questions: Sequence[Question[V]]) -> list[V]:
         if self._client is None:
