@@ -2,8 +2,9 @@
 
 The answer is cut into sentences; each is a claim that is checked against the evidence by itself (the abstract, the
 note, retrieved passages), so that a claim is judged once, whichever answer it stands in. The score is the share of
-supported claims less the share of contradicted ones; style and completeness do not count. Source: FActScore (arXiv:2305.14251);
-as a term of the reward: Baichuan-M3's Fact-Aware RL.
+supported claims less the share of contradicted ones; style and completeness do not count.
+
+Source: FActScore (arXiv:2305.14251); as a term of the reward: Baichuan-M3's Fact-Aware RL.
 """
 
 from __future__ import annotations
