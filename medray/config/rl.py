@@ -129,6 +129,16 @@ class RlJob(Section):
         return self
 
     @model_validator(mode="after")
+    def _gates_are_read(self) -> Self:
+        ruled = [i for i, reward in enumerate(self.rewards) if reward.gate or reward.veto]
+        if ruled and getattr(self.algorithm, "estimator", "") == "gdpo":
+            raise ValueError(
+                f"rewards.{ruled[0]} has a gate or veto, but algorithm.kind=gdpo normalizes each reward by itself and "
+                "would ignore it: use another algorithm, or remove gate and veto"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _devices_agree(self) -> Self:
         workers, device = self.workers, self.model.device
         if self.sync.backend != "object_store" and device != "cuda":

@@ -19,7 +19,7 @@ from medray.config.base import Section
 from medray.config.judges import JudgeConfig
 from medray.errors import GraderError
 from medray.rewards.extract import without_thinking
-from medray.rewards.judges.client import Judge, Question, log_provenance, template_hash
+from medray.rewards.judges.client import Question, judge_of, log_provenance, template_hash
 from medray.rewards.text import tokens
 from medray.types import GroupScore, Message, Prompt, Record, Response
 
@@ -86,7 +86,7 @@ class FactualityReward:
 
     def __init__(self, options: FactualityOptions) -> None:
         self.options = options
-        self.judge = Judge(options.judge) if options.judge is not None else None
+        self.judge = judge_of(options.judge) if options.judge is not None else None
         self.templates = {"factuality": template_hash(TEMPLATE)}
 
     def load(self) -> None:

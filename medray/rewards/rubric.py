@@ -18,7 +18,7 @@ from medray.config.base import Section
 from medray.config.judges import JudgeConfig
 from medray.errors import GraderError
 from medray.rewards.extract import without_thinking
-from medray.rewards.judges.client import Judge, Question, log_provenance, template_hash
+from medray.rewards.judges.client import Question, judge_of, log_provenance, template_hash
 from medray.types import GroupScore, Message, Prompt, Record, Response
 
 CRITERION_TEMPLATE = """\
@@ -87,7 +87,7 @@ class RubricReward:
 
     def __init__(self, options: RubricOptions) -> None:
         self.options = options
-        self.judge = Judge(options.judge)
+        self.judge = judge_of(options.judge)
         tags = tuple(part_of(tag) for tag in options.tags)
         self.parts = () if options.form == "implicit" else ("met", "penalty", *tags)
         self.low = -100.0 if options.form == "healthbench" and not options.clip else 0.0

@@ -16,7 +16,7 @@ from medray.config.judges import JudgeConfig
 from medray.errors import GraderError
 from medray.rewards.extract import without_thinking
 from medray.rewards.format import has_form
-from medray.rewards.judges.client import Judge, Question, log_provenance, template_hash
+from medray.rewards.judges.client import Question, judge_of, log_provenance, template_hash
 from medray.rewards.math import gold_text
 from medray.rewards.text import final_text, tokens
 from medray.types import GroupScore, Message, Prompt, Record, Response
@@ -86,7 +86,7 @@ class VerifierReward:
     def __init__(self, options: VerifierOptions | None = None) -> None:
         self.options = VerifierOptions() if options is None else options
         self.low, self.high = self.options.unformed, self.options.right
-        self.judge = Judge(self.options.judge) if self.options.judge is not None else None
+        self.judge = judge_of(self.options.judge) if self.options.judge is not None else None
         self.templates = {"verifier": template_hash(TEMPLATE)}
 
     def load(self) -> None:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medray.config.grpo import GrpoJob
+from medray.config.loader import validated
 from medray.config.reward import BoundsConfig, RewardConfig, VetoConfig
 from medray.errors import ConfigError
 from medray.rewards.composition import compose, terms_of
@@ -86,6 +88,15 @@ def test_terms_of_several_pools_are_composed_from_their_parts() -> None:
 def test_an_unknown_part_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_rewards([RewardConfig.model_validate(settings)])
+
+
+def test_an_algorithm_that_reads_each_reward_by_itself_is_refused() -> None:
+    rewards = [{"kind": "choice", "gate": {"min": 1}}]
+    assert validated(GrpoJob, {"rewards": rewards}).rewards[0].gate == BoundsConfig(min=1)
+    with pytest.raises(
+        ConfigError, match=r"rewards\.0 has a gate or veto, but algorithm\.kind=gdpo"
+    ):
+        validated(GrpoJob, {"rewards": rewards, "algorithm": {"kind": "gdpo"}})
 
 
 @pytest.mark.parametrize("bounds", [{}, {"min": 1, "max": 0}])

@@ -16,10 +16,14 @@ from pydantic import BaseModel
 from medray.config.grpo import GrpoJob
 from medray.config.judges import JudgeConfig
 from medray.config.loader import validated
+from medray.config.reward import RewardConfig
 from medray.errors import ConfigError, GraderError
 from medray.rewards.judges.client import Judge, JudgeFailed, Question, template_hash
 from medray.rewards.judges.parsing import Unusable, parse_verdict
+from medray.rewards.registry import build_reward
 from tests.support.scripted_judge import Script, scripted_judge
+
+from .helpers import prompt, response
 
 
 class Verdict(BaseModel):
@@ -158,6 +162,25 @@ def test_requests_run_together_up_to_the_limit() -> None:
             thread.join()
     assert len(seen.bodies) == 32
     assert seen.most_at_once == 5, "over all groups that are graded at once"
+
+
+def test_rewards_of_a_process_share_a_judge_and_its_limit() -> None:
+    with scripted_judge(lambda number, text: '{"equivalent": true}') as (url, seen):
+        seen.answer_s = 0.05
+        judge = {"url": url, "model": "m", "concurrency": 3}
+        terms = [
+            RewardConfig(kind="verifier", options={"backend": "judge", "judge": judge, "wrong": w})
+            for w in (0.1, 0.2)
+        ]
+        rewards = [build_reward(term) for term in terms]
+        said = [response(f"answer {i}") for i in range(6)]
+        threads = [threading.Thread(target=r.score, args=(prompt("x"), said)) for r in rewards]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(seen.bodies) == 12
+    assert seen.most_at_once == 3
 
 
 def test_verdicts_are_cached_by_all_that_they_depend_on(tmp_path: Path) -> None:

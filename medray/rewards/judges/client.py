@@ -91,6 +91,7 @@ class Judge:
                 headers=self._headers(),
                 timeout=None,
                 trust_env=False,
+                limits=httpx.Limits(max_connections=self.config.concurrency),
                 verify=self.config.url.startswith("https"),
             )
             self._slots = asyncio.Semaphore(self.config.concurrency)
@@ -213,6 +214,12 @@ class Judge:
         return JudgeFailed(
             f"judge {self.config.name} ({self.config.model} at {self.config.url}): {problem}"
         )
+
+
+@functools.cache
+def judge_of(config: JudgeConfig) -> Judge:
+    """The client of a judge; rewards of one process that name the same judge share it, and its limit of requests."""
+    return Judge(config)
 
 
 def template_hash(*texts: str) -> str:
