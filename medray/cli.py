@@ -13,6 +13,7 @@ from medray.commands import (
     doctor,
     fetch_model,
     generate,
+    judge_eval,
     merge,
     plan,
     quantise,
@@ -34,6 +35,7 @@ app.command("quantise")(quantise.quantise_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("chat")(chat.chat_command)
 app.command("generate")(generate.generate_command)
+app.command("judge-eval")(judge_eval.judge_eval_command)
 app.command("serve")(serve.serve_command)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command("plan")(plan.plan_command)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medray.commands.bundle import own_modules
 from medray.config.data import DataConfig
 from medray.config.reward import RewardConfig
 from medray.data.schemas.verl import parse_verl
@@ -160,6 +161,7 @@ def test_check_config_finds_the_module_in_the_folder(
     Path("night_shift.py").write_text("def polite(completions, **kw):\n    return [1.0]\n")
     Path("job.yaml").write_text("rewards: [{kind: 'trl:night_shift:polite'}]\n")
     assert medray_here("check-config", "grpo", "job.yaml").code == 0
+    assert own_modules(tmp_path) == [Path("night_shift.py")], "what medray submit uploads"
     Path("job.yaml").write_text("rewards: [{kind: 'trl:night_shift:polit'}]\n")
     refused = medray_here("check-config", "grpo", "job.yaml")
     assert refused.code == 2

@@ -216,10 +216,13 @@ class Judge:
         )
 
 
-@functools.cache
+JUDGES: dict[str, Judge] = {}
+"""The judges of this process, by their settings as JSON."""
+
+
 def judge_of(config: JudgeConfig) -> Judge:
     """The client of a judge; rewards of one process that name the same judge share it, and its limit of requests."""
-    return Judge(config)
+    return JUDGES.setdefault(config.model_dump_json(), Judge(config))
 
 
 def template_hash(*texts: str) -> str:
