@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi import Request as HttpRequest
 from ray.serve.exceptions import BackPressureError
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
@@ -20,6 +21,7 @@ from starlette.types import Message, Scope
 from medray.config.serve import ServeApp
 from medray.serve.app import front
 from medray.serve.errors import ApiError
+from medray.serve.protocol.json_body import read_json
 from medray.serve.tokens import digest
 
 TOKEN = "a-token-of-enough-length"
@@ -30,7 +32,8 @@ def _app(tmp_path: Path, **limits: int) -> FastAPI:
     app = front(ServeApp.model_validate(settings), (digest(TOKEN),))
 
     @app.post("/v1/chat/completions")
-    async def chat(body: dict[str, Any]) -> dict[str, Any]:
+    async def chat(request: HttpRequest) -> dict[str, Any]:
+        body = read_json(await request.body(), request.headers.get("content-type", ""))
         if body.get("raise") == "api":
             raise ApiError(404, "no such model", code="model_not_found", param="model")
         if body.get("raise") == "busy":

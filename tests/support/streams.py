@@ -18,7 +18,6 @@ class Streams:
 
     def __init__(self, service: RunningService, models: tuple[str, ...], count: int) -> None:
         self.finished, self.failures = 0, list[str]()
-        self.slowest_s = 0.0
         self._service, self._stop, self._lock = service, threading.Event(), threading.Lock()
         self._threads = [
             threading.Thread(target=self._ask, args=(models[i % len(models)],))
@@ -33,7 +32,6 @@ class Streams:
         }
         with self._service.http() as http:
             while not self._stop.is_set():
-                began = time.monotonic()
                 try:
                     with http.stream("POST", "/v1/chat/completions", json=body) as answer:
                         lines = [line for line in answer.iter_lines() if line]
@@ -44,7 +42,14 @@ class Streams:
                 with self._lock:
                     self.finished += not said
                     self.failures += [said] if said else []
-                    self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+
+    def wait_for_more(self, count: int, seconds: float = 300) -> None:
+        """Until `count` more streams have begun and ended; what holds them up for good fails here."""
+        wanted, deadline = self.finished + len(self._threads) + count, time.monotonic() + seconds
+        while self.finished < wanted:
+            assert not self.failures, self.failures[:5]
+            assert time.monotonic() < deadline, f"{self.finished} of {wanted} in {seconds:g} s"
+            time.sleep(0.1)
 
     def __enter__(self) -> Streams:
         for thread in self._threads:
