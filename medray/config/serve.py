@@ -127,6 +127,9 @@ class LimitsConfig(Section):
     """Most tokens one answer may ask for, and what an answer may have that asks for no number."""
     max_choices: int = Field(default=8, ge=1)
     """Most answers (`n`) of one request."""
+    max_scored_tokens: int = Field(default=2048, ge=1)
+    """Longest prompt whose own log-probabilities may be asked for (`echo` with `logprobs`): the engine holds the logits
+    of all its tokens at once, which are no part of the memory it plans with."""
     max_concurrent: int = Field(default=256, ge=1)
     """Requests in flight an ingress replica accepts; beyond it the answer is 429."""
     first_token_s: Seconds = 120
@@ -174,5 +177,7 @@ class ServeApp(Section):
     safety: SafetyConfig = SafetyConfig()
     ingress_replicas: int = Field(default=1, ge=1)
     """Processes that check requests and pass tokens on."""
+    ratings: str | None = None
+    """Folder in which the web chat stores rated answers as preference rows; None shows no thumbs and stores nothing."""
     access_log: str | None = None
     """File for one JSON line a request, without bodies; None writes beside Ray Serve's own logs."""

@@ -15,5 +15,7 @@ class WebApp(Section):
     """The service's address, as the page's own process reaches it."""
     language: Literal["en", "zh"] = "en"
     """The page's first language; a switch on it changes it."""
+    ratings: str | None = None
+    """Folder for rated answers, as rows that `data.path` reads; None shows no thumbs and stores nothing."""
     auth: AuthConfig = AuthConfig()
     """The service's. A user logs in with any name and the token as the password."""

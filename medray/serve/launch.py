@@ -120,7 +120,11 @@ def _deploy(app: ServeApp) -> None:
 def _deploy_web(app: ServeApp, address: Address) -> None:
     from medray.serve.web.app import build_app as build_web
 
-    settings = {"url": address.url, "auth": app.auth.model_dump(mode="json")}
+    settings = {
+        "url": address.url,
+        "auth": app.auth.model_dump(mode="json"),
+        "ratings": app.ratings,
+    }
     serve.run(build_web(settings), name=WEB_NAME, route_prefix=WEB_PREFIX)
 
 

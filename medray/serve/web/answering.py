@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from medray.medical.safety.advice import without_additions
 from medray.medical.safety.language import Language
 from medray.serve.web.texts import TEXTS, Texts
 
@@ -71,6 +72,14 @@ def request_messages(history: History, system: str | None) -> list[dict[str, str
     return [*head, *({"role": m["role"], "content": text_of(m)} for m in history)]
 
 
+def as_written(history: History, system: str | None = None) -> list[dict[str, str]]:
+    """The conversation as the model wrote its part: what the safety rules added is nothing to train on."""
+    return [
+        {**m, "content": without_additions(m["content"])} if m["role"] == "assistant" else m
+        for m in request_messages(history, system)
+    ]
+
+
 async def answer(
     client: Any, history: History, sampling: Sampling, language: Language
 ) -> AsyncIterator[Shown]:
@@ -89,8 +98,13 @@ async def answer(
         async with stream:
             async for chunk in stream:
                 notices += [n for n in _safety_notices(chunk, texts) if n not in notices]
-                if chunk.choices and (piece := chunk.choices[0].delta.content):
+                if not chunk.choices:
+                    continue
+                if piece := chunk.choices[0].delta.content:
                     pieces.append(piece)
+                    yield Shown(_with(history, pieces), "\n\n".join(notices))
+                if chunk.choices[0].finish_reason == "length":
+                    notices.append(texts.cut)
                     yield Shown(_with(history, pieces), "\n\n".join(notices))
     except (openai.OpenAIError, httpx.HTTPError) as error:
         body = getattr(error, "body", None)

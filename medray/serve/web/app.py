@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from medray.config.web import WebApp
 from medray.errors import ConfigError
 from medray.serve.loopback import keep_replica_on_loopback
 from medray.serve.tokens import matching, token_digests
+from medray.serve.web.ratings import Ratings
 
 keep_replica_on_loopback()  # before Serve opens the replica's port
 
@@ -66,7 +68,8 @@ def page_app(settings: WebApp, digests: tuple[str, ...]) -> FastAPI:
     from medray.serve.web.page import CSS, THEME, Page
 
     users = Users(settings.url, digests)
-    blocks = Page(users.client_of, language=settings.language).blocks
+    ratings = None if settings.ratings is None else Ratings(Path(settings.ratings).expanduser())
+    blocks = Page(users.client_of, language=settings.language, ratings=ratings).blocks
     blocks.queue(default_concurrency_limit=STREAMS)
     return gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),

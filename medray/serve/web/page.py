@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,11 +14,15 @@ from medray.serve.web.answering import (
     History,
     Sampling,
     answer,
+    as_written,
     open_question,
     without_last_answer,
     without_last_turn,
 )
+from medray.serve.web.ratings import Ratings
+from medray.serve.web.scripts import DOWNLOAD, KEEP, RESTORE
 from medray.serve.web.texts import TEXTS, Texts
+from medray.serve.web.turns import Turns
 
 ClientOf = Callable[[str | None], Any]
 """The OpenAI client of a user, by name."""
@@ -30,7 +35,8 @@ footer {display: none !important}
 .dark #notice:not(:empty) .prose * {color: #fbbf24}
 #language {margin-left: auto; width: fit-content; flex: none}
 #chat button[aria-label="Clear"] {display: none}
-.contain {max-width: 60rem; margin: auto}
+#running {min-height: 1.5em}
+.gradio-container, .contain {max-width: 60rem; margin: auto}
 """
 MAX_TOKENS = 4096
 
@@ -38,9 +44,13 @@ MAX_TOKENS = 4096
 class Page:
     """The chat page; which models there are it asks when it is opened."""
 
-    def __init__(self, client_of: ClientOf, *, language: Language = "en") -> None:
+    def __init__(
+        self, client_of: ClientOf, *, language: Language = "en", ratings: Ratings | None = None
+    ) -> None:
         self._client_of = client_of
         self._first: Language = language
+        self._ratings = ratings
+        self._turns = Turns()
         self.blocks = self._build()
 
     def _build(self) -> gr.Blocks:
@@ -52,13 +62,13 @@ class Page:
                 self.language = gr.Radio(
                     list(LANGUAGES), value=first, show_label=False, container=False, min_width=200, elem_id="language"
                 )  # fmt: skip
-            self.greeting = gr.Markdown(texts.greeting)
+            self.greeting = gr.Markdown(self._greeting(texts))
             self.notice = gr.Markdown("", elem_id="notice")
-            self.busy = gr.State(False)  # an answer is being written
             self.chat = gr.Chatbot(
                 show_label=False, height="55vh", buttons=["copy"], allow_file_downloads=False, elem_id="chat",
                 placeholder=texts.empty,
             )  # fmt: skip
+            self.running = gr.Markdown("", elem_id="running")
             with gr.Row(equal_height=True):
                 self.box = gr.Textbox(
                     placeholder=texts.ask, show_label=False, lines=1, max_lines=8,
@@ -70,10 +80,16 @@ class Page:
                 self.retry = gr.Button(texts.retry, size="sm", min_width=80, elem_id="retry")
                 self.undo = gr.Button(texts.undo, size="sm", min_width=80, elem_id="undo")
                 self.clear = gr.Button(texts.clear, size="sm", min_width=80, elem_id="clear")
+                self.export = gr.Button(texts.export, size="sm", min_width=80, elem_id="export")
+            self.file = gr.Textbox(visible="hidden")
             self._settings(texts)
             self._wire()
             blocks.load(self._find_models, None, self.model)
+            blocks.load(None, None, self.chat, js=RESTORE)
         return blocks
+
+    def _greeting(self, texts: Texts) -> str:
+        return texts.greeting if self._ratings is None else f"{texts.greeting} {texts.rating}"
 
     def _settings(self, texts: Texts) -> None:
         with gr.Accordion(texts.settings, open=False, elem_id="settings") as self.settings:
@@ -89,38 +105,58 @@ class Page:
                 self.length = gr.Slider(16, MAX_TOKENS, value=512, step=16, label=texts.length)
 
     def _wire(self) -> None:
-        shown = [self.chat, self.notice, self.box, self.busy]
+        shown = [self.chat, self.notice, self.box, self.running]
         answering = []
         for event in (self.box.submit, self.send.click):
             asked = event(
-                _ask, [self.box, self.chat, self.busy, self.language], shown, show_progress="hidden"
+                self._ask, [self.box, self.chat, self.language], shown, show_progress="hidden"
             )
             answering.append(self._then_answer(asked, shown))
         again = self.retry.click(
-            _ask_again,
-            [self.chat, self.busy, self.language],
-            [self.chat, self.busy],
-            show_progress="hidden",
+            self._ask_again, [self.chat, self.language], shown, show_progress="hidden"
         )
         answering.append(self._then_answer(again, shown))
-        self.stop.click(lambda: False, None, self.busy, cancels=answering, queue=False)
-        self.undo.click(_undo, self.chat, shown, cancels=answering)
-        cleared = [self.chat, self.notice, self.busy]
-        self.clear.click(lambda: ([], "", False), None, cleared, cancels=answering)
+        self.stop.click(self._stop, None, shown, cancels=answering, queue=False)
+        self.undo.click(self._undo, self.chat, shown, cancels=answering)
+        self.clear.click(self._clear, None, shown, cancels=answering)
         self.language.change(self._translate, self.language, self._translated(), queue=False)
+        self.chat.change(None, self.chat, None, js=KEEP)
+        exported = self.export.click(_exported, [self.chat, self.system], self.file)
+        exported.then(None, self.file, None, js=DOWNLOAD)
+        if self._ratings is not None:
+            self.chat.like(self._rate, [self.chat, self.system, self.language], None)
 
     def _then_answer(self, event: Any, shown: list[Any]) -> Any:
-        return event.success(self._answer, self._answer_inputs(), shown, show_progress="hidden")
-
-    def _answer_inputs(self) -> list[Any]:
         controls = [self.model, self.system, self.temperature, self.top_p, self.length]
-        return [self.chat, self.language, *controls]
+        inputs = [self.chat, self.language, *controls]
+        return event.success(self._answer, inputs, shown, show_progress="hidden")
 
     async def _find_models(self, request: gr.Request) -> Any:
         """The service's models; the last one, an adapter where there is one, is chosen."""
         listed = await self._client_of(request.username).models.list()
         names = [card.id for card in listed.data]
         return gr.update(choices=names, value=names[-1])
+
+    def _ask(
+        self, question: str, history: History, language: str, request: gr.Request
+    ) -> tuple[Any, Any, Any, Any]:
+        """The question into the chat; while an answer is being written it waits for the end of that."""
+        texts, session = TEXTS[LANGUAGES[language]], str(request.session_hash)
+        if not question.strip():
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        if self._turns.is_running(session):
+            waiting = self._turns.keep(session, question)
+            return gr.skip(), texts.waits.format(waiting), "", gr.skip()
+        return [*history, {"role": "user", "content": question}], "", "", texts.running
+
+    def _ask_again(
+        self, history: History, language: str, request: gr.Request
+    ) -> tuple[Any, Any, Any, Any]:
+        texts = TEXTS[LANGUAGES[language]]
+        if self._turns.is_running(str(request.session_hash)):
+            raise gr.Error(texts.wait, duration=4, title="medray", print_exception=False)
+        kept = without_last_answer(history)
+        return kept, "", gr.skip(), texts.running if kept else ""
 
     async def _answer(
         self,
@@ -133,28 +169,64 @@ class Page:
         length: float,
         request: gr.Request,
     ) -> AsyncIterator[tuple[Any, Any, Any, Any]]:
-        """Stream into the chat and the notice; nothing where no question waits."""
-        if open_question(history) is None:
-            yield gr.skip(), gr.skip(), gr.skip(), False
+        """Stream into the chat and the notice, then answer what was asked meanwhile; nothing where nobody waits."""
+        session = str(request.session_hash)
+        if open_question(history) is None or self._turns.is_running(session):
+            yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
             return
+        texts = TEXTS[LANGUAGES[language]]
         sampling = Sampling(model, system, temperature, top_p, int(length))
         client = self._client_of(request.username)
-        async for shown in answer(client, history, sampling, LANGUAGES[language]):
-            box = gr.skip() if shown.unanswered is None else shown.unanswered
-            yield shown.history, shown.notice, box, True
-        yield gr.skip(), gr.skip(), gr.skip(), False
+        with self._turns.running(session):
+            while True:
+                async for shown in answer(client, history, sampling, LANGUAGES[language]):
+                    history = shown.history
+                    box = gr.skip() if shown.unanswered is None else shown.unanswered
+                    yield history, shown.notice, box, texts.running
+                question = self._turns.take(session)
+                if not question:
+                    break
+                history = [*history, {"role": "user", "content": question}]
+                yield history, "", gr.skip(), texts.running
+        yield gr.skip(), gr.skip(), gr.skip(), ""
+
+    def _stop(self, request: gr.Request) -> tuple[Any, Any, Any, Any]:
+        """What waited goes back to where it was typed."""
+        waiting = self._turns.take(str(request.session_hash))
+        return gr.skip(), gr.skip(), waiting or gr.skip(), ""
+
+    def _undo(self, history: History, request: gr.Request) -> tuple[Any, Any, Any, Any]:
+        self._turns.take(str(request.session_hash))
+        kept, question = without_last_turn(history)
+        return kept, "", question, ""
+
+    def _clear(self, request: gr.Request) -> tuple[Any, Any, Any, Any]:
+        self._turns.take(str(request.session_hash))
+        return [], "", gr.skip(), ""
+
+    def _rate(
+        self, history: History, system: str | None, language: str, rated: gr.LikeData
+    ) -> None:
+        """Store a rating of one answer, with the conversation before it; a rating taken back changes nothing."""
+        index = rated.index[0] if isinstance(rated.index, list | tuple) else rated.index
+        asked, given = as_written(history[:index], system), as_written(history[index : index + 1])
+        if self._ratings is None or rated.liked is None or not given or not asked:
+            return
+        self._ratings.rate(asked, given[0]["content"], liked=bool(rated.liked))
+        gr.Info(TEXTS[LANGUAGES[language]].rated, duration=3, title="medray")
 
     def _translated(self) -> list[Any]:
         return [
-            self.title, self.greeting, self.box, self.send, self.stop, self.retry, self.undo, self.clear,
+            self.title, self.greeting, self.box, self.send, self.stop, self.retry, self.undo, self.clear, self.export,
             self.settings, self.model, self.system, self.temperature, self.top_p, self.length, self.chat,
         ]  # fmt: skip
 
     def _translate(self, language: str) -> list[Any]:
         t = TEXTS[LANGUAGES[language]]
-        buttons = [gr.update(value=v) for v in (t.send, t.stop, t.retry, t.undo, t.clear)]
+        names = (t.send, t.stop, t.retry, t.undo, t.clear, t.export)
+        buttons = [gr.update(value=name) for name in names]
         return [
-            f"## {t.title}", t.greeting, gr.update(placeholder=t.ask), *buttons,
+            f"## {t.title}", self._greeting(t), gr.update(placeholder=t.ask), *buttons,
             gr.update(label=t.settings), gr.update(label=t.model),
             gr.update(label=t.system, placeholder=t.system_hint),
             gr.update(label=t.temperature), gr.update(label=t.top_p), gr.update(label=t.length),
@@ -162,28 +234,6 @@ class Page:
         ]  # fmt: skip
 
 
-def _ask(
-    question: str, history: History, busy: bool, language: str
-) -> tuple[History, str, str, bool]:
-    _require_idle(busy, language)
-    if not question.strip():
-        return history, "", question, False
-    return [*history, {"role": "user", "content": question}], "", "", True
-
-
-def _ask_again(history: History, busy: bool, language: str) -> tuple[History, bool]:
-    _require_idle(busy, language)
-    kept = without_last_answer(history)
-    return kept, bool(kept)
-
-
-def _undo(history: History) -> tuple[History, str, str, bool]:
-    kept, question = without_last_turn(history)
-    return kept, "", question, False
-
-
-def _require_idle(busy: bool, language: str) -> None:
-    """One answer at a time: a second would write into the same history."""
-    if busy:
-        wait = TEXTS[LANGUAGES[language]].wait
-        raise gr.Error(wait, duration=4, title="medray", print_exception=False)
+def _exported(history: History, system: str | None) -> str:
+    """The conversation as `medray chat --load` and `medray data` read it."""
+    return json.dumps({"messages": as_written(history, system)}, ensure_ascii=False, indent=2)

@@ -33,6 +33,12 @@ class Texts:
     shortened: str
     failed: str
     wait: str
+    cut: str
+    waits: str
+    running: str
+    export: str
+    rated: str
+    rating: str
 
 
 TEXTS: dict[Language, Texts] = {
@@ -60,6 +66,12 @@ TEXTS: dict[Language, Texts] = {
         shortened="The conversation is longer than the model can read: its oldest turns were left out.",
         failed="No answer",
         wait="The last answer is still being written: wait for it, or press Stop.",
+        cut="The answer was cut: it reached the longest length. Ask it to go on, or raise the length in the settings.",
+        waits="Your question is kept, and sent when the answer is complete: {}",
+        running="● Answering …",
+        export="Export",
+        rated="Thank you: the rating was stored.",
+        rating="Thumbs store the conversation up to the rated answer on the server, for training.",
     ),
     "zh": Texts(
         title="medray 问答",
@@ -85,5 +97,11 @@ TEXTS: dict[Language, Texts] = {
         shortened="对话超出了模型能读的长度，最早的几轮已略去。",
         failed="没有得到回答",
         wait="上一条回答还在生成：请等待，或按“停止”。",
+        cut="回答达到最大长度而被截断：可以请它继续，或在设置中调大长度。",
+        waits="您的问题已保留，当前回答完成后自动发送：{}",
+        running="● 正在回答……",
+        export="导出",
+        rated="谢谢，评价已保存。",
+        rating="点赞或点踩会把到该回答为止的对话保存在服务器上，用于训练。",
     ),
 }

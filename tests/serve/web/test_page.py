@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from medray.config.web import WebApp
+from medray.serve.client.conversation import Conversation
 from medray.serve.tokens import digest
+from medray.serve.web.ratings import RATED
 from tests.support.browser import CHROMIUM, WAIT_MS, chromium, log_in
 from tests.support.scripted_api import ScriptedApi, served
 
@@ -30,14 +33,18 @@ def api() -> ScriptedApi:
 
 
 @pytest.fixture(scope="module")
-def address(api: ScriptedApi) -> Iterator[str]:
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ratings")
+
+
+@pytest.fixture(scope="module")
+def address(api: ScriptedApi, ratings: Path) -> Iterator[str]:
     from medray.serve.web.app import page_app
 
-    with (
-        served(api.app) as url,
-        served(page_app(WebApp(url=f"{url}/v1"), (digest(TOKEN),))) as page,
-    ):
-        yield page
+    with served(api.app) as url:
+        settings = WebApp(url=f"{url}/v1", ratings=str(ratings))
+        with served(page_app(settings, (digest(TOKEN),))) as page:
+            yield page
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +112,85 @@ def test_an_answer_streams_stops_and_is_given_again(page: Any, api: ScriptedApi)
     assert not outside, "the page loads from elsewhere"
 
 
-def test_one_answer_at_a_time(page: Any, api: ScriptedApi) -> None:
+@pytest.fixture
+def slowly(api: ScriptedApi) -> Iterator[None]:
+    """Answers that take longer than it takes to type."""
+    before, api.word_s = api.word_s, 0.7
+    yield
+    api.word_s = before
+
+
+@pytest.mark.usefixtures("slowly")
+def test_a_question_asked_meanwhile_is_kept_and_sent(page: Any, api: ScriptedApi) -> None:
     _ask(page, "First?")
+    assert "Answering" in page.locator("#running").inner_text()
     num_before = len(api.bodies)
     page.locator("#box textarea").fill("Second?")
     page.locator("#box textarea").press("Enter")
-    page.get_by_text("still being written").wait_for(timeout=WAIT_MS)
-    assert page.locator("#box textarea").input_value() == "Second?"
-    page.wait_for_function(
-        "document.querySelector('#chat').innerText.includes('word39')", timeout=WAIT_MS
-    )
-    page.wait_for_timeout(500)
+    page.get_by_text("Your question is kept").wait_for(timeout=WAIT_MS)
+    assert page.locator("#box textarea").input_value() == ""
     assert len(api.bodies) == num_before
-    page.locator("#send").click()
+    api.word_s = 0.02
     page.wait_for_function(
         "document.querySelector('#chat').innerText.includes('Echo: Second?')", timeout=WAIT_MS
     )
     assert [m["content"] for m in api.bodies[-1]["messages"]][::2] == ["First?", "Second?"]
+    assert "word39" in api.bodies[-1]["messages"][1]["content"]
+    page.wait_for_function(
+        "document.querySelector('#running').innerText.trim() === ''", timeout=WAIT_MS
+    )
+
+
+@pytest.mark.usefixtures("slowly")
+def test_a_question_that_waits_comes_back_when_the_answer_is_stopped(page: Any) -> None:
+    _ask(page, "First?")
+    page.locator("#box textarea").fill("Second?")
+    page.locator("#box textarea").press("Enter")
+    page.get_by_text("Your question is kept").wait_for(timeout=WAIT_MS)
+    page.locator("#stop").click()
+    page.wait_for_function(
+        "document.querySelector('#box textarea').value === 'Second?'", timeout=WAIT_MS
+    )
+    assert page.locator("#running").inner_text().strip() == ""
+    _ask(page, "Third?")  # the page takes questions again
+
+
+def test_the_conversation_outlives_a_reload_in_its_tab_alone(
+    page: Any, address: str, browser: Any
+) -> None:
+    _ask(page, "Why do I cough?")
+    page.locator("#stop").click()
+    page.wait_for_timeout(1500)
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function(
+        "document.querySelector('#chat')?.innerText.includes('Echo: Why do I cough?')",
+        timeout=WAIT_MS,
+    )
+    _ask(page, "And now?")
+    other = browser.new_page()
+    log_in(other, address, TOKEN)
+    other.wait_for_timeout(2000)
+    assert "cough" not in other.locator("#chat").inner_text()
+    other.close()
+
+
+def test_export_and_thumbs(page: Any, ratings: Path) -> None:
+    _ask(page, "Why do I cough?")
+    page.wait_for_function(
+        "document.querySelector('#chat').innerText.includes('word39')", timeout=WAIT_MS
+    )
+    page.wait_for_timeout(1000)
+    with page.expect_download(timeout=WAIT_MS) as download:
+        page.locator("#export").click()
+    assert download.value.suggested_filename == "medray-chat.json"
+    saved = Conversation.load(Path(download.value.path()))
+    assert [m["role"] for m in saved.messages] == ["user", "assistant"]
+    page.locator("#chat button[aria-label='Like']").first.click()
+    page.get_by_text("rating was stored").wait_for(timeout=WAIT_MS)
+    row = json.loads((ratings / RATED).read_text().splitlines()[-1])
+    assert row["label"] is True
+    assert row["prompt"] == [{"role": "user", "content": "Why do I cough?"}]
+    assert row["completion"][0]["content"].startswith("Echo: Why do I cough?")
 
 
 def test_a_question_without_an_answer_comes_back(page: Any) -> None:
