@@ -32,6 +32,9 @@ ENDPOINTS = {
     "model_data": lambda app: app.get("/v1/models/{model:path}"),
     "chat_completions": lambda app: app.post("/v1/chat/completions"),
     "text_completions": lambda app: app.post("/v1/completions"),
+    "responses": lambda app: app.post("/v1/responses"),
+    "tokenize": lambda app: app.post("/tokenize"),
+    "detokenize": lambda app: app.post("/detokenize"),
     "health": lambda app: app.get("/health"),
     "ready": lambda app: app.get("/ready"),
 }

@@ -17,7 +17,14 @@ from medray.serve.tokens import matching
 
 OPEN = ("/health", "/ready")
 """Paths that need no token."""
-COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
+ASKING = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/tokenize",
+    "/detokenize",
+)
+"""Paths whose requests reach an engine."""
 BEARER = "bearer "
 REQUEST_ID = b"x-request-id"
 SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -135,7 +142,7 @@ class RequireToken:
 
 
 class LimitConcurrency:
-    """429 while as many completions are in flight as this process accepts.
+    """429 while as many requests are in flight as this process accepts.
 
     Behind `LimitBody`: a request counts once it is there, so that clients who never finish theirs take nobody's place.
     """
@@ -146,8 +153,8 @@ class LimitConcurrency:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count completions from the end of their body to the end of their answer."""
-        if scope["type"] != "http" or route_path(scope) not in COMPLETIONS:
+        """Count requests to engines from the end of their body to the end of their answer."""
+        if scope["type"] != "http" or route_path(scope) not in ASKING:
             await self.app(scope, receive, send)
             return
         if self._in_flight >= self._max:
@@ -233,6 +240,6 @@ def route_path(scope: Scope) -> str:
 
 def _known_path(path: str) -> str:
     """The path without what a client made up, which would fill logs and metrics."""
-    if path in (*COMPLETIONS, *OPEN, "/v1/models"):
+    if path in (*ASKING, *OPEN, "/v1/models"):
         return path
     return "/v1/models/{model}" if path.startswith("/v1/models/") else "other"

@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import Request
 from ray.serve.handle import DeploymentHandle
@@ -21,16 +21,17 @@ from medray.serve.loopback import keep_replica_on_loopback
 from medray.serve.metrics import SafetyMetrics
 from medray.serve.prompts import decoded
 from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody
-from medray.serve.protocol.grammars import GrammarChecks
-from medray.serve.protocol.json_body import read_json
 from medray.serve.protocol.parsing import parse
-from medray.serve.requests import adds_text, conversations, engine_request
+from medray.serve.protocol.responses import ResponsesBody
+from medray.serve.protocol.tokens import DetokenizeBody, TokenizeBody
+from medray.serve.reading import RequestReader, ServedModels
+from medray.serve.requests import adds_text, conversations, engine_request, tokens_request
+from medray.serve.responses import as_response, response_events
 from medray.serve.streaming import GuardedAnswer
 
 keep_replica_on_loopback()  # before Serve opens the replica's port
 
 READY_S = 5.0
-BodyT = TypeVar("BodyT", bound=AnyBody)
 
 
 class ChatIngress(OpenAiIngress):
@@ -54,21 +55,24 @@ class ChatIngress(OpenAiIngress):
         self._limits: LimitsConfig = app.limits
         self._guard = Guard(app.safety.mode, app.safety.emergency, app.safety.disclaimer)
         self._guard.before(["chset pian"])  # reads the tables of words, which takes a second
-        self._adapters = adapters
-        self._calling = {
-            name
-            for base, served in zip(model_cards, app.models, strict=True)
-            if served.tool_parser is not None
-            for name in (base, *(a for a, of in adapters.items() if of == base))
-        }
-        self._tokenizers = tokenizers
         self._safety = SafetyMetrics()
-        self._grammars = GrammarChecks()
         for name, base in adapters.items():
             card = model_cards[base]
             self._model_cards[name] = card.model_copy(
                 update={"id": name, "metadata": {**card.metadata, "model_id": name, "base": base}}
             )
+        self._models = ServedModels(
+            names=self._model_cards,
+            adapters=adapters,
+            tokenizers=tokenizers,
+            calling={
+                name
+                for base, served in zip(model_cards, app.models, strict=True)
+                if served.tool_parser is not None
+                for name in (base, *(a for a, of in adapters.items() if of == base))
+            },
+        )
+        self._reader = RequestReader(self._limits, self._models)
 
     async def health(self) -> dict[str, str]:
         """Answer `GET /health`: this replica's process is alive."""
@@ -97,55 +101,54 @@ class ChatIngress(OpenAiIngress):
         """
         card = self._model_cards.get(model) or self._model_cards.get(model.replace("--", "/"))
         if card is None:
-            raise self._unknown(model)
+            raise self._models.unknown(model)
         return card
-
-    async def _get_model_id(self, model: str | None) -> str:
-        if model is None and len(self._default_serve_handles) == 1:
-            return next(iter(self._default_serve_handles))
-        if model is None or model not in self._model_cards:
-            raise self._unknown(model)
-        return model
 
     def _get_configured_serve_handle(self, model_id: str) -> DeploymentHandle:
         # An adapter is loaded in every replica of its base, so no replica is better than another.
-        return super()._get_configured_serve_handle(self._adapters.get(model_id, model_id))
+        return super()._get_configured_serve_handle(self._models.base_of(model_id))
 
     async def chat_completions(self, request: Request) -> Response:
         """Answer a conversation, whole or as a stream of events."""
-        body = await self._read(ChatBody, request)
-        return await self._answer(body, "chat", request.scope["state"]["facts"])
+        return _sent(await self._answer(await self._reader.read(ChatBody, request), request))
 
     async def text_completions(self, request: Request) -> Response:
         """Continue each prompt, whole or as a stream of events."""
-        body = await self._read(CompletionBody, request)
-        return await self._answer(body, "completions", request.scope["state"]["facts"])
+        return _sent(await self._answer(await self._reader.read(CompletionBody, request), request))
 
-    async def _read(self, kind: type[BodyT], request: Request) -> BodyT:
-        """The request's body, of which the engine can be asked everything."""
-        raw = read_json(await request.body(), request.headers.get("content-type", ""))
+    async def responses(self, request: Request) -> Response:
+        """Answer in the form of the Responses API, by the chat that the request stands for."""
+        body = await self._reader.read(ResponsesBody, request)
+        chat = parse(ChatBody, body.chat(), self._limits)
+        answer = await self._answer(chat, request)
+        if isinstance(answer, dict):
+            return _sent(as_response(body, answer))
+        return _sent(response_events(body, str(body.model), answer))
+
+    async def tokenize(self, request: Request) -> Response:  # type: ignore[override]
+        """Split a text, or a conversation as the model reads it, into tokens."""
+        body = await self._reader.read(TokenizeBody, request)
+        return _sent(await self._asked_once(str(body.model), "tokenize", tokens_request(body)))
+
+    async def detokenize(self, request: Request) -> Response:  # type: ignore[override]
+        """The text of token ids."""
+        body = await self._reader.read(DetokenizeBody, request)
+        return _sent(await self._asked_once(str(body.model), "detokenize", tokens_request(body)))
+
+    async def _asked_once(self, model: str, method: str, asked: Any) -> dict[str, Any]:
+        """What the engine says to a request that no rule of safety concerns."""
+        answer = getattr(self._get_configured_serve_handle(model), method).remote(asked)
+        try:
+            return (await self._first(answer, streams=False)).model_dump()
+        finally:
+            answer.cancel()
+
+    async def _answer(self, body: AnyBody, request: Request) -> dict[str, Any] | AsyncIterator[str]:
+        """The answer under the safety hook: whole, or its events."""
         facts: dict[str, Any] = request.scope["state"]["facts"]
-        body = parse(kind, raw, self._limits)
-        body.model = facts["model"] = await self._get_model_id(body.model)
-        facts["stream"] = body.stream
-        if isinstance(body, ChatBody) and body.may_call and body.model not in self._calling:
-            raise ApiError(
-                400,
-                f"tools: {body.model} is served without tools: the operator has to set models.N.tool_parser",
-                code="invalid_value",
-                param="tools",
-            )
-        source, trusted = self._tokenizer_of(body.model)
-        await self._grammars.require(body.constraints(), source, trusted=trusted)
-        return body
-
-    def _tokenizer_of(self, model: str) -> tuple[str, bool]:
-        return self._tokenizers[self._adapters.get(model, model)]
-
-    async def _answer(self, body: AnyBody, call_method: str, facts: dict[str, Any]) -> Response:
         guarded = GuardedAnswer(
             await self._verdicts(body),
-            chat=call_method == "chat",
+            chat=isinstance(body, ChatBody),
             plain_text=adds_text(body),
             choices_each=body.n,
         )
@@ -155,31 +158,27 @@ class ChatIngress(OpenAiIngress):
         if adds_text(body) and all(verdict.answer_alone for verdict in guarded.verdicts):
             return _alone(guarded, body)
         deadline = time.monotonic() + self._limits.timeout_s
-        answer = self._ask(body, call_method)
+        replica = self._get_configured_serve_handle(str(body.model))
+        method = replica.chat if isinstance(body, ChatBody) else replica.completions
+        answer: Any = method.remote(engine_request(body))
         try:
             first = await self._first(answer, streams=body.stream)
         except BaseException:
             answer.cancel()
             raise
-        if not body.stream:
-            whole = guarded.whole(first.model_dump())
-            self._count(facts, guarded.faults, "answer")
-            return JSONResponse(whole)
-        events = self._events(first, answer, guarded, deadline, facts)
-        return StreamingResponse(events, media_type="text/event-stream")
+        if body.stream:
+            return self._events(first, answer, guarded, deadline, facts)
+        whole = guarded.whole(first.model_dump())
+        self._count(facts, guarded.faults, "answer")
+        return whole
 
     async def _verdicts(self, body: AnyBody) -> list[Verdict]:
         """What the rules say of each prompt, by itself."""
-        source, trusted = self._tokenizer_of(str(body.model))
+        source, trusted = self._models.tokenizer_of(str(body.model))
         decode = functools.partial(decoded, source, trust_remote_code=trusted)
         # In a thread: the first prompt of token ids loads a tokenizer, and the rules read long prompts for a while.
         told = await asyncio.to_thread(conversations, body, decode)
         return [await asyncio.to_thread(self._guard.before, turns) for turns in told]
-
-    def _ask(self, body: AnyBody, call_method: str) -> Any:
-        assert body.model is not None
-        replica = self._get_configured_serve_handle(body.model)
-        return getattr(replica, call_method).remote(engine_request(body))
 
     async def _first(self, answer: Any, *, streams: bool) -> Any:
         """The whole answer, or the first packet of a stream."""
@@ -240,14 +239,19 @@ class ChatIngress(OpenAiIngress):
             facts["safety_rules"] = facts.get("safety_rules", 0) + len(rules)
             self._safety.count(rules, stage=stage, mode=self._guard.mode)
 
-    def _unknown(self, model: str | None) -> ApiError:
-        known = ", ".join(self._model_cards)
-        asked = "no model is named" if model is None else f"there is no model {model[:100]!r}"
-        return ApiError(404, f"{asked}: use one of {known}", code="model_not_found", param="model")
 
-
-def _alone(guarded: GuardedAnswer, body: AnyBody) -> Response:
+def _alone(guarded: GuardedAnswer, body: AnyBody) -> dict[str, Any] | AsyncIterator[str]:
     answer = guarded.alone(f"medray-{time.time_ns():x}", int(time.time()), str(body.model))
-    if not body.stream:
+    return _each(guarded.alone_events(answer)) if body.stream else answer
+
+
+async def _each(events: list[str]) -> AsyncIterator[str]:
+    for event in events:
+        yield event
+
+
+def _sent(answer: dict[str, Any] | AsyncIterator[str]) -> Response:
+    """An answer on its way to the client."""
+    if isinstance(answer, dict):
         return JSONResponse(answer)
-    return StreamingResponse(iter(guarded.alone_events(answer)), media_type="text/event-stream")
+    return StreamingResponse(answer, media_type="text/event-stream")

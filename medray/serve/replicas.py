@@ -25,6 +25,12 @@ class LeanEngine(VLLMEngine):
     more event, with a status of its own and "[DONE]" after it, as if the answer had ended.
     """
 
+    async def start(self) -> None:
+        """Start the engine."""
+        await super().start()
+        # ray.serve.llm looks for it by vLLM's former name (Ray 2.60 with vLLM 0.29), and finds none.
+        self._oai_serving_tokenization = self._app_state.serving_tokenization
+
     async def chat(self, request: Any, raw_request_info: Any = None) -> AsyncGenerator[Any, None]:
         """A chat's answer.
 

@@ -7,14 +7,25 @@ from collections.abc import Callable, Sequence
 from ray.llm._internal.serve.core.configs.openai_api_models import (
     ChatCompletionRequest,
     CompletionRequest,
+    DetokenizeRequest,
+    TokenizeChatRequest,
+    TokenizeCompletionRequest,
 )
 from ray.llm._internal.serve.core.ingress.utils import _sanitize_chat_completion_request
 
 from medray.medical.safety.advice import without_additions
-from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody, engine_fields
+from medray.serve.protocol.bodies import (
+    AnyBody,
+    ChatBody,
+    CompletionBody,
+    engine_fields,
+    without_unset,
+)
 from medray.serve.protocol.messages import Answer, Message
+from medray.serve.protocol.tokens import DetokenizeBody, TokenizeBody
 
 Decode = Callable[[Sequence[int]], str]
+TokensRequest = TokenizeChatRequest | TokenizeCompletionRequest | DetokenizeRequest
 EngineRequest = ChatCompletionRequest | CompletionRequest
 """vLLM's own classes, as ray.serve.llm's engines take them."""
 
@@ -31,6 +42,16 @@ def engine_request(body: AnyBody) -> EngineRequest:
     return _sanitize_chat_completion_request(
         ChatCompletionRequest.model_validate(engine_fields(body))
     )
+
+
+def tokens_request(body: TokenizeBody | DetokenizeBody) -> TokensRequest:
+    """The body of `/tokenize` or `/detokenize` for the engine."""
+    fields = without_unset(body)
+    if isinstance(body, DetokenizeBody):
+        return DetokenizeRequest.model_validate(fields)
+    if body.messages is None:
+        return TokenizeCompletionRequest.model_validate(fields)
+    return _sanitize_chat_completion_request(TokenizeChatRequest.model_validate(fields))
 
 
 def adds_text(body: AnyBody) -> bool:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from medray.serve.protocol.constraints import Constraint
 from medray.serve.protocol.fields import MAX_LOGPROBS, FunctionName, Part, TokenId, WithoutNulls
-from medray.serve.protocol.messages import Message
+from medray.serve.protocol.messages import Messages
 from medray.serve.protocol.sampling import IGNORED, Generation
 
 MAX_TOOLS = 128
@@ -31,6 +31,9 @@ class Tool(Part):
 
     type: Literal["function"]
     function: Annotated[Function, WithoutNulls]
+
+
+Tools = Annotated[list[Tool], Field(min_length=1, max_length=MAX_TOOLS, fail_fast=True)]
 
 
 class NamedFunction(Part):
@@ -56,13 +59,11 @@ class TemplateSettings(Part):
 class ChatBody(Generation):
     """The body of `/v1/chat/completions`."""
 
-    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
+    messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
-    tools: (
-        Annotated[list[Tool], Field(min_length=1, max_length=MAX_TOOLS, fail_fast=True)] | None
-    ) = None
+    tools: Tools | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
@@ -131,13 +132,16 @@ class CompletionBody(Generation):
 
     @model_validator(mode="after")
     def _completion_goes_together(self) -> Self:
-        if self.echo and self.logprobs is not None:
-            raise ValueError(
-                "echo: cannot be combined with logprobs, because prompts are not scored"
-            )
+        if self.scores_prompts and self.stream:
+            raise ValueError("stream: cannot be combined with echo and logprobs")
         if len({type(prompt) for prompt in self.prompt}) > 1:
             raise ValueError("prompt: must be texts or lists of token ids, not both")
         return self
+
+    @property
+    def scores_prompts(self) -> bool:
+        """Whether the log-probabilities of the prompts' own tokens are asked for."""
+        return self.echo and self.logprobs is not None
 
     def constraints(self) -> list[Constraint]:
         """Schemas and grammars that have to be compiled."""
@@ -149,14 +153,20 @@ AnyBody = ChatBody | CompletionBody
 
 def engine_fields(body: AnyBody) -> dict[str, Any]:
     """The fields of `body` that were set, for vLLM's own class; the request's id is ours, as ids must not collide."""
-    fields = body.model_dump(exclude_unset=True, exclude_none=True, by_alias=True)
+    fields = without_unset(body)
     for name in IGNORED:
         fields.pop(name, None)
-    for message in fields.get("messages", ()):
-        _as_rendered(message)
     if "prompt" in fields and len(fields["prompt"]) == 1:
         fields["prompt"] = fields["prompt"][0]
     return {**fields, "request_id": uuid4().hex}
+
+
+def without_unset(body: Part) -> dict[str, Any]:
+    """The fields of `body` that were set, its messages as chat templates read them."""
+    fields = body.model_dump(exclude_unset=True, exclude_none=True, by_alias=True)
+    for message in fields.get("messages", ()):
+        _as_rendered(message)
+    return fields
 
 
 def _as_rendered(message: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_TOKEN_ID = 2**31 - 1
 MAX_STOPS = 4
@@ -16,6 +16,23 @@ class Part(BaseModel):
     """A part of a request: unknown fields and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Body(Part):
+    """The body of a request."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_left_out(cls, data: Any) -> Any:
+        """A null says no more than a field that is left out, where it may be left out; of others it is wrong."""
+        if not isinstance(data, dict):
+            return data
+        fields = cls.model_fields
+        return {
+            k: v
+            for k, v in data.items()
+            if v is not None or k not in fields or fields[k].is_required()
+        }
 
 
 def _without_nulls(value: Any) -> Any:

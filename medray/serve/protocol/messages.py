@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from medray.serve.protocol.fields import FunctionName, Part, WithoutNulls
 
@@ -30,29 +30,32 @@ Content = Annotated[
 """Text, or its pieces."""
 
 
+def _is_an_object(text: str) -> str:
+    """vLLM takes what is no JSON for no arguments, and stumbles over JSON that is no object."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return "{}"
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object as text")
+    return text
+
+
+Arguments = Annotated[str, AfterValidator(_is_an_object)]
+CallId = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class FunctionCall(Part):
     """Which function, with which arguments as JSON text."""
 
     name: FunctionName
-    arguments: str
-
-    @field_validator("arguments")
-    @classmethod
-    def _is_an_object(cls, text: str) -> str:
-        """vLLM takes what is no JSON for no arguments, and stumbles over JSON that is no object."""
-        try:
-            value = json.loads(text or "{}")
-        except (ValueError, RecursionError):
-            return "{}"
-        if not isinstance(value, dict):
-            raise ValueError("must be a JSON object as text")
-        return text
+    arguments: Arguments
 
 
 class ToolCall(Part):
     """A call that an earlier answer made."""
 
-    id: Annotated[str, Field(min_length=1, max_length=256)]
+    id: CallId
     type: Literal["function"] = "function"
     function: FunctionCall
     index: int | None = None
@@ -71,7 +74,7 @@ class ToolResult(Part):
 
     role: Literal["tool"]
     content: Content
-    tool_call_id: Annotated[str, Field(min_length=1, max_length=256)]
+    tool_call_id: CallId
     name: Annotated[str, Field(max_length=64)] | None = None
 
 
@@ -119,3 +122,4 @@ Message = Annotated[
     WithoutNulls,
     BeforeValidator(_canonical),
 ]
+Messages = Annotated[list[Message], Field(min_length=1, fail_fast=True)]

@@ -12,9 +12,11 @@ from medray.config.serve import LimitsConfig
 from medray.serve.errors import ApiError
 from medray.serve.protocol.bodies import MAX_PROMPTS, ChatBody, CompletionBody
 from medray.serve.protocol.fields import Part
+from medray.serve.protocol.responses import ResponsesBody
 from medray.serve.protocol.schemas import fault
 
 BodyT = TypeVar("BodyT", bound=Part)
+GENERATING = (ChatBody, CompletionBody, ResponsesBody)
 NAMED = re.compile(r"^([a-z_]+): ")
 """How a check of several fields names the one that is wrong."""
 
@@ -32,7 +34,7 @@ def parse(kind: type[BodyT], raw: dict[str, Any], limits: LimitsConfig) -> BodyT
         raise invalid(_first(error.errors(include_url=False)), raw) from None
     if isinstance(body, CompletionBody) and len(body.prompt) * body.n > MAX_PROMPTS:
         raise _refused("n", f"n times the prompts must be at most {MAX_PROMPTS}")
-    for constraint in body.constraints() if isinstance(body, ChatBody | CompletionBody) else ():
+    for constraint in body.constraints() if isinstance(body, GENERATING) else ():
         if constraint.kind == "json" and (said := fault(constraint.value)):
             raise _refused(constraint.param, f"{constraint.param}: {said}")
         if constraint.kind == "grammar" and "::=" not in constraint.value:
@@ -57,6 +59,7 @@ def _within(raw: dict[str, Any], limits: LimitsConfig) -> None:
     bounds = {
         "n": limits.max_choices,
         "max_completion_tokens": limits.max_new_tokens,
+        "max_output_tokens": limits.max_new_tokens,
         "max_tokens": limits.max_new_tokens,
         "min_tokens": limits.max_new_tokens,
     }

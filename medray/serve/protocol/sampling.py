@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from medray.config.base import MAX_INT
 from medray.serve.protocol.constraints import ResponseFormat, StructuredOutputs
 from medray.serve.protocol.fields import (
+    Body,
     Finite,
     LogitBias,
     Metadata,
@@ -27,7 +28,7 @@ class StreamOptions(Part):
     continuous_usage_stats: bool | None = None
 
 
-class Generation(Part):
+class Generation(Body):
     """What may be asked of the answers' generation.
 
     A field of vLLM that is not here is refused: some stop the engine for everybody (prompt_logprobs with an adapter),
@@ -64,19 +65,6 @@ class Generation(Part):
     metadata: Metadata | None = None
     store: Literal[False] | None = None
     service_tier: Literal["auto", "default"] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nulls_are_left_out(cls, data: Any) -> Any:
-        """A null says no more than a field that is left out, where it may be left out; of others it is wrong."""
-        if not isinstance(data, dict):
-            return data
-        fields = cls.model_fields
-        return {
-            k: v
-            for k, v in data.items()
-            if v is not None or k not in fields or fields[k].is_required()
-        }
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

@@ -153,7 +153,7 @@ def test_mistakes_in_chats_name_their_field(fields: dict[str, Any], param: str) 
         ({"prompt": [True]}, "prompt"),
         ({"prompt": ["a"] * 129}, "prompt"),
         ({"prompt": ["a"] * 100, "n": 2}, "n"),
-        ({"echo": True, "logprobs": 1}, "echo"),
+        ({"echo": True, "logprobs": 1, "stream": True}, "stream"),
         ({"logprobs": -1}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
     ],
