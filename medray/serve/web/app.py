@@ -21,7 +21,10 @@ from medray.serve.web.ratings import Ratings
 keep_replica_on_loopback()  # before Serve opens the replica's port
 
 STREAMS = 1000
-LOG_IN = "Any user name; the password is the service's token. 用户名任意，密码是服务的令牌。"
+LOG_IN = (
+    "Enter any user name (it must not be empty); the password is the service's token. "
+    "用户名任意，但不能为空；密码是服务的令牌。"
+)
 
 
 def build_app(args: dict[str, Any]) -> Application:

@@ -109,16 +109,25 @@ class Page:
         answering = []
         for event in (self.box.submit, self.send.click):
             asked = event(
-                self._ask, [self.box, self.chat, self.language], shown, show_progress="hidden"
+                self._ask,
+                [self.box, self.chat, self.language, self.notice],
+                shown,
+                show_progress="hidden",
             )
             answering.append(self._then_answer(asked, shown))
         again = self.retry.click(
             self._ask_again, [self.chat, self.language], shown, show_progress="hidden"
         )
         answering.append(self._then_answer(again, shown))
-        self.stop.click(self._stop, None, shown, cancels=answering, queue=False)
-        self.undo.click(self._undo, self.chat, shown, cancels=answering)
-        self.clear.click(self._clear, None, shown, cancels=answering)
+        stopped = self.stop.click(self._stop, None, shown, cancels=answering)
+        stopped.then(lambda: "", None, self.running)  # again: a last word may come in between
+        for button, change, inputs in (
+            (self.undo, self._undo, [self.chat]),
+            (self.clear, self._clear, []),
+        ):
+            # One after the other, or the stopped answer's last words come after the change.
+            stopped = button.click(self._stop, None, shown, cancels=answering)
+            stopped.then(change, inputs, shown)
         self.language.change(self._translate, self.language, self._translated(), queue=False)
         self.chat.change(None, self.chat, None, js=KEEP)
         exported = self.export.click(_exported, [self.chat, self.system], self.file)
@@ -137,25 +146,25 @@ class Page:
         names = [card.id for card in listed.data]
         return gr.update(choices=names, value=names[-1])
 
-    def _ask(
-        self, question: str, history: History, language: str, request: gr.Request
+    async def _ask(
+        self, question: str, history: History, language: str, notice: str, request: gr.Request
     ) -> tuple[Any, Any, Any, Any]:
         """The question into the chat; while an answer is being written it waits for the end of that."""
         texts, session = TEXTS[LANGUAGES[language]], str(request.session_hash)
         if not question.strip():
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        if self._turns.is_running(session):
-            waiting = self._turns.keep(session, question)
-            return gr.skip(), texts.waits.format(waiting), "", gr.skip()
+        if not self._turns.ask(session):
+            self._turns.keep(session, question)
+            return gr.skip(), self._notice(session, texts, notice), "", gr.skip()
         return [*history, {"role": "user", "content": question}], "", "", texts.running
 
-    def _ask_again(
+    async def _ask_again(
         self, history: History, language: str, request: gr.Request
     ) -> tuple[Any, Any, Any, Any]:
         texts = TEXTS[LANGUAGES[language]]
-        if self._turns.is_running(str(request.session_hash)):
-            raise gr.Error(texts.wait, duration=4, title="medray", print_exception=False)
         kept = without_last_answer(history)
+        if kept and not self._turns.ask(str(request.session_hash)):
+            raise gr.Error(texts.wait, duration=4, title="medray", print_exception=False)
         return kept, "", gr.skip(), texts.running if kept else ""
 
     async def _answer(
@@ -171,18 +180,20 @@ class Page:
     ) -> AsyncIterator[tuple[Any, Any, Any, Any]]:
         """Stream into the chat and the notice, then answer what was asked meanwhile; nothing where nobody waits."""
         session = str(request.session_hash)
-        if open_question(history) is None or self._turns.is_running(session):
-            yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            return
         texts = TEXTS[LANGUAGES[language]]
         sampling = Sampling(model, system, temperature, top_p, int(length))
         client = self._client_of(request.username)
-        with self._turns.running(session):
-            while True:
+        with self._turns.running(session) as turn:
+            if turn is None:
+                yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                return
+            while open_question(history) is not None:
                 async for shown in answer(client, history, sampling, LANGUAGES[language]):
+                    if turn.is_stopped:  # what it says now would bring back what was cleared
+                        return
                     history = shown.history
                     box = gr.skip() if shown.unanswered is None else shown.unanswered
-                    yield history, shown.notice, box, texts.running
+                    yield history, self._notice(session, texts, shown.notice), box, texts.running
                 question = self._turns.take(session)
                 if not question:
                     break
@@ -190,18 +201,22 @@ class Page:
                 yield history, "", gr.skip(), texts.running
         yield gr.skip(), gr.skip(), gr.skip(), ""
 
-    def _stop(self, request: gr.Request) -> tuple[Any, Any, Any, Any]:
+    def _notice(self, session: str, texts: Texts, said: str) -> str:
+        """What is said above the chat: of the answer, and of the question that waits for its end."""
+        waiting = self._turns.waiting(session)
+        kept = texts.waits.format(waiting) if waiting else ""
+        return "\n\n".join(filter(None, (said, kept)))
+
+    async def _stop(self, request: gr.Request) -> tuple[Any, Any, Any, Any]:
         """What waited goes back to where it was typed."""
-        waiting = self._turns.take(str(request.session_hash))
+        waiting = self._turns.stop(str(request.session_hash))
         return gr.skip(), gr.skip(), waiting or gr.skip(), ""
 
-    def _undo(self, history: History, request: gr.Request) -> tuple[Any, Any, Any, Any]:
-        self._turns.take(str(request.session_hash))
+    async def _undo(self, history: History) -> tuple[Any, Any, Any, Any]:
         kept, question = without_last_turn(history)
         return kept, "", question, ""
 
-    def _clear(self, request: gr.Request) -> tuple[Any, Any, Any, Any]:
-        self._turns.take(str(request.session_hash))
+    async def _clear(self) -> tuple[Any, Any, Any, Any]:
         return [], "", gr.skip(), ""
 
     def _rate(

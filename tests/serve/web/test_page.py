@@ -128,6 +128,8 @@ def test_a_question_asked_meanwhile_is_kept_and_sent(page: Any, api: ScriptedApi
     page.locator("#box textarea").fill("Second?")
     page.locator("#box textarea").press("Enter")
     page.get_by_text("Your question is kept").wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(1500)  # the answer goes on
+    assert "Second?" in page.locator("#notice").inner_text()
     assert page.locator("#box textarea").input_value() == ""
     assert len(api.bodies) == num_before
     api.word_s = 0.02
@@ -151,7 +153,9 @@ def test_a_question_that_waits_comes_back_when_the_answer_is_stopped(page: Any) 
     page.wait_for_function(
         "document.querySelector('#box textarea').value === 'Second?'", timeout=WAIT_MS
     )
-    assert page.locator("#running").inner_text().strip() == ""
+    page.wait_for_function(
+        "document.querySelector('#running').innerText.trim() === ''", timeout=WAIT_MS
+    )
     _ask(page, "Third?")  # the page takes questions again
 
 
@@ -209,7 +213,10 @@ def test_chinese_and_the_notice_of_the_safety_hook(page: Any, tmp_path: Path) ->
     _ask(page, "chest 胸痛")
     assert "可能是急症" in page.locator("#notice").inner_text()
     page.locator("#clear").click()
-    page.wait_for_timeout(1000)
-    assert "Echo" not in _text(page)
+    page.wait_for_function(
+        "!document.querySelector('#chat').innerText.includes('Echo')", timeout=WAIT_MS
+    )
+    page.wait_for_timeout(1500)
+    assert "Echo" not in _text(page), "the stopped answer came back"
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert (tmp_path / "page.png").stat().st_size > 10_000
