@@ -22,11 +22,11 @@ from medray.serve.metrics import SafetyMetrics
 from medray.serve.prompts import decoded
 from medray.serve.protocol.bodies import AnyBody, ChatBody, CompletionBody
 from medray.serve.protocol.parsing import parse
+from medray.serve.protocol.response_events import as_response, response_events
 from medray.serve.protocol.responses import ResponsesBody
 from medray.serve.protocol.tokens import DetokenizeBody, TokenizeBody
 from medray.serve.reading import RequestReader, ServedModels
 from medray.serve.requests import adds_text, conversations, engine_request, tokens_request
-from medray.serve.responses import as_response, response_events
 from medray.serve.streaming import GuardedAnswer
 
 keep_replica_on_loopback()  # before Serve opens the replica's port
@@ -131,7 +131,7 @@ class ChatIngress(OpenAiIngress):
         return _sent(await self._asked_once(str(body.model), "tokenize", tokens_request(body)))
 
     async def detokenize(self, request: Request) -> Response:  # type: ignore[override]
-        """The text of token ids."""
+        """Answer with the text of token ids."""
         body = await self._reader.read(DetokenizeBody, request)
         return _sent(await self._asked_once(str(body.model), "detokenize", tokens_request(body)))
 

@@ -26,7 +26,7 @@ class LeanEngine(VLLMEngine):
     """
 
     async def start(self) -> None:
-        """Start the engine."""
+        """Start the engine, with its tokenization."""
         await super().start()
         # ray.serve.llm looks for it by vLLM's former name (Ray 2.60 with vLLM 0.29), and finds none.
         self._oai_serving_tokenization = self._app_state.serving_tokenization

@@ -15,8 +15,8 @@ from medray.config.serve import LimitsConfig
 from medray.serve.errors import ApiError
 from medray.serve.protocol.bodies import ChatBody
 from medray.serve.protocol.parsing import parse
+from medray.serve.protocol.response_events import as_response, response_events
 from medray.serve.protocol.responses import ResponsesBody
-from medray.serve.responses import as_response, response_events
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}

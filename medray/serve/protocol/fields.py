@@ -19,7 +19,7 @@ class Part(BaseModel):
 
 
 class Body(Part):
-    """The body of a request."""
+    """The body of a request, whose nulls are as good as absent."""
 
     @model_validator(mode="before")
     @classmethod

@@ -62,7 +62,7 @@ class InputCall(Part):
 
 
 class InputResult(Part):
-    """What a call gave."""
+    """What a call of a function returned."""
 
     type: Literal["function_call_output"]
     call_id: CallId
@@ -208,7 +208,10 @@ class ResponsesBody(Body):
         ]
         if self.form.schema_ is None:
             return tools
-        return [Constraint("json", self.form.schema_, "text.format.schema"), *tools]
+        return [
+            Constraint("json", self.form.schema_, ".".join(("text", "format", "schema"))),
+            *tools,
+        ]
 
     def chat(self) -> dict[str, Any]:
         """The same request as the body of a chat, still to be checked as one."""
