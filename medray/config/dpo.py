@@ -27,9 +27,14 @@ PreferenceKind = Literal[
     "apo_zero",
     "apo_down",
     "discopop",
+    "bco",
+    "aot",
+    "aot_unpaired",
 ]
 MARGIN_KINDS = ("sigmoid", "robust", "hinge", "ipo", "exo", "discopop")
 """Losses that read a pair's margin alone."""
+SMOOTHED_KINDS = ("sigmoid", "robust", "exo", "aot", "aot_unpaired")
+"""Losses that may take some labels for wrong."""
 
 
 class PreferenceConfig(Section):
@@ -38,11 +43,13 @@ class PreferenceConfig(Section):
     kind: PreferenceKind = "sigmoid"
     """sigmoid: DPO (arXiv:2305.18290), conservative DPO with label_smoothing; ipo: arXiv:2310.12036; robust:
     arXiv:2403.00409; hinge: arXiv:2305.10425; simpo: no reference (arXiv:2405.14734); exo: arXiv:2402.00856; nca:
-    arXiv:2402.05369; sppo: arXiv:2405.00675; apo_zero and apo_down: arXiv:2408.06266; discopop: arXiv:2406.08414."""
+    arXiv:2402.05369; sppo: arXiv:2405.00675; apo_zero and apo_down: arXiv:2408.06266; discopop: arXiv:2406.08414. With
+    one more forward pass, in which they read all pairs of a step: bco (arXiv:2404.04656), aot and aot_unpaired
+    (arXiv:2406.05882)."""
     beta: float = Field(default=0.1, gt=0)
     """Scale of the margin. 0.1 is usual with a reference; SimPO's authors use 2 to 10."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """Assumed share of pairs whose label is wrong; for sigmoid, robust and exo."""
+    """Assumed share of pairs whose label is wrong; for sigmoid, robust, exo, aot and aot_unpaired."""
     gamma: float = Field(default=0.0, ge=0)
     """Target margin of simpo, in units of beta times the margin."""
     length_normalised: bool | None = None
@@ -54,6 +61,9 @@ class PreferenceConfig(Section):
     """Parameter of the alpha divergence; small values approach reverse_kl, large ones forward_kl."""
     discopop_tau: float = Field(default=0.05, gt=0)
     """Temperature of discopop's blend of a logistic and an exponential loss."""
+    policy_weighting: bool = False
+    """Weight a pair by the probability that the policy gives its responses (WPO, arXiv:2406.11827), so that pairs of
+    another model's responses act as if the policy had sampled them."""
     sft_weight: float = Field(default=0.0, ge=0)
     """Factor of the chosen response's negative log-likelihood a token, added to the loss (arXiv:2404.19733)."""
     reference: Reference = "auto"
@@ -62,9 +72,10 @@ class PreferenceConfig(Section):
 
     @model_validator(mode="after")
     def _fits_the_kind(self) -> Self:
-        if self.label_smoothing and self.kind not in ("sigmoid", "robust", "exo"):
+        if self.label_smoothing and self.kind not in SMOOTHED_KINDS:
             raise ValueError(
-                f"label_smoothing has no effect with kind={self.kind}: set it to 0, or set kind=sigmoid, robust or exo"
+                f"label_smoothing has no effect with kind={self.kind}: set it to 0, or set kind to one of "
+                f"{', '.join(SMOOTHED_KINDS)}"
             )
         if self.kind in ("robust", "exo") and not self.label_smoothing:
             raise ValueError(

@@ -83,8 +83,12 @@ class Door:
 LOSS = Door(
     "a token loss",
     ("logp", "anchor", "row", "config"),
-    ("clipped", "gspo", "gmpo", "cispo", "sapo", "dppo_tv", "dppo_kl"),
-    options=(("sapo", ("tau_pos", "tau_neg")),),
+    ("clipped", "gspo", "gmpo", "cispo", "sapo", "dppo_tv", "dppo_kl", "clip_cov", "kl_cov"),
+    options=(
+        ("sapo", ("tau_pos", "tau_neg")),
+        ("clip_cov", ("share", "low", "high")),
+        ("kl_cov", ("share", "coef")),
+    ),
 )
 ADVANTAGE = Door(
     "an advantage estimator",

@@ -54,7 +54,8 @@ class PolicyConfig(Section):
     loss: LossName = "clipped"
     """Token loss: clipped (PPO's clipped ratio), gspo (clipped response ratio), gmpo (geometric mean of clipped
     ratios), cispo (clipped weight), sapo (soft gate, options tau_pos and tau_neg), dppo_tv and dppo_kl (mask by how far
-    a token's probability moved), or your own as `package.module:name`."""
+    a token's probability moved), clip_cov and kl_cov (hold the tokens that lower the entropy most, options share, low
+    and high, or coef), or your own as `package.module:name`."""
     ratio: Literal["auto", "behaviour", "old"] = "auto"
     """Denominator of the importance ratio: the engine's log-probabilities (behaviour), or the learner's at the start of
     the batch (old). auto: old if `correction` is set, else behaviour."""

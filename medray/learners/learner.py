@@ -93,8 +93,7 @@ class Learner:
         """
         if not isinstance(objective, StepwideObjective):
             return trees, objective
-        sums = self.strategy.sum_values(objective.step_sums(self.scorer, trees))
-        return objective.trained_trees(trees), objective.for_step(sums)
+        return objective.prepare(self.scorer, trees, self.strategy)
 
     def totals(self, trees: Sequence[PromptTree]) -> StepTotals:
         """Denominators of a step of which this rank holds `trees`; every rank must call it."""

@@ -70,6 +70,8 @@ class Scorer:
         extra: dict[str, Tensor] = {}
         if what == "logp+hit":
             extra["hit"] = torch.empty(len(row.targets), dtype=torch.bool, device=hidden.device)
+        if what == "logp+collision":
+            extra["collision"] = torch.empty(len(row.targets), device=hidden.device)
         with self._autocast():
             logp, entropy = token_logprobs(
                 hidden,
@@ -82,6 +84,7 @@ class Scorer:
                 chunk=self.config.head_chunk,
                 with_entropy=what == "logp+entropy",
                 hits=extra.get("hit"),
+                collisions=extra.get("collision"),
             )
         return logp, extra if entropy is None else {"entropy": entropy}
 

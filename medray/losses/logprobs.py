@@ -58,6 +58,7 @@ def token_logprobs(
     chunk: int = 1024,
     with_entropy: bool = False,
     hits: Bool[Tensor, " N"] | None = None,
+    collisions: Float[Tensor, " N"] | None = None,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"] | None]:
     """Log-probability of one token per position, and the entropy of its distribution.
 
@@ -83,6 +84,7 @@ def token_logprobs(
         chunk: positions whose logits are held at once.
         with_entropy: also return the entropy, differentiable.
         hits: filled, where given, with whether the target is the most likely token (ties count).
+        collisions: filled, where given, with log sum(p^2), nats; no gradient.
 
     Returns:
         logp and entropy in nats, float32 (float64 for float64 inputs); entropy is None unless asked
@@ -100,7 +102,7 @@ def token_logprobs(
         "Callable[..., tuple[Tensor, Tensor | None]]",
         _TokenLogprobs.apply,  # pyright: ignore[reportUnknownMemberType]
     )
-    return apply(hidden, weight, bias, targets, head, chunk, with_entropy, hits)
+    return apply(hidden, weight, bias, targets, head, chunk, with_entropy, hits, collisions)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -115,6 +117,7 @@ class _TokenLogprobs(torch.autograd.Function):
         chunk: int,
         with_entropy: bool,
         hits: Tensor | None,
+        collisions: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         num, vocab = len(hidden), len(weight)
         dtype = accumulator_dtype(hidden, weight)
@@ -136,6 +139,8 @@ class _TokenLogprobs(torch.autograd.Function):
                     hits[at] = tile.amax(-1) <= logp[at]
                 if entropy is not None:
                     entropy[at] = tile.exp().mul_(tile).sum(-1).neg_()
+                if collisions is not None:
+                    collisions[at] = tile.mul(2).logsumexp(-1)
         # The buffer holds the last chunk's log-softmax. The backward pass overwrites it, so it is
         # not saved as a tensor of the graph; a second backward pass finds None and computes anew.
         ctx.kept, ctx.head, ctx.chunk = buffer, head, chunk
@@ -150,7 +155,7 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Any, ...]:
         # Autocast leaves products written to a given output alone, as in forward, but no others.
         with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
-            return *_TokenLogprobs._gradients(ctx, *grad_outputs), *([None] * 5)
+            return *_TokenLogprobs._gradients(ctx, *grad_outputs), *([None] * 6)
 
     @staticmethod
     def _gradients(

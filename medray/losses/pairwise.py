@@ -9,8 +9,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from medray.losses.reduce import sequence_means
 
 GAIN_BOUND = 20.0
 """Ratios are constant beyond this log ratio, so that one pair cannot overflow the step."""
@@ -88,6 +90,41 @@ def sppo_loss(
     """
     half = 0.5 / beta
     return (chosen_gain - half).square() + (rejected_gain + half).square()
+
+
+def bco_loss(
+    chosen_gain: Float[Tensor, " B"],
+    rejected_gain: Float[Tensor, " B"],
+    beta: float,
+    shift: float,
+) -> Float[Tensor, " B"]:
+    """-log sigma(beta g_w - shift) - log sigma(-(beta g_l - shift)): each response classified by itself.
+
+    Args:
+        chosen_gain, rejected_gain: nats.
+        beta: scale of the gains.
+        shift: mean of beta * gain over all responses of the step, a constant.
+
+    Source: BCO, arXiv:2404.04656; for pairs as in TRL.
+    """
+    chosen, rejected = beta * chosen_gain - shift, beta * rejected_gain - shift
+    return -F.logsigmoid(chosen) - F.logsigmoid(-rejected)
+
+
+def policy_weights(
+    logp: Float[Tensor, " N"],
+    collision: Float[Tensor, " N"],
+    sequence_index: Int[Tensor, " N"],
+    sequence_lengths: Int[Tensor, " S"],
+) -> Float[Tensor, " S"]:
+    """exp(mean over tokens of (log p - log sum of p^2)), a constant: how likely the policy is to say a response.
+
+    The sum of squares is the mean probability of a token that the policy samples, so its own responses weigh about 1.
+
+    Source: WPO with sampled alignment, arXiv:2406.11827 eq. 2; the weight of a pair is the product, at most 1.
+    """
+    aligned = (logp - collision).detach().double()
+    return sequence_means(aligned, sequence_index, sequence_lengths).exp()
 
 
 def apo_zero_loss(

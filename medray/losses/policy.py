@@ -157,6 +157,60 @@ def sapo_loss(
     return -gate * advantage, _stats(ratio, torch.zeros_like(ratio, dtype=torch.bool))
 
 
+def clip_cov_loss(
+    logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+    advantage: Float[Tensor, " N"],
+    picked: Bool[Tensor, " N"],
+    clip_low: float,
+    clip_high: float,
+    dual: float | None = None,
+) -> tuple[Float[Tensor, " N"], PolicyStats]:
+    """Clipped-ratio loss without the picked tokens, which would lower the entropy most.
+
+    Args:
+        logp, behaviour_logp, advantage, clip_low, clip_high, dual: as in `clipped_policy_loss`.
+        picked: tokens that are left out; they count in denominators.
+
+    Raises:
+        NumericsError: behaviour_logp is not finite.
+
+    Source: Clip-Cov, arXiv:2505.22617.
+    """
+    ratio = log_ratio(logp, behaviour_logp).exp()
+    loss, clipped = _clipped(ratio, advantage, clip_low, clip_high)
+    if dual is not None:
+        too_far = (advantage < 0) & (ratio > dual)
+        loss, clipped = torch.where(too_far, -dual * advantage, loss), clipped | too_far
+    return torch.where(picked, 0.0, loss), _stats(ratio, clipped | picked)
+
+
+def kl_cov_loss(
+    logp: Float[Tensor, " N"],
+    behaviour_logp: Float[Tensor, " N"],
+    advantage: Float[Tensor, " N"],
+    picked: Bool[Tensor, " N"],
+    coef: float,
+) -> tuple[Float[Tensor, " N"], PolicyStats]:
+    """-r * A without a clip, and coef * |log r| at the picked tokens, which holds them where they were sampled.
+
+    `num_clipped` counts the picked tokens.
+
+    Args:
+        logp, behaviour_logp, advantage: as in `clipped_policy_loss`.
+        picked: tokens with a penalty.
+        coef: of the penalty, reward units a nat.
+
+    Raises:
+        NumericsError: behaviour_logp is not finite.
+
+    Source: KL-Cov, arXiv:2505.22617; the absolute log ratio as in its authors' code.
+    """
+    gap = log_ratio(logp, behaviour_logp)
+    ratio = gap.exp()
+    return -ratio * advantage + torch.where(picked, coef * gap.abs(), 0.0), _stats(ratio, picked)
+
+
 DPPO_CAP = 20.0
 """Largest weight of a token in `dppo_loss`, that of its authors' code."""
 

@@ -214,6 +214,12 @@ def sapo_token(logp: float, behaviour: float, adv: float, tau_pos: float, tau_ne
     return -sigma(tau * (math.exp(logp - behaviour) - 1)) * 4 / tau * adv
 
 
+def covariances(logp: Vector, adv: Vector) -> list[float]:
+    """arXiv:2505.22617: token by token, around the means over the batch."""
+    mean_logp, mean_adv = sum(logp) / len(logp), sum(adv) / len(adv)
+    return [(a - mean_adv) * (x - mean_logp) for x, a in zip(logp, adv, strict=True)]
+
+
 def dppo_token(
     logp: float, behaviour: float, adv: float, held: float, bound: float, kl: bool = False
 ) -> float:
@@ -301,6 +307,33 @@ def discopop(w: float, x: float, beta: float, tau: float = 0.05) -> float:
     rho = beta * (w - x)
     share = sigma(rho / tau)
     return -(1 - share) * math.log(sigma(rho)) + share * math.exp(-rho)
+
+
+def bco(gains: Sequence[tuple[float, float]], beta: float) -> float:
+    """arXiv:2404.04656: binary cross-entropy of rewards less their mean, a constant; mean over pairs."""
+    shift = sum(beta * (w + x) for w, x in gains) / (2 * len(gains))
+    losses = [
+        -math.log(sigma(beta * w - shift)) - math.log(1 - sigma(beta * x - shift)) for w, x in gains
+    ]
+    return sum(losses) / len(gains)
+
+
+def aot(left: Vector, right: Vector, beta: float, smoothing: float = 0.0) -> float:
+    """arXiv:2406.05882: mean of the loss of quantiles, left above right."""
+    quantiles = list(zip(sorted(left), sorted(right), strict=True))
+    return sum(dpo(x - y, beta, smoothing) for x, y in quantiles) / len(quantiles)
+
+
+def wpo_weight(log_ps: Sequence[tuple[Matrix, Sequence[int]]]) -> float:
+    """arXiv:2406.11827 eq. 2 with sampled alignment, at most 1; of each response the log-distributions and tokens."""
+    total = 0.0
+    for distributions, tokens in log_ps:
+        aligned = [
+            d[t] - math.log(sum(math.exp(2 * x) for x in d))
+            for d, t in zip(distributions, tokens, strict=True)
+        ]
+        total += sum(aligned) / len(aligned)
+    return min(1.0, math.exp(total))
 
 
 PAIR_LOSSES = {

@@ -66,7 +66,8 @@ def _step(
     learner: Learner, trees: list[PromptTree], config: AlgorithmConfig
 ) -> tuple[dict[str, float], torch.Tensor]:
     learner.optimizer.zero_grad()
-    metrics = learner.forward_backward(trees, PolicyGradient(config, MAX_NEW), TOTALS).values()
+    own, objective = learner.prepare(trees, PolicyGradient(config, MAX_NEW))
+    metrics = learner.forward_backward(own, objective, TOTALS).values()
     learner.strategy.sum_gradients()
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learner.parameters]
     return metrics, torch.cat([g.flatten() for g in grads])

@@ -62,6 +62,23 @@ def test_golden_discopop() -> None:
     check(lambda m: pairwise.discopop_loss(m, 1.0, tau=0.25), [0.0], value, [slope])
 
 
+def test_golden_bco() -> None:
+    """Shift ln 3 from gains 2 ln 3 and 0: sigma(ln 3) = 3/4 on both sides, 2 ln 4/3; gradients -1/4 and 1/4."""
+    inputs, value = [2 * LN3, 0.0], 2 * math.log(4 / 3)
+    check(lambda w, x: pairwise.bco_loss(w, x, 1.0, LN3), inputs, value, [-0.25, 0.25])
+
+
+def test_golden_policy_weights() -> None:
+    """Two tokens of 1/2 where the squares add up to 1/2, and one of 1/4 where they add up to 1/8: 1 and 2."""
+    logp = vector([math.log(0.5), math.log(0.5), math.log(0.25)], grad=True)
+    collision = vector([math.log(0.5), math.log(0.5), math.log(0.125)])
+    weights_ = pairwise.policy_weights(
+        logp, collision, torch.tensor([0, 0, 1]), torch.tensor([2, 1])
+    )
+    assert weights_.tolist() == pytest.approx([1.0, 2.0])
+    assert not weights_.requires_grad
+
+
 def test_golden_margins() -> None:
     """g_w = ln 4, g_l = 0: ratios 4 and 1. 1 - 1/4; ln(8/5) - ln 1; (1 - 1/2) / (1/2)."""
     for name, value, slopes in (

@@ -26,6 +26,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dual_clip": {"clip_dual": 1.3},
     "off_policy_mask": {"off_policy_mask": 0.01},
     "dppo_kl": {"kind": "dppo", "loss": "dppo_kl", "clip_low": 1e-5, "clip_high": 1e-5},
+    "clip_cov": {"loss": {"kind": "clip_cov", "options": {"share": 0.1, "low": 0.001, "high": 9}}},
+    "kl_cov": {"loss": {"kind": "kl_cov", "options": {"share": 0.1, "coef": 2}}},
     "sequence_tis": {"correction": {"kind": "sequence_tis", "high": 1.1}},
     "sequence_mis": {"correction": {"kind": "sequence_mis", "low": 0.5, "high": 1.5}},
     "two_corrections": {

@@ -42,6 +42,7 @@ def run(
     kl: Sequence[float] = (0,) * 6,
     ref: float | None = None,
     old: Sequence[float] | None = None,
+    picked: Sequence[float] | None = None,
 ) -> Result:
     """Return the loss, gradient at the six logps, and metrics; `kl` is each token's KL to the reference."""
     config = checked_algorithm(settings)
@@ -65,6 +66,8 @@ def run(
         columns["ref_logp"] = torch.full((6,), ref, dtype=torch.float64)
     if old is not None:
         columns["old_logp"] = -1.0 - torch.tensor(old, dtype=torch.float64).log()
+    if picked is not None:
+        columns["picked"] = torch.tensor(picked, dtype=torch.float64)
     row = RowTensors(index, torch.tensor(LENGTHS), columns)
     loss, meters = PolicyGradient(config, LIMIT)(logp, row, StepTotals(6, 4, 2))
     loss.backward()

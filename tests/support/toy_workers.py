@@ -68,7 +68,8 @@ class ToyWorkers:
         trees = [
             rollout_tree(i.tokens, i.advantages, i.reference, i.old, kept=i.kept) for i in items
         ]
-        meters = self.learner.forward_backward(trees, self.objective, totals)
+        own, objective = self.learner.prepare(trees, self.objective)
+        meters = self.learner.forward_backward(own, objective, totals)
         return meters.merge(self.learner.optim_step(place))
 
     def record(self, step: int, batch: Sequence[GroupHandle], advantages: Sequence[Floats]) -> None:

@@ -118,3 +118,18 @@ def test_dppo_by_kl() -> None:
     """Binary KL of the samplers' 0.245; 0.736; 0.294 from 0.368: 0.034; 0.280; 0.012. Only a1's is beyond 0.05."""
     got = run({"kind": "dppo", "loss": "dppo_kl", "clip_low": 0.05, "clip_high": 0.05})
     check(got, 0.5, [-0.75, 0.5, 0, -1, -1.25, 2], over=16)
+
+
+def test_clip_cov() -> None:
+    """Without a1's first token and b1 the losses of GRPO are -3/5; 2/5 (clipped); -1, -6/5 (clipped): -12/5."""
+    got = run({"kind": "grpo", "loss": "clip_cov"}, picked=[0, 1, 0, 0, 0, 1])
+    check(got, -2.4, [0, 0, 0, -1, 0, 0], over=6)
+    assert got[2]["policy/clip_share"] == pytest.approx(5 / 6)
+
+
+def test_kl_cov() -> None:
+    """-rho A: -3/4; 1/2, 1/4; -1, -5/4; 2, and half of |log rho| at a1's second token (ln 2) and at b1 (ln 2)."""
+    loss = {"kind": "kl_cov", "options": {"coef": 0.5}}
+    got = run({"kind": "grpo", "loss": loss}, picked=[0, 0, 1, 0, 0, 1])
+    check(got, -0.25 + math.log(2), [-0.75, 0.5, 0.25 - 0.5, -1, -1.25, 2 + 0.5], over=6)
+    assert got[2]["policy/clip_share"] == pytest.approx(2 / 6)

@@ -56,7 +56,8 @@ class LearnerDuties:
             rollout_tree(group, self._advantages(item, group, scored[0]), *scored, kept=item.kept)
             for group, item, *scored in zip(groups, items, references, olds, teacher, strict=True)
         ]
-        meters = self.learner.forward_backward(trees, self.objective, totals)
+        own, objective = self.learner.prepare(trees, self.objective)
+        meters = self.learner.forward_backward(own, objective, totals)
         step = self.learner.optim_step(place)
         if self.rank == 0:
             meters.merge(step)

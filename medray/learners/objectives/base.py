@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,9 +13,13 @@ from medray.data.batches.packing import PackedRow
 from medray.observability.meters import Meters
 from medray.types import PromptTree, StepTotals
 
-Output = Literal["logp", "logp+hit", "logp+entropy", "hidden", "value", "score", "step"]
+T = TypeVar("T")
+Output = Literal[
+    "logp", "logp+hit", "logp+entropy", "logp+collision", "hidden", "value", "score", "step"
+]
 """What an objective reads of a row: log-probabilities [N] of the trained tokens; those and a column `hit`, 1 where
-the token is the most likely one, or `entropy` of its distribution; the hidden states [N, D] that predict them; a value
+the token is the most likely one, `entropy` of its distribution, or `collision`, the log of its sum of squared
+probabilities; the hidden states [N, D] that predict them; a value
 [N] of the state before each; one score [S] a continuation; or a score [N] at each trained token itself, where a step
 ends."""
 
@@ -66,18 +70,32 @@ class Objective(Protocol):
         ...
 
 
+class Peers(Protocol):
+    """The ranks of a step, as a `Strategy` knows them."""
+
+    rank: int
+
+    def sum_values(self, values: Tensor) -> Tensor:
+        """The sum over ranks of a small float64 vector on the CPU."""
+        ...
+
+    def gather(self, value: T) -> list[T]:
+        """What every rank gave, by rank."""
+        ...
+
+
 @runtime_checkable
 class StepwideObjective(Protocol):
-    """An objective that needs sums over the whole step, from all ranks, before its first gradient."""
+    """An objective that may need to know the whole step, from all ranks, before its first gradient."""
 
-    def step_sums(self, scorer: Any, trees: Sequence[PromptTree]) -> Tensor:
-        """This rank's share of the sums, float64 [K]; no gradient."""
-        ...
+    def prepare(
+        self, scorer: Any, trees: Sequence[PromptTree], peers: Peers
+    ) -> tuple[Sequence[PromptTree], Objective]:
+        """The trees and the objective of one step; no gradient. Every rank calls it, and exchanges the same values.
 
-    def for_step(self, sums: Tensor) -> Objective:
-        """The objective of one step, given the sums over all ranks."""
-        ...
-
-    def trained_trees(self, trees: Sequence[PromptTree]) -> list[PromptTree]:
-        """The trees without what only the sums needed."""
+        Args:
+            scorer: of the model under its present weights.
+            trees: this rank's.
+            peers: all ranks of the step.
+        """
         ...

@@ -10,6 +10,7 @@ reverse KL as in MiniLLM, arXiv:2306.08543.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, cast
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from medray.config.policy import DistillConfig
 from medray.errors import ModelError
-from medray.learners.objectives.base import Output, RowTensors
+from medray.learners.objectives.base import Output, Peers, RowTensors
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.learners.scorer import Scorer
 from medray.losses.distill import distill_loss, top_distill_loss
@@ -27,7 +28,7 @@ from medray.losses.reduce import aggregate
 from medray.models.packed import PolicyModel
 from medray.models.weight_placement import whole_shape
 from medray.observability.meters import Meters
-from medray.types import StepTotals
+from medray.types import PromptTree, StepTotals
 
 
 class Teacher(Protocol):
@@ -58,6 +59,12 @@ class Distill:
         algorithm = policy_gradient.config
         in_loss = algorithm.kl.coef > 0 and algorithm.kl.place == "loss"
         self.trains_policy = algorithm.uses_advantages or in_loss or algorithm.entropy_coef > 0
+
+    def prepare(
+        self, scorer: Scorer, trees: Sequence[PromptTree], peers: Peers
+    ) -> tuple[Sequence[PromptTree], Distill]:
+        """Do what the policy loss needs before a step."""
+        return self.policy_gradient.prepare(scorer, trees, peers)[0], self
 
     def __call__(
         self, hidden: Tensor, row: RowTensors, totals: StepTotals

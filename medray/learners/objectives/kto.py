@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medray.config.kto import KtoConfig
 from medray.errors import DataError
-from medray.learners.objectives.base import Output, RowTensors
+from medray.learners.objectives.base import Output, Peers, RowTensors
 from medray.learners.objectives.pairs import response_means, response_sums
 from medray.learners.scorer import Scorer
 from medray.losses.preference import kto_loss, kto_reference_point
@@ -33,7 +33,18 @@ class Kto:
     separable: ClassVar[bool] = True
     output: ClassVar[Output] = "logp"
 
-    def step_sums(self, scorer: Scorer, trees: Sequence[PromptTree]) -> Tensor:
+    def prepare(
+        self, scorer: Scorer, trees: Sequence[PromptTree], peers: Peers
+    ) -> tuple[list[PromptTree], Kto]:
+        """Find the reference point, and leave the mismatched continuations out.
+
+        Raises:
+            DataError: the step holds no mismatched response.
+        """
+        sums = peers.sum_values(self._step_sums(scorer, trees))
+        return _only(trees, mismatched=False), self._for_step(sums)
+
+    def _step_sums(self, scorer: Scorer, trees: Sequence[PromptTree]) -> Tensor:
         """[sum of log ratios of the mismatched responses (nats), how many they are]."""
         if self.config.reference_point == "zero":
             return torch.zeros(2, dtype=torch.float64)
@@ -46,12 +57,8 @@ class Kto:
                 count += 1
         return torch.tensor([total, count], dtype=torch.float64)
 
-    def for_step(self, sums: Tensor) -> Kto:
-        """The objective with the reference point that the sums give.
-
-        Raises:
-            DataError: the step holds no mismatched response.
-        """
+    def _for_step(self, sums: Tensor) -> Kto:
+        """The objective with the reference point that the sums give."""
         if self.config.reference_point == "zero":
             return replace(self, reference_point=0.0)
         total, count = sums.tolist()
@@ -62,10 +69,6 @@ class Kto:
             )
         point = kto_reference_point(torch.tensor(total, dtype=torch.float64), int(count))
         return replace(self, reference_point=float(point))
-
-    def trained_trees(self, trees: Sequence[PromptTree]) -> list[PromptTree]:
-        """The trees without their mismatched continuations."""
-        return _only(trees, mismatched=False)
 
     def __call__(
         self, values: Tensor, row: RowTensors, totals: StepTotals

@@ -9,6 +9,7 @@ more steps it comes as a column, computed once a batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -17,15 +18,18 @@ import torch
 from torch import Tensor
 
 from medray.config.correction import corrections_of
+from medray.config.parts import kind_of
 from medray.config.policy import PolicyConfig
-from medray.learners.objectives.base import Output, RowTensors
+from medray.learners.objectives.base import Output, Peers, RowTensors
 from medray.learners.objectives.corrections import Weigh, correction_weights
+from medray.learners.objectives.covariance import LOSSES, with_picked
 from medray.learners.objectives.token_losses import TokenLoss, token_loss
+from medray.learners.scorer import Scorer
 from medray.losses.kl import KlEstimator, importance_weighted, k3, kl_estimator
 from medray.losses.policy import off_policy_mask
 from medray.losses.reduce import aggregate
 from medray.observability.meters import Meters
-from medray.types import StepTotals
+from medray.types import PromptTree, StepTotals
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class PolicyGradient:
     max_new_tokens: int
     separable: ClassVar[bool] = True
     output: ClassVar[Output] = "logp"
+
+    def prepare(
+        self, scorer: Scorer, trees: Sequence[PromptTree], peers: Peers
+    ) -> tuple[Sequence[PromptTree], PolicyGradient]:
+        """Pick the tokens that the loss treats apart, where it compares a token with all others of the step."""
+        if kind_of(self.config.loss) not in LOSSES:
+            return trees, self
+        return with_picked(scorer, trees, peers, self.config), self
 
     def __call__(self, logp: Tensor, row: RowTensors, totals: StepTotals) -> tuple[Tensor, Meters]:
         """Return the row's share of the loss and its metrics."""

@@ -11,7 +11,7 @@ from medray.learners.objectives.base import Objective
 from medray.learners.objectives.cross_entropy import CrossEntropy
 from medray.learners.objectives.kto import Kto
 from medray.learners.objectives.odds_ratio import OddsRatio
-from medray.learners.objectives.preference import Preference
+from medray.learners.objectives.preference import preference
 from medray.learners.objectives.process_reward import StepReward
 from medray.learners.objectives.reward_model import BradleyTerry
 
@@ -20,7 +20,7 @@ OBJECTIVES: Mapping[str, Callable[[Any], Objective]] = {
     "sft": CrossEntropy,
     "rm": BradleyTerry,
     "prm": StepReward,
-    "dpo": Preference,
+    "dpo": preference,
     "orpo": OddsRatio,
     "kto": Kto,
 }

@@ -13,13 +13,16 @@ from medray.config.parts import LOSS, LossName, kind_of
 from medray.config.policy import PolicyConfig
 from medray.errors import ConfigError
 from medray.learners.objectives.base import RowTensors
+from medray.learners.objectives.covariance import PICKED
 from medray.losses.policy import (
     PolicyStats,
     cispo_loss,
+    clip_cov_loss,
     clipped_policy_loss,
     dppo_loss,
     gmpo_loss,
     gspo_loss,
+    kl_cov_loss,
     sapo_loss,
 )
 from medray.losses.ratio import log_ratio
@@ -133,6 +136,26 @@ def _cispo(
     return _named(cispo_loss(logp, anchor, advantage, config.clip_low, config.clip_high))
 
 
+def _clip_cov(
+    logp: Tensor, anchor: Tensor, row: RowTensors, config: PolicyConfig, **picking: float
+) -> tuple[Tensor, Figures]:
+    bounds = (config.clip_low, config.clip_high, config.clip_dual)
+    picked = row.columns[PICKED] > 0.5
+    return _named(clip_cov_loss(logp, anchor, row.columns["advantage"], picked, *bounds))
+
+
+def _kl_cov(
+    logp: Tensor,
+    anchor: Tensor,
+    row: RowTensors,
+    config: PolicyConfig,
+    coef: float = 1.0,
+    **picking: float,
+) -> tuple[Tensor, Figures]:
+    picked = row.columns[PICKED] > 0.5
+    return _named(kl_cov_loss(logp, anchor, row.columns["advantage"], picked, float(coef)))
+
+
 def _named(found: tuple[Tensor, PolicyStats]) -> tuple[Tensor, Figures]:
     loss, stats = found
     return loss, {"ratio": stats.ratio, "clip_share": stats.num_clipped}
@@ -144,6 +167,8 @@ TOKEN_LOSSES: dict[str, TokenLoss] = {
     "gmpo": partial(_of_sequences, gmpo_loss),
     "cispo": _cispo,
     "sapo": _sapo,
+    "clip_cov": _clip_cov,
+    "kl_cov": _kl_cov,
     "dppo_tv": partial(_dppo, "tv"),
     "dppo_kl": partial(_dppo, "kl"),
 }

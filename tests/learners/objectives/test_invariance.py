@@ -19,13 +19,14 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def _loss_and_grads(
     learner: Learner, case: Case, calls: list[list[PromptTree]]
 ) -> tuple[float, torch.Tensor]:
-    """One step in as many calls as there are parts; denominators and sums are those of the whole step."""
+    """One step in as many calls as there are parts; what is known of the step is known of the whole."""
     batch = [tree for part in calls for tree in part]
     trees, objective = learner.prepare(batch, case.objective)
     totals = learner.totals(trees)
     meters = Meters()
-    for part in calls:
-        own, _ = learner.prepare(part, case.objective) if len(calls) > 1 else (trees, None)
+    ends = [sum(map(len, calls[: i + 1])) for i in range(len(calls))]
+    for part, end in zip(calls, ends, strict=True):
+        own = trees[end - len(part) : end]
         meters.merge(learner.forward_backward(own, objective, totals))
     loss = meters.values()["loss/total"]
     return loss, torch.cat([p.grad.flatten() for p in learner.parameters if p.grad is not None])

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from medray.errors import DataError
 from medray.learners.learner import Learner
@@ -69,7 +71,12 @@ def _greedy(learner: Learner, ids: list[int]) -> int:
     return int(np.argmax([float(s[0]) for s in scores]))
 
 
-PAIRS = [name for name, case in CASES.items() if case.method in ("dpo", "orpo")]
+STEP_PAIRS = ("bco", "aot", "aot-unpaired")
+PAIRS = [
+    name
+    for name, case in CASES.items()
+    if case.method in ("dpo", "orpo") and name not in (*STEP_PAIRS, "wpo")
+]
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -119,6 +126,51 @@ def _pair_loss(name: str, *logps: list[float]) -> tuple[float, float]:
     if name == "simpo":
         return -math.log(reference.sigma(2.0 * gap - 0.5)), gap
     return -fmean(chosen) + 0.1 * reference.odds_ratio_loss(fmean(chosen), fmean(rejected)), gap
+
+
+@pytest.mark.parametrize("name", STEP_PAIRS)
+def test_pairs_that_are_compared_with_all_of_the_step(tiny_model: Path, name: str) -> None:
+    learner, trees, found = _step(name, tiny_model)
+    refs = _column(trees, "ref_logp")
+    policy = [(sum(c), sum(r)) for c, r in _logps(learner, trees)]
+    reference_ = [(sum(c), sum(r)) for c, r in refs]
+    gains = [(c - rc, r - rr) for (c, r), (rc, rr) in zip(policy, reference_, strict=True)]
+    if name == "bco":
+        expected = reference.bco(gains, 0.1)
+    elif name == "aot":
+        margins = ([c - r for c, r in pairs] for pairs in (policy, reference_))
+        expected = reference.aot(*margins, 0.1, 0.1)
+    else:
+        expected = reference.aot([w for w, _ in gains], [x for _, x in gains], 0.1)
+    assert found["loss/total"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_policy_weights(tiny_model: Path) -> None:
+    learner, trees, found = _step("wpo", tiny_model)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+    losses, weights = [], []
+    scored = zip(trees, _logps(learner, trees), _column(trees, "ref_logp"), strict=True)
+    for tree, (chosen, rejected), (chosen_ref, rejected_ref) in scored:
+        margin = sum(chosen) - sum(chosen_ref) - sum(rejected) + sum(rejected_ref)
+        weights.append(
+            reference.wpo_weight([_distributions(plain, tree, c) for c in tree.continuations])
+        )
+        losses.append(weights[-1] * reference.dpo(margin, 0.1) - 0.5 * fmean(chosen))
+    assert min(weights) < 0.99, "some pairs are unlikely"
+    assert found["preference/policy_weight"] == pytest.approx(fmean(weights), rel=1e-5)
+    assert found["loss/total"] == pytest.approx(fmean(losses), rel=1e-5)
+
+
+def _distributions(
+    model: Any, tree: PromptTree, continuation: Continuation
+) -> tuple[list[list[float]], list[int]]:
+    """The model's log-distributions before the tokens of a continuation, from plain logits, and the tokens."""
+    ids = np.concatenate([tree.prompt_ids, continuation.token_ids])
+    with torch.no_grad():
+        logits = model(input_ids=torch.as_tensor(ids[None].astype(np.int64))).logits
+    first = len(tree.prompt_ids) - 1
+    rows = logits[0, first:-1].double().log_softmax(-1).tolist()
+    return rows, continuation.token_ids.tolist()
 
 
 @pytest.mark.parametrize("name", ["kto", "kto-zero"])
