@@ -261,7 +261,8 @@ def test_a_tree_that_is_no_pair_is_refused(tiny_model: Path) -> None:
 
 
 def test_kto_without_mismatched_responses_says_what_to_do(tiny_model: Path) -> None:
-    case: Any = CASES["kto"]
-    trees = case.objective.trained_trees(case.batch(0))
+    case = CASES["kto"]
+    learner = case.learner(tiny_model)
+    trees, _ = learner.prepare(case.batch(0), case.objective)
     with pytest.raises(DataError, match="with_mismatched"):
-        case.learner(tiny_model).evaluate(trees, case.objective)
+        learner.evaluate(trees, case.objective)
