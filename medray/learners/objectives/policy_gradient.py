@@ -20,9 +20,9 @@ from torch import Tensor
 from medray.config.correction import corrections_of
 from medray.config.parts import kind_of
 from medray.config.policy import PolicyConfig
+from medray.learners.covariance import LOSSES, with_picked
 from medray.learners.objectives.base import Output, Peers, RowTensors
 from medray.learners.objectives.corrections import Weigh, correction_weights
-from medray.learners.objectives.covariance import LOSSES, with_picked
 from medray.learners.objectives.token_losses import TokenLoss, token_loss
 from medray.learners.scorer import Scorer
 from medray.losses.kl import KlEstimator, importance_weighted, k3, kl_estimator

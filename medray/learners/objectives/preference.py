@@ -11,8 +11,15 @@ from torch import Tensor
 
 from medray.config.dpo import PreferenceConfig
 from medray.learners.objectives.base import Output, Peers, RowTensors
-from medray.learners.objectives.pairs import response_means, response_sums, split_pairs, wins
-from medray.learners.objectives.step_pairs import PARTNER, pair_logps, with_partners
+from medray.learners.objectives.pairs import (
+    PARTNER,
+    pair_logps,
+    response_means,
+    response_sums,
+    split_pairs,
+    wins,
+    with_partners,
+)
 from medray.learners.scorer import Scorer
 from medray.losses.pairwise import (
     apo_down_loss,

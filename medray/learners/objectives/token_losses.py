@@ -12,8 +12,8 @@ from torch import Tensor
 from medray.config.parts import LOSS, LossName, kind_of
 from medray.config.policy import PolicyConfig
 from medray.errors import ConfigError
+from medray.learners.covariance import PICKED
 from medray.learners.objectives.base import RowTensors
-from medray.learners.objectives.covariance import PICKED
 from medray.losses.policy import (
     PolicyStats,
     cispo_loss,

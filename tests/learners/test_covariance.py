@@ -13,8 +13,8 @@ from medray.config.algorithms.registry import checked_algorithm
 from medray.config.learner import LearnerConfig
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
+from medray.learners.covariance import PICKED, StepTokens, picks
 from medray.learners.learner import Learner
-from medray.learners.objectives.covariance import PICKED, StepTokens, picks
 from medray.learners.objectives.policy_gradient import PolicyGradient
 from medray.models.load import load_policy
 from medray.types import Continuation, PromptTree, StepTotals
