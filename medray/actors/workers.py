@@ -198,7 +198,7 @@ class Workers:
             starting |= {actor_name(role, i): a.start.remote() for i, a in enumerate(actors)}
         starting |= graders.start()
         reference: ReferenceScorer | None = None
-        if job.algorithm.kl.coef > 0:
+        if job.algorithm.needs_reference:
             reference = _ReferencePool(references) if references else learners
         teacher = _TeacherPool(teachers) if teachers else None
         return cls(

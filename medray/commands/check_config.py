@@ -26,6 +26,7 @@ JOBS = {
     "grpo": "medray.config.grpo:GrpoJob",
     "ppo": "medray.config.ppo:PpoJob",
     "distill": "medray.config.distill:DistillJob",
+    "online-dpo": "medray.config.online_dpo:OnlineDpoJob",
     "generate": "medray.config.generate:GenerateJob",
     "evaluate": "medray.config.evaluate:EvaluateJob",
 }

@@ -153,7 +153,7 @@ def _checked_job(script: str, arguments: list[str]) -> Section | None:
     from medray.config.loader import load_config
     from medray.runs.plugins import build_plugins
 
-    kind = Path(script).stem
+    kind = Path(script).stem.replace("_", "-")
     if kind not in JOBS:
         return None
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]

@@ -95,6 +95,11 @@ class PolicyConfig(Section):
         return self.distill is not None and self.distill.engine == "vllm"
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether the loss or the reward compares with the model that training started from."""
+        return self.kl.coef > 0
+
+    @property
     def uses_advantages(self) -> bool:
         """Whether the policy loss has a gradient from rewards."""
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from medray.config.online_dpo import OnlineDpoConfig
 from medray.config.policy import DistillConfig
 from medray.config.ppo import PpoJob
 from medray.config.rl import RlJob
@@ -14,6 +15,7 @@ from medray.learners.objectives.base import Objective
 from medray.learners.objectives.distill import Distill, HeldTeacher, Teacher, TopTeacher
 from medray.learners.objectives.entropy import EntropyBonus
 from medray.learners.objectives.policy_gradient import PolicyGradient
+from medray.learners.objectives.preference import preference
 from medray.learners.scorer import Scorer
 from medray.learners.strategies import Strategy, connect_ranks, make_strategy
 from medray.models.checkpoints.checkpoint import load_state, try_save
@@ -54,6 +56,8 @@ def build_rl_objective(job: RlJob, learner: Learner) -> Objective:
     Raises:
         ModelError: the teacher cannot be loaded, or does not fit the student.
     """
+    if isinstance(job.algorithm, OnlineDpoConfig):
+        return preference(job.algorithm.preference)
     kind = EntropyBonus if job.algorithm.entropy_coef > 0 else PolicyGradient
     policy_gradient = kind(job.algorithm, job.rollout.max_new_tokens)
     distill = job.algorithm.distill

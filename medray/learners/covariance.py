@@ -40,6 +40,16 @@ class StepTokens:
     key: npt.NDArray[np.uint64]
     """A hash of the token, by which tokens are drawn however they are dealt to rows and ranks."""
 
+    @classmethod
+    def joined(cls, parts: Sequence[StepTokens]) -> StepTokens:
+        """Those of several parts, in their order; of none where there is no part."""
+        return cls(
+            np.concatenate([np.zeros(0), *(part.logp for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.advantage for part in parts)]),
+            np.concatenate([np.zeros(0, np.bool_), *(part.is_clipped for part in parts)]),
+            np.concatenate([np.zeros(0, np.uint64), *(part.key for part in parts)]),
+        )
+
 
 def with_picked(
     scorer: Scorer, trees: Sequence[PromptTree], peers: Peers, config: PolicyConfig
@@ -72,21 +82,18 @@ def picks(
     kl_cov picks those of the largest covariance; clip_cov draws from those whose covariance lies between `low` and
     `high` and whose ratio the clip has not stopped yet.
     """
-    logp, advantage, is_clipped, key = (
-        np.concatenate([getattr(tokens, name) for tokens in ranks])
-        for name in ("logp", "advantage", "is_clipped", "key")
-    )
-    picked = np.zeros(len(logp), dtype=np.bool_)
-    if not len(logp):
+    step = StepTokens.joined(ranks)
+    picked = np.zeros(len(step.logp), dtype=np.bool_)
+    if not len(step.logp):
         return picked
-    covariance = (advantage - advantage.mean()) * (logp - logp.mean())
-    count = max(1, int(share * len(logp)))
+    covariance = (step.advantage - step.advantage.mean()) * (step.logp - step.logp.mean())
+    count = max(1, int(share * len(step.logp)))
     if kind == "kl_cov":
-        order = np.lexsort((key, -covariance))
+        order = np.lexsort((step.key, -covariance))
     else:
-        between = (covariance > low) & (covariance < high) & ~is_clipped
+        between = (covariance > low) & (covariance < high) & ~step.is_clipped
         order = np.flatnonzero(between)
-        order = order[np.argsort(key[order], kind="stable")]
+        order = order[np.argsort(step.key[order], kind="stable")]
     picked[order[:count]] = True
     return picked
 
@@ -97,15 +104,7 @@ def _tokens(scorer: Scorer, trees: Sequence[PromptTree], config: PolicyConfig) -
         for tree, scored in zip(trees, scorer.logprobs(trees), strict=True)
         for continuation, logp in zip(tree.continuations, scored, strict=True)
     ]
-    none = StepTokens(
-        *(np.zeros(0, dtype=d) for d in (np.float64, np.float64, np.bool_, np.uint64))
-    )
-    return StepTokens(
-        *(
-            np.concatenate([getattr(part, name) for part in [none, *parts]])
-            for name in ("logp", "advantage", "is_clipped", "key")
-        )
-    )
+    return StepTokens.joined(parts)
 
 
 def _of_response(
