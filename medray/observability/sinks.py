@@ -66,6 +66,25 @@ class CompositeSink:
         self.close()
 
 
+class LargestStep:
+    """Remembers the most tokens that a step of this start computed, which its peak memory goes with."""
+
+    def __init__(self, *names: str) -> None:
+        """Args: names of the metrics that add up to the tokens of a step."""
+        self.names = names
+        self.num_tokens = 0
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of training step `step`."""
+        self.num_tokens = max(self.num_tokens, int(sum(metrics[name] for name in self.names)))
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Held-out metrics hold no training step."""
+
+    def close(self) -> None:
+        """There is nothing open to be closed."""
+
+
 def open_sinks(
     folder: str | Path,
     logging: LoggingConfig,

@@ -25,7 +25,7 @@ from medray.observability.console.base import Console
 from medray.observability.console.open import open_console
 from medray.observability.outcome import run_summary
 from medray.observability.report.page import write_report
-from medray.observability.sinks import open_sinks
+from medray.observability.sinks import LargestStep, open_sinks
 from medray.observability.startup import Startup
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
@@ -35,7 +35,6 @@ from medray.runs.header import rl_header
 from medray.runs.plugins import build_plugins
 from medray.runs.resume import Resume, find_resume, require_same_inputs
 from medray.storage.manifest import write_manifest
-from medray.storage.metrics_file import read_metrics
 from medray.storage.mirror import mirror_of
 from medray.storage.owner import owned
 from medray.storage.rollout_files import drop_rollouts_after
@@ -128,10 +127,15 @@ def _train(
     startup: Startup,
 ) -> None:
     resume_step = resume.step if resume else None
+    largest = LargestStep("rollout/prompt_tokens", "rollout/tokens")
     with (
         Workers.launch(job, checkpoint=str(resume.checkpoint) if resume else None) as workers,
         open_sinks(
-            job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[console]
+            job.out,
+            job.logging,
+            resume_step,
+            trackers=job.logging.trackers,
+            extra=[console, largest],
         ) as sink,
     ):
         prompts = prepare_prompts(job, dataset)
@@ -164,13 +168,8 @@ def _train(
         workers.finish_records()
         longest = max(len(prompt.token_ids) for prompt in run.prompts.train)
         measured = peak_memory(workers.actors())
-        tokens = [
-            row.metrics["rollout/prompt_tokens"] + row.metrics["rollout/tokens"]
-            for row in read_metrics(job.out)
-            if row.kind == "train"
-        ]
         line = record_memory(
-            job.out, job, measured, longest=longest, step_tokens=int(max(tokens, default=0))
+            job.out, job, measured, longest=longest, step_tokens=largest.num_tokens
         )
         console.note(f"memory: {line}")
 

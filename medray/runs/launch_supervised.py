@@ -21,7 +21,7 @@ from medray.models.fetching.fetch import resolve_model
 from medray.observability.console.open import open_console
 from medray.observability.outcome import run_summary
 from medray.observability.report.page import write_report
-from medray.observability.sinks import CompositeSink, open_sinks
+from medray.observability.sinks import CompositeSink, LargestStep, open_sinks
 from medray.observability.summary import format_summary
 from medray.observability.timers import StepTimer
 from medray.planning.record import record_memory
@@ -29,7 +29,6 @@ from medray.runs.plugins import build_plugins
 from medray.runs.resume import require_same_inputs, require_unfinished
 from medray.runs.tokenise import TrainingData, tokenise_dataset
 from medray.storage.manifest import write_manifest
-from medray.storage.metrics_file import read_metrics
 from medray.storage.owner import owned
 from medray.storage.run_folder import checkpoints, chosen_checkpoint, forget_run, load_scalars
 from medray.training.supervised import SupervisedRun, train_supervised
@@ -119,7 +118,8 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
         )
         host.report(step, path if host.rank == 0 else None)
 
-    with _sinks(job, host, first_step or None) as sink:
+    largest = LargestStep("data/tokens")
+    with _sinks(job, host, first_step or None, largest) as sink:
         if host.rank == 0:
             _introduce(job, task, host, built.learner.policy.describe(), first_step)
         train_supervised(
@@ -139,13 +139,12 @@ def train_rank(job: SupervisedJob, task: Task, host: Host) -> None:
         )
     if host.rank == 0:
         longest = int(task.data.train.num_tokens.max())
-        tokens = [r.metrics["data/tokens"] for r in read_metrics(out) if r.kind == "train"]
         line = record_memory(
             out,
             job,
             {"learner rank 0": own_peak()},
             longest=longest,
-            step_tokens=int(max(tokens, default=0)),
+            step_tokens=largest.num_tokens,
         )
         host.console.note(f"memory: {line}")
 
@@ -161,11 +160,17 @@ def merge_result(job: SupervisedJob) -> Path:
     return merged
 
 
-def _sinks(job: SupervisedJob, host: Host, resume_step: int | None) -> CompositeSink:
+def _sinks(
+    job: SupervisedJob, host: Host, resume_step: int | None, largest: LargestStep
+) -> CompositeSink:
     if host.rank != 0:
         return CompositeSink([])
     return open_sinks(
-        job.out, job.logging, resume_step, trackers=job.logging.trackers, extra=[host.console]
+        job.out,
+        job.logging,
+        resume_step,
+        trackers=job.logging.trackers,
+        extra=[host.console, largest],
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from medray.config.run import LoggingConfig
 from medray.errors import ConfigError, DataError, ResourceError
-from medray.observability.sinks import CompositeSink, open_sinks
+from medray.observability.sinks import CompositeSink, LargestStep, open_sinks
 from medray.observability.trackers import MlflowSink, TensorBoardSink, WandbSink
 from medray.storage.metrics_file import JsonlSink, MetricRow, read_metrics
 
@@ -255,3 +255,13 @@ def test_wandb_continues_its_run_on_resume(tmp_path, monkeypatch):
         ids.append((tmp_path / "wandb_run.txt").read_text())
     assert ids[0] == ids[1] != ids[2]
     assert any((tmp_path / "wandb").glob(f"offline-run-*-{ids[0]}"))
+
+
+def test_the_largest_step_is_remembered_with_all_its_tokens(tmp_path):
+    largest = LargestStep("rollout/prompt_tokens", "rollout/tokens")
+    with open_sinks(tmp_path, LoggingConfig(tensorboard=False), extra=[largest]) as sink:
+        assert largest.num_tokens == 0
+        for step, (prompt, sampled) in enumerate([(5, 7), (9, 4), (6, 1)], 1):
+            sink.record(step, {"rollout/prompt_tokens": prompt, "rollout/tokens": sampled})
+        sink.evaluation(3, {"reward/mean": 1.0})
+    assert largest.num_tokens == 13
