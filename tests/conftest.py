@@ -39,6 +39,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_may_start_ray, reverse="PYTEST_XDIST_WORKER" in os.environ)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of the GPU tests in which none ran: a machine without a card must not be green."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.option.markexpr != "gpu" or session.config.option.collectonly or not reporter:
+        return
+    if not reporter.stats.get("passed") and not reporter.stats.get("failed"):
+        reporter.write_line(
+            "error: no GPU test ran: this machine has no CUDA device that torch finds"
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(autouse=True)
 def _no_ray_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests without the mark `ray` from starting it, in this process and in those they start."""

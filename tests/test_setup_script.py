@@ -147,7 +147,7 @@ def test_a_half_installed_package_is_forgotten(script, tmp_path):
 
 def test_a_finished_set_up_is_recognised_within_two_seconds():
     environment = Path(sys.prefix)
-    if environment.parent != ROOT or not (environment / "medray.stamp").is_file():
+    if environment.resolve().parent != ROOT or not (environment / "medray.stamp").is_file():
         pytest.skip("this environment was not made by `make setup`")
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -222,3 +222,62 @@ def test_make_without_a_python_is_one_line():
 
     assert result.returncode != 0
     assert result.stderr.splitlines()[0].startswith("error: Python is not installed: install")
+
+
+def test_the_extra_of_the_last_set_up_is_kept(script, tmp_path):
+    assert script.remembered_extra(tmp_path) == "cpu"
+    (tmp_path / "bin").mkdir()
+    result = run("--venv", str(tmp_path), "--extra", "gpu", "--min-free-gb", "0", **OFFLINE)
+    assert "installing the GPU packages" in result.stdout
+    assert script.remembered_extra(tmp_path) == "gpu"
+
+    again = run("--venv", str(tmp_path), "--min-free-gb", "0", **OFFLINE)
+
+    assert "installing the GPU packages" in again.stdout
+
+
+def test_the_gpu_packages_need_more_disk(script, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 16e9})
+    monkeypatch.setattr(script.shutil, "disk_usage", lambda _: usage)
+    options = script.parse(["--extra", "gpu"])
+    with pytest.raises(script.SetupError, match=r"has 16\.0 GB free and set-up needs 24 GB"):
+        script.install(tmp_path / ".venv", options, 0)
+
+
+def test_a_torch_without_cuda_is_refused(script):
+    with pytest.raises(script.SetupError, match=r"has no CUDA \(2\.13\.0\+cpu\)"):
+        script.require_cuda(Path(sys.prefix))
+
+
+def test_no_cpu_wheel_satisfies_the_gpu_extra():
+    from packaging.requirements import Requirement
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    [torch] = [r for r in map(Requirement, extras["gpu"]) if r.name == "torch"]
+    assert [v for v in ("2.13.0", "2.13.0+cu130", "2.13.0+cpu") if v in torch.specifier] == [
+        "2.13.0",
+        "2.13.0+cu130",
+    ]
+
+
+def test_gpu_tests_that_all_skip_are_a_failure():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "gpu",
+        "tests/gpu",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert "error: no GPU test ran" in done.stdout
