@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_may_start_ray, reverse="PYTEST_XDIST_WORKER" in os.environ)
 
 
+def pytest_configure() -> None:
+    """Compute with one thread where several processes share the tests: two that each spin on all cores take 1.7 times
+    the CPU. What a test starts is as it would be elsewhere."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run of the GPU tests in which none ran: a machine without a card must not be green."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

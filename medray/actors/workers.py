@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.placement_group import remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from medray.actors.cluster.placement import actor_options, outside, reserve
+from medray.actors.cluster.placement import Placement, outside, reserve
 from medray.actors.collector import Collector, ReferenceScorer
 from medray.actors.groups import GroupHandle, TrainItem
 from medray.actors.ray_calls.failure import RunFailure
@@ -34,7 +34,7 @@ from medray.actors.training.learner_group import LearnerGroup, merged_meters
 from medray.actors.training.shared_base import SharedActor
 from medray.actors.writer import NAME, RolloutWriter, WriterActor
 from medray.config.ppo import PpoJob
-from medray.config.resources import Role, rl_roles
+from medray.config.resources import rl_roles
 from medray.config.reward import by_role
 from medray.config.rl import RlJob
 from medray.errors import DeadlineExceeded, WorkerLost
@@ -150,12 +150,15 @@ class Workers:
     def launch(cls, job: RlJob, *, checkpoint: str | None = None) -> Iterator[Workers]:
         """Start every actor without waiting for its model; they are killed when the block ends."""
         roles = rl_roles(job)
-        group = reserve(
-            roles, spread=job.workers.placement == "spread", deadline_s=job.deadlines.start_s
+        placement = reserve(
+            roles,
+            spread=job.workers.placement == "spread",
+            deadline_s=job.deadlines.start_s,
+            colocate=job.workers.colocate,
         )
         incidents = Incidents(job.out)
         watchdog = Watchdog(incidents, job.deadlines.frozen_s)
-        crew = _Crew(job, roles, group, watchdog)
+        crew = _Crew(job, placement, watchdog)
         try:
             workers = cls._assemble(job, crew, incidents, checkpoint)
             watchdog.start()
@@ -165,7 +168,7 @@ class Workers:
         finally:
             watchdog.stop()
             crew.dismiss()
-            remove_placement_group(group)
+            remove_placement_group(placement.group)
 
     @classmethod
     def _assemble(
@@ -225,12 +228,10 @@ def actor_name(role: str, index: int) -> str:
 class _Crew:
     """Starts actors in their places, again where one died, and lets all of them go."""
 
-    def __init__(
-        self, job: RlJob, roles: Sequence[Role], group: PlacementGroup, watchdog: Watchdog
-    ) -> None:
+    def __init__(self, job: RlJob, placement: Placement, watchdog: Watchdog) -> None:
         self.job = job
         self.watchdog = watchdog
-        self.options = {role.name: actor_options(group, roles, role.name) for role in roles}
+        self.options = {role: placement.options(role) for role in placement.roles}
         self.actors: list[Any] = []
 
     def one(self, role: str, kind: Any, index: int, *settings: Any) -> Any:

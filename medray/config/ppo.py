@@ -119,6 +119,12 @@ class PpoJob(RlJob):
         return self.critic.model or self.model
 
     @property
+    def model_devices(self) -> dict[str, str]:
+        """As of every RL job, and the critic's."""
+        own = {} if self.is_shared else {"critic": self.critic_model.device}
+        return super().model_devices | own
+
+    @property
     def is_shared(self) -> bool:
         """Whether one base serves all roles."""
         return self.roles.layout == "shared"
@@ -135,9 +141,6 @@ class PpoJob(RlJob):
             )
         if not self.is_shared:
             check_strategy(self.learner, self.critic_model, num_ranks, "workers.critic.count")
-        on_gpu = self.critic_model.device == "cuda" and not self.is_shared
-        if on_gpu and self.workers.critic.gpus == 0:
-            raise ValueError("a critic on cuda needs workers.critic.gpus > 0")
         return self
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ def rl_roles(job: RlJob) -> list[Role]:
     roles = [Role("learner", workers.learner), Role("rollout", workers.rollout)]
     if isinstance(job, PpoJob) and not shared:
         roles.append(Role("critic", job.workers.critic))
-    if job.algorithm.needs_reference and (job.model.lora is None or job.learner.shards_weights):
+    if job.has_reference:
         roles.append(Role("reference", workers.reference))
     if job.algorithm.is_taught_by_engines:
         roles.append(Role("teacher", workers.teacher))

@@ -10,6 +10,8 @@ from medray.config.base import Section, Seed
 from medray.config.cluster import DeadlineConfig, SyncConfig
 from medray.config.curriculum import CurriculumConfig
 from medray.config.data import DataConfig
+from medray.config.device_defaults import with_device_defaults
+from medray.config.gpus import check_colocation, check_engine_gpus, check_model_gpus
 from medray.config.judges import JudgeConfig, with_judges
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
@@ -59,6 +61,11 @@ class RlJob(Section):
     def _name_judges(cls, values: Any) -> Any:
         return with_judges(values)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _device_decides(cls, values: Any) -> Any:
+        return with_device_defaults(values, cls)
+
     @field_validator("mirror")
     @classmethod
     def _mirror_is_a_url(cls, value: str | None) -> str | None:
@@ -87,6 +94,20 @@ class RlJob(Section):
     def first_policy_step(self) -> int:
         """Which of them is the first that the policy takes (0-based)."""
         return 0
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether processes of their own hold the reference; else the learner is it, with its adapter off."""
+        own = self.model.lora is None or self.learner.shards_weights
+        return self.algorithm.needs_reference and own
+
+    @property
+    def model_devices(self) -> dict[str, str]:
+        """Where the processes of each role that trains or scores with PyTorch compute: role -> "cpu" or "cuda"."""
+        devices = {"learner": self.model.device}
+        if self.has_reference:
+            devices["reference"] = self.model.device
+        return devices
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
@@ -154,8 +175,11 @@ class RlJob(Section):
             raise ValueError(
                 "workers.colocate shares GPUs: set model.device=cuda or workers.colocate=false"
             )
-        if device == "cuda" and workers.learner.gpus == 0:
-            raise ValueError("model.device=cuda needs workers.learner.gpus > 0")
+        check_engine_gpus(self.rollout.engine, workers.rollout, device)
+        check_model_gpus(
+            self.model_devices, {role: getattr(workers, role) for role in self.model_devices}
+        )
+        check_colocation(workers, self.rollout.engine, self.sync)
         return self
 
     @model_validator(mode="after")

@@ -14,10 +14,13 @@ MIN_TEMPERATURE = 0.01
 BLOCK_TOKENS, BATCH_TOKENS = 32, 4096  # of engines whose settings name none
 
 
+VLLM = "vllm"
+
+
 class EngineConfig(Section):
     """Settings of the inference engines; the same for all rollout workers."""
 
-    kind: str = "vllm"
+    kind: str = VLLM
     """vllm, or your own class as `package.module:ClassName`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of your own engine."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from medray.config.base import MayBeBlank, Section, Seed
 from medray.config.data import DataConfig
+from medray.config.device_defaults import with_device_defaults
 from medray.config.learner import LearnerConfig, check_strategy
 from medray.config.model import ModelConfig
 from medray.config.optim import OptimConfig
@@ -111,6 +112,11 @@ class SupervisedJob(Section):
     evaluation: SupervisedEvaluation = SupervisedEvaluation()
     selection: SelectionConfig = SelectionConfig()
     logging: LoggingConfig = LoggingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _device_decides(cls, values: Any) -> Any:
+        return with_device_defaults(values, cls)
 
     @model_validator(mode="after")
     def _shared_keys_agree(self) -> Self:

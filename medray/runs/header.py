@@ -65,6 +65,7 @@ def describe_engine(job: RlJob) -> str:
     return (
         f"{job.model.dtype}, KV blocks of {engine.block} tokens, up to {engine.batch:,} tokens and "
         f"{engine.max_num_seqs} sequences together"
+        + ("" if engine.enforce_eager else ", CUDA graphs")
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -12,9 +14,60 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from medray.config.resources import Role, total
 from medray.errors import ResourceError
 
+NO_BUNDLE = -1
 
-def reserve(roles: Sequence[Role], *, spread: bool, deadline_s: float) -> PlacementGroup:
-    """One placement group with a bundle for each actor that reserves anything, in role order.
+
+@dataclass(frozen=True)
+class Placement:
+    """Reserved room: a placement group, and which of its bundles each actor of each role is in."""
+
+    group: PlacementGroup
+    roles: Mapping[str, Role]
+    bundles: Mapping[str, Sequence[int]]
+
+    def options(self, role: str) -> list[dict[str, Any]]:
+        """Options that put each actor of `role` into its bundle; none where the job has no such role."""
+        return [self._options(self.roles[role], i) for i in self.bundles.get(role, ())]
+
+    def _options(self, role: Role, bundle: int) -> dict[str, Any]:
+        place = PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=bundle)
+        return {
+            "num_cpus": role.workers.cpus,
+            "num_gpus": role.workers.gpus,
+            "resources": dict(role.workers.custom),
+            "scheduling_strategy": "DEFAULT" if bundle == NO_BUNDLE else place,
+        }
+
+
+def plan_bundles(
+    roles: Sequence[Role], *, colocate: bool = False
+) -> tuple[list[dict[str, float]], dict[str, list[int]]]:
+    """The bundles of a job's placement group, and the bundle of each actor of each role.
+
+    Each actor that reserves anything has a bundle of its own. With `colocate`, rank i of the learner and engine i have
+    one for both: Ray gives out the shares of a bundle's GPU from that GPU alone, while shares of bundles of their own
+    may put two engines on one GPU and two ranks on another.
+    """
+    bundles: list[dict[str, float]] = []
+    places: dict[str, list[int]] = {}
+    for role in roles:
+        workers = role.workers
+        if not workers.bundle:
+            places[role.name] = [NO_BUNDLE] * workers.count
+        elif colocate and role.name == "rollout":
+            places[role.name] = places["learner"]
+            for bundle in places["learner"]:
+                bundles[bundle] = dict(Counter(bundles[bundle]) + Counter(workers.bundle))
+        else:
+            places[role.name] = list(range(len(bundles), len(bundles) + workers.count))
+            bundles += [workers.bundle] * workers.count
+    return bundles, places
+
+
+def reserve(
+    roles: Sequence[Role], *, spread: bool, deadline_s: float, colocate: bool = False
+) -> Placement:
+    """One placement group for all actors that reserve anything.
 
     Raises:
         ResourceError: the cluster cannot hold the job; says what is asked for and what there is.
@@ -30,8 +83,7 @@ def reserve(roles: Sequence[Role], *, spread: bool, deadline_s: float) -> Placem
             )
             + ": lower workers.*, or add nodes"
         )
-    groups = [role.workers for role in roles]
-    bundles = [w.bundle for w in groups if w.bundle for _ in range(w.count)]
+    bundles, places = plan_bundles(roles, colocate=colocate)
     group = placement_group(bundles, strategy="SPREAD" if spread else "PACK")
     ready, _ = ray.wait([group.ready()], timeout=deadline_s)
     if not ready:
@@ -39,34 +91,12 @@ def reserve(roles: Sequence[Role], *, spread: bool, deadline_s: float) -> Placem
         raise ResourceError(
             f"{wanted} could not be placed within {deadline_s:g} s: other jobs use the cluster's resources"
         )
-    return group
-
-
-def actor_options(group: PlacementGroup, roles: Sequence[Role], name: str) -> list[dict[str, Any]]:
-    """Options that put each actor of role `name` into its bundle."""
-    first = 0
-    for role in roles:
-        if role.name == name:
-            return [_options(group, first + i, role) for i in range(role.workers.count)]
-        first += role.workers.count if role.workers.bundle else 0
-    return []
+    return Placement(group, {role.name: role for role in roles}, places)
 
 
 def outside(options: dict[str, Any]) -> dict[str, Any]:
     """Options of an actor that reserves as much, on any node that has room, preferably one with fewer actors."""
     return options | {"scheduling_strategy": "SPREAD"}
-
-
-def _options(group: PlacementGroup, bundle: int, role: Role) -> dict[str, Any]:
-    place = PlacementGroupSchedulingStrategy(
-        group, placement_group_bundle_index=bundle if role.workers.bundle else -1
-    )
-    return {
-        "num_cpus": role.workers.cpus,
-        "num_gpus": role.workers.gpus,
-        "resources": dict(role.workers.custom),
-        "scheduling_strategy": place if role.workers.bundle else "DEFAULT",
-    }
 
 
 def _autoscaling() -> bool:

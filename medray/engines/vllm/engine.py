@@ -280,6 +280,10 @@ def _engine_args(
             "tensor_parallel_size": config.tensor_parallel,
             "enable_sleep_mode": True,
         }
+        if config.tensor_parallel > 1:
+            # In a placement group vLLM chooses its Ray executor, which wants bundles of one GPU each; the GPUs of one
+            # actor are in one bundle.
+            gpu["distributed_executor_backend"] = "mp"
     return EngineArgs(
         # The base: adapters arrive merged, with the first weight sync.
         model=str(adapter_chain(model.path).weights),

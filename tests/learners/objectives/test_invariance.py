@@ -13,6 +13,8 @@ from medray.types import PromptTree
 from tests.support.objectives import CASES, Case
 from tests.support.trees import unshare
 
+STAGES = ("sft", "rm", "prm", "dpo", "orpo", "kto")
+"""One case for each stage; what tells the others apart, their value and gradient, is compared everywhere else."""
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
@@ -70,7 +72,13 @@ def test_unshared_prompts_give_the_same_step(tiny_model: Path, case: Case) -> No
         _assert_same(other_grads, grads)
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=() if name in STAGES else pytest.mark.slow)
+        for name, case in CASES.items()
+    ],
+)
 def test_twenty_steps_lower_the_loss(tiny_model: Path, case: Case) -> None:
     learner, batch = case.learner(tiny_model, lr=5e-4), case.batch(1)
     losses = [learner.train_step(batch, case.objective).values()["loss/total"] for _ in range(20)]
