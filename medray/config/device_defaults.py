@@ -39,7 +39,7 @@ def _get(values: Any, key: str) -> Any:
     found: Any = values
     for name in key.split("."):
         is_raw = isinstance(found, Mapping)
-        found = cast(Any, found).get(name) if is_raw else getattr(found, name, None)
+        found = found.get(name) if is_raw else getattr(found, name, None)
     return found
 
 

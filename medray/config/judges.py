@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from medray.config.base import MayBeBlank, Section
+from medray.config.base import MayBeBlank, Seconds, Section, Seed
 
 
 class JudgeConfig(Section):
@@ -26,7 +26,7 @@ class JudgeConfig(Section):
     """Sampling temperature."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus sampling."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Seed that is sent with each request; null sends none."""
     max_tokens: int = Field(default=1024, ge=1)
     """Longest answer, in tokens."""
@@ -34,9 +34,9 @@ class JudgeConfig(Section):
     """Send the JSON schema of the verdict as `response_format`; vLLM then samples nothing else."""
     concurrency: int = Field(default=16, ge=1)
     """Requests under way at once, per grader process."""
-    timeout_s: float = Field(default=60.0, gt=0)
+    timeout_s: Seconds = 60.0
     """Longest time of one request, in seconds."""
-    deadline_s: float = Field(default=300.0, gt=0)
+    deadline_s: Seconds = 300.0
     """Longest time of one judgment with its retries, in seconds, counted from its first request."""
     retries: int = Field(default=4, ge=0)
     """Further requests after a timeout, a lost connection, a status 429, or one from 500 on."""
