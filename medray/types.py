@@ -14,10 +14,14 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from medray.thoughts import visible_text
+
 TokenIds = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Column = npt.NDArray[np.float32 | np.int64]
 """What is known of tokens: a number each [T], or a list of numbers or of token ids each [T, K]."""
+UNSAID = "\0unsaid"
+"""Default of a text that is derived from another."""
 FinishReason = Literal["stop", "length", "abort"]
 
 
@@ -119,7 +123,9 @@ class Response:
     """One sampled answer, or the rest of a dialogue. `token_ids` ends with the stop token when it stopped by itself.
 
     In a dialogue of several turns `token_ids` also holds what the other side said, False in `sampled`; `text` is the
-    policy's last turn and `dialogue` all of them.
+    policy's last turn and `dialogue` all of them, without thoughts. Whoever judges or answers a response reads
+    `visible_text` and `dialogue`: a thought is not an answer. The engine sets `visible_text`, because it knows whether
+    the prompt opened a thought; by default it is the text without `<think>` blocks.
     """
 
     token_ids: TokenIds  # [T]
@@ -128,7 +134,14 @@ class Response:
     finish_reason: FinishReason
     versions: TokenIds | None = None  # [T] of the policy that sampled each token, where they differ
     sampled: npt.NDArray[np.bool_] | None = None  # [T]; None: all of them
-    dialogue: tuple[Message, ...] = ()  # the turns after the prompt, where there are several
+    dialogue: tuple[
+        Message, ...
+    ] = ()  # the turns after the prompt, where there are several, without thoughts
+    visible_text: str = UNSAID  # `text` without thoughts
+
+    def __post_init__(self) -> None:
+        if self.visible_text == UNSAID:
+            object.__setattr__(self, "visible_text", visible_text(self.text))
 
     @property
     def num_sampled(self) -> int:

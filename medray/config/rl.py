@@ -23,6 +23,13 @@ from medray.config.run import CheckpointConfig, EvaluationConfig, LoggingConfig
 from medray.config.workers import RlWorkers
 
 
+class PromptChatConfig(Section):
+    """How prompts, and the turns of an environment, are rendered."""
+
+    variables: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the chat template, such as {enable_thinking: false}."""
+
+
 class RlJob(Section):
     """Keys that all RL jobs share."""
 
@@ -39,6 +46,7 @@ class RlJob(Section):
     """Fix submission order and routing, so that a resumed run equals an undisturbed one bit for bit."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    chat: PromptChatConfig = PromptChatConfig()
     curriculum: CurriculumConfig | None = None
     """Draw prompts by their pass rate; null takes each once per epoch."""
     rewards: tuple[RewardConfig, ...] = (RewardConfig(),)

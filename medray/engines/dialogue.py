@@ -18,7 +18,7 @@ from medray.types import Record
 
 K = TypeVar("K")
 Reply = Callable[[Record, Sequence[str]], str | None]
-"""(record, the policy's turns so far) -> what the user says next; None ends the dialogue."""
+"""(record, the policy's turns so far, without its thoughts) -> what the user says next; None ends the dialogue."""
 
 STAND_IN = "ok"
 NUM_THREADS = 16

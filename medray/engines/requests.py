@@ -13,6 +13,7 @@ import numpy as np
 
 from medray.engines.base import Generated
 from medray.engines.dialogue import EnvironmentTurn
+from medray.engines.thoughts import Thoughts
 from medray.types import FinishReason, GenerateSpec, Message, Prompt, Response
 
 
@@ -28,6 +29,8 @@ class Sample:
     sampled: list[bool] = field(default_factory=list[bool])
     turn_start: int = 0  # of the policy's present turn, in tokens
     text: str = ""  # of the present turn so far, filled when the sample is cut
+    opened: bool = False  # the present turn began within a thought
+    said: str = ""  # the last turn that is over, thoughts included
     dialogue: list[Message] = field(default_factory=list[Message])  # turns that are over
     response: Response | None = None
 
@@ -43,7 +46,7 @@ class Sample:
 
     @property
     def turns(self) -> list[str]:
-        """What the policy has said in turns that are over."""
+        """What the policy has said in turns that are over, without its thoughts."""
         return [str(m["content"]) for m in self.dialogue if m["role"] == "assistant"]
 
     @property
@@ -68,8 +71,9 @@ class Sample:
 
     def end_turn(self, text: str) -> None:
         """Note that the policy has said `text`."""
-        self.dialogue.append({"role": "assistant", "content": text})
-        self.turn_start, self.text = len(self.tokens), ""
+        visible = self.group.thoughts.visible(text, self.turn, opened=self.opened)
+        self.dialogue.append({"role": "assistant", "content": visible})
+        self.turn_start, self.text, self.said = len(self.tokens), "", text
 
     def hear(self, said: EnvironmentTurn) -> bool:
         """Add the other side's turn, and the stop token where the policy's lacks it; False when there is no room."""
@@ -84,22 +88,24 @@ class Sample:
         self.sampled += [False] * len(tokens)
         self.dialogue.append({"role": "user", "content": said.text})
         self.turn_start = len(self.tokens)
+        self.opened = self.group.thoughts.opened_by(said.token_ids)
         return True
 
-    def finish(self, text: str, reason: FinishReason) -> None:
-        """Close the response; per-token versions are kept where there is more than one."""
+    def finish(self, reason: FinishReason, text: str | None = None) -> None:
+        """Close the response, with the `text` of the turn under way; per-token versions are kept where several are."""
         several = len(set(self.versions)) > 1
         many = not all(self.sampled)
-        if self.turn:
+        if text is not None and (self.turn or not self.dialogue):
             self.end_turn(text)
         self.response = Response(
             np.asarray(self.tokens, dtype=np.int32),
             np.asarray(self.logp, dtype=np.float32),
-            text,
+            self.said,
             reason,
             np.asarray(self.versions, dtype=np.int32) if several else None,
             np.asarray(self.sampled, dtype=np.bool_) if many else None,
             tuple(self.dialogue) if many else (),
+            self.turns[-1],
         )
 
 
@@ -113,9 +119,11 @@ class Group:
     spec: GenerateSpec
     samples: list[Sample] = field(default_factory=list[Sample])
     num_cached_tokens: int = 0
+    thoughts: Thoughts = field(default_factory=Thoughts)
 
     def __post_init__(self) -> None:
-        self.samples = [Sample(self, i) for i in range(self.spec.num_samples)]
+        opened = self.thoughts.opened_by(self.prompt.token_ids)
+        self.samples = [Sample(self, i, opened=opened) for i in range(self.spec.num_samples)]
 
     def result(self, version: int) -> Generated | None:
         """The whole group once every sample is finished; `version` is of the weights it ended under."""

@@ -20,6 +20,7 @@ from medray.engines.dialogue import Dialogues, EnvironmentTurn
 from medray.engines.kind import EngineStart
 from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Group, Sample, first_stop
+from medray.engines.thoughts import Thoughts
 from medray.errors import ConfigError, EnvironmentFailed
 from medray.models.adapters.chain import adapter_chain
 from medray.models.tokenizer import load_tokenizer, model_stops
@@ -45,6 +46,7 @@ class SimpleEngine(ABC):
         self.tokenizer = load_tokenizer(start.model)
         self.stops = model_stops(start.model, self.tokenizer)
         self._dialogues = start.dialogues
+        self._thoughts = Thoughts(self.tokenizer)
         self._waiting: deque[Group] = deque()
 
     @abstractmethod
@@ -95,7 +97,7 @@ class SimpleEngine(ABC):
 
     def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
         """Put a group at the end of the queue."""
-        self._waiting.append(Group(key, prompt, seed, spec))
+        self._waiting.append(Group(key, prompt, seed, spec, thoughts=self._thoughts))
 
     def step(self) -> list[Generated | GroupFailed]:
         """Sample the first group of the queue."""
@@ -171,15 +173,15 @@ class SimpleEngine(ABC):
             if (at := first_stop(text, self._stops_of(spec).texts, 0)) >= 0:
                 text = text[:at]
             if not self.is_over(tokens, spec):
-                return sample.finish(text, "length")
+                return sample.finish("length", text)
             if self._dialogues is None:
-                return sample.finish(text, "stop")
+                return sample.finish("stop", text)
             sample.end_turn(text)
             if len(sample.turns) >= self._dialogues.max_turns or sample.tokens_left <= 0:
-                return sample.finish(text, "stop")
+                return sample.finish("stop")
             said = self._said(self._dialogues, sample)
             if said is None or not sample.hear(said):
-                return sample.finish(text, "stop" if said is None else "length")
+                return sample.finish("stop" if said is None else "length")
 
     def _said(self, dialogues: Dialogues[Sample], sample: Sample) -> EnvironmentTurn | None:
         dialogues.ask(sample, sample.group.prompt.record, sample.turns)

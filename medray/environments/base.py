@@ -25,6 +25,6 @@ class Environment(Protocol):
 
         Args:
             record: what the dialogue is about; `record.messages` came before the first turn.
-            turns: what the policy has said so far, at least one text.
+            turns: what the policy has said so far, at least one text; its thoughts are left out.
         """
         ...

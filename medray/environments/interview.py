@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from medray.config.base import Section
 from medray.errors import DataError
+from medray.thoughts import visible_text
 from medray.types import Record
 
 
@@ -33,7 +34,7 @@ class Interview:
         Raises:
             DataError: the record has no findings.
         """
-        asked = turns[-1].lower()
+        asked = visible_text(turns[-1]).lower()
         if self.options.conclusion.lower() in asked:
             return None
         findings = record.extra.get("findings")

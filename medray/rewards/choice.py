@@ -73,12 +73,12 @@ class ChoiceReward:
         self, response: Response, labels: Labels, gold: str
     ) -> tuple[float, tuple[float, float, float]]:
         checks = (
-            float(leading_answer(response.text, labels) is not None),
-            float(extract_answer(response.text, labels) == gold),
+            float(leading_answer(response.visible_text, labels) is not None),
+            float(extract_answer(response.visible_text, labels) == gold),
             float(response.finish_reason == "stop"),
         )
         if self.options.strict:
-            bare = response.text.strip()
+            bare = response.visible_text.strip()
             is_exact = bare == gold if labels.is_letters else bare.casefold() == gold.casefold()
             return float(is_exact and response.finish_reason == "stop"), checks
         weights = (self.options.parsed, self.options.right, self.options.stopped)

@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medray.rewards.mentions import AND, OR, Context, Mention, find_mentions
+from medray.thoughts import visible_text
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_THINK = re.compile(r"<(think|thinking|thought)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_THINK_END = re.compile(r"\A.*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
 _MARKED = re.compile(
     r"<answer>(.*?)(?:</answer>|\Z)|\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}",
     re.DOTALL | re.IGNORECASE,
@@ -74,7 +73,7 @@ def extract_answer(text: str, labels: Labels) -> str | None:
     Returns:
         Letters in order ("B", "ABD") or a name from `labels`; None when no answer can be read.
     """
-    visible = without_thinking(text)
+    visible = visible_text(text)
     marked = [m[1] if m[1] is not None else m[2] for m in _MARKED.finditer(visible)]
     if marked:
         content = normalise(marked[-1], labels)
@@ -84,14 +83,8 @@ def extract_answer(text: str, labels: Labels) -> str | None:
 
 def leading_answer(text: str, labels: Labels) -> str | None:
     """The answer that `text` begins with, or None when it begins otherwise."""
-    content = normalise(without_thinking(text), labels)
+    content = normalise(visible_text(text), labels)
     return _leading(content, next(_mentions(content, Context(content), labels), None), labels)
-
-
-def without_thinking(text: str) -> str:
-    """`text` without its think blocks; an unfinished block hides all that follows it."""
-    visible = _THINK.sub(" ", text)
-    return _THINK_END.sub("", visible)  # a template may have opened the block in the prompt
 
 
 def normalise(text: str, labels: Labels) -> str:

@@ -19,7 +19,6 @@ from pydantic import Field, model_validator
 from medray.config.base import Section
 from medray.errors import GraderError
 from medray.medical.quantities.reading import Quantity, find_quantities, normalised
-from medray.rewards.extract import without_thinking
 from medray.rewards.numeric import Gold, answer_quantity
 from medray.rewards.text import final_text, marked_answer, tokens
 from medray.types import GroupScore, Prompt, Response
@@ -73,7 +72,7 @@ class MathReward:
         answer = gold_text(prompt.record.answer)
         if not answer:
             raise GraderError(f"record {prompt.record.id} has no gold answer to compare with")
-        texts = [without_thinking(response.text) for response in responses]
+        texts = [response.visible_text for response in responses]
         right = tuple(float(is_equal(text, answer)) for text in texts)
         parsed = tuple(float(marked(text) is not None) for text in texts)
         rewards = tuple(

@@ -16,7 +16,6 @@ from medray.data.rendering.chat import ChatOptions
 from medray.data.rendering.prompts import with_system
 from medray.errors import ModelError
 from medray.models.reward.head import require_score_head, trained_separator
-from medray.rewards.extract import without_thinking
 from medray.types import GroupScore, Message, Prompt, Response
 
 if TYPE_CHECKING:
@@ -138,14 +137,13 @@ class ModelReward:
         self.load()
         assert self.scorer is not None
         messages = with_system(prompt.record.messages, self.options.system)
-        answers = [r.dialogue or _answer(r.text) for r in responses]
+        answers = [r.dialogue or _answer(r.visible_text) for r in responses]
         chat, parts = ChatOptions(tools=prompt.record.tools), dict[str, tuple[float, ...]]()
         if self.options.steps is None:
             scores = self.scorer.scores(messages, answers, chat)
         else:
             scorer = cast("PackedRewardScorer", self.scorer)
-            heard = [(*before, _without_thought(last)) for *before, last in answers]
-            steps = scorer.step_scores(messages, heard, self.separator, chat)
+            steps = scorer.step_scores(messages, answers, self.separator, chat)
             aggregate = AGGREGATES[self.options.steps.aggregate]
             scores = [aggregate([_sigmoid(score) for score in own]) for own in steps]
             parts["num_steps"] = tuple(float(len(own)) for own in steps)
@@ -154,10 +152,6 @@ class ModelReward:
 
 def _sigmoid(x: float) -> float:
     return 0.5 * (1 + math.tanh(0.5 * x))
-
-
-def _without_thought(turn: Message) -> Message:
-    return {**turn, "content": without_thinking(turn["content"])}
 
 
 def _answer(text: str) -> tuple[Message, ...]:

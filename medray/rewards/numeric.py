@@ -23,8 +23,8 @@ from medray.errors import GraderError
 from medray.medical.quantities.reading import Quantity, find_quantities, normalised
 from medray.medical.quantities.substances import Substance, only_substance_in, substance_named
 from medray.medical.quantities.units import factor_between
-from medray.rewards.extract import without_thinking
 from medray.rewards.text import marked_answer
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Prompt, Record, Response
 
 _CLAIM = re.compile(
@@ -111,7 +111,7 @@ class NumericReward:
             GraderError: the record's answer is not a number.
         """
         gold = gold_of(prompt.record, self.options)
-        checks = [self._checks(response.text, gold) for response in responses]
+        checks = [self._checks(response.visible_text, gold) for response in responses]
         rewards = tuple(
             math.fsum(w * c for w, c in zip(self.weights, one, strict=True)) for one in checks
         )
@@ -180,7 +180,7 @@ def _interval(value: float, record: Record, options: NumericOptions) -> tuple[fl
 
 def answer_quantity(response: str, gold: Gold) -> Quantity | None:
     """The one quantity that a response commits to; None where there is none, a range, or several to choose from."""
-    visible = without_thinking(response)
+    visible = visible_text(response)
     marked = marked_answer(visible)
     if marked is not None:
         return _first(_after_equals(normalised(marked)), gold)

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from medray.config.base import Section
 from medray.errors import GraderError
-from medray.rewards.extract import without_thinking
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Prompt, Response
 
 _TOKEN = re.compile(
@@ -82,7 +82,7 @@ class TextReward:
         if not record.answer.strip():
             raise GraderError(f"record {record.id} has no reference answer to compare with")
         gold = tokens(record.answer.rpartition("####")[2] or record.answer)
-        texts = [tokens(final_text(response.text)) for response in responses]
+        texts = [tokens(final_text(response.visible_text)) for response in responses]
         exact = tuple(float(text == gold) for text in texts)
         f1 = tuple(token_f1(text, gold) for text in texts)
         stopped = tuple(float(response.finish_reason == "stop") for response in responses)
@@ -96,7 +96,7 @@ class TextReward:
 
 def final_text(response: str) -> str:
     """The part of a response that is its answer; empty when all of it was thinking."""
-    visible = without_thinking(response)
+    visible = visible_text(response)
     marked = marked_answer(visible)
     return _LEAD_IN.sub("", unicodedata.normalize("NFKC", visible)) if marked is None else marked
 

@@ -199,6 +199,7 @@ def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
         max_prompt_tokens=job.data.max_prompt_tokens,
         system=job.data.system,
         skip_refused=job.data.on_bad_row == "skip",
+        variables=job.chat.variables,
     )
     train, held_out = render(dataset.train), render(dataset.held_out)
     wanted = job.rollout.prompts_per_step

@@ -82,12 +82,12 @@ class RolloutActor(MonitoredActor):
         config = self.job.rollout.environment
         if config is None:
             return None
-        from medray.data.rendering.chat import renderer_of
+        from medray.data.rendering.chat import ChatRenderer
         from medray.engines.dialogue import Dialogues
         from medray.environments.registry import build_environment
         from medray.models.tokenizer import load_tokenizer
 
-        renderer = renderer_of(load_tokenizer(self.job.model))
+        renderer = ChatRenderer(load_tokenizer(self.job.model), self.job.chat.variables)
         reply = build_environment(config).reply
         return Dialogues(
             reply,

@@ -70,6 +70,7 @@ class HeldOutRows:
             policy.tokenizer,
             max_prompt_tokens=data.max_prompt_tokens,
             system=data.system,
+            variables=job.chat.variables,
         )
         if rendered.too_long:
             _logger.warning("questions: %s", rendered.skipped().replace("data.", "questions."))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medray.data.rendering.template import Template
-from medray.data.rendering.thoughts import passed
+from medray.data.rendering.thoughts import ThoughtForm, passed
 from medray.data.rendering.tokens import encode
 from medray.data.rendering.turns import UNCLOSED, Span, TurnFinder
 from medray.data.tools.base import Tool
@@ -86,12 +86,15 @@ class RenderedFrom:
 class ChatRenderer:
     """Renders dialogues with one tokenizer; keeps what it learns about the template.
 
+    `variables` go to the template in every rendering, before those of its options.
+
     Raises:
         ModelError: the tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, variables: Mapping[str, Any] | None = None) -> None:
         _require_template(tokenizer)
+        self.variables = dict(variables or {})
         self.tokenizer = tokenizer
         self._templates: dict[Any, Template] = {}
 
@@ -129,6 +132,11 @@ class ChatRenderer:
         prepared, template = self._prepare(messages, options)
         text = template.render(prepared.messages, prepared.tools, True)
         return encode(self.tokenizer, text, []).token_ids
+
+    @property
+    def thought_form(self) -> ThoughtForm:
+        """How the template takes thoughts and writes them."""
+        return self._template(None, {}).thoughts
 
     def decode(self, token_ids: TokenIds) -> str:
         """The text of tokens, special ones included."""
@@ -174,6 +182,7 @@ class ChatRenderer:
         self, tools: list[dict[str, Any]] | None, variables: Mapping[str, Any]
     ) -> Template:
         source = self.tokenizer.get_chat_template(None, tools)
+        variables = {**self.variables, **variables}
         key = (source, tuple(sorted(variables.items())))
         if key not in self._templates:
             self._templates[key] = Template(self.tokenizer, source, variables)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medray.data.rendering.chat import ChatOptions, ChatRenderer, renderer_of
 from medray.errors import DataError, ModelError
@@ -51,6 +51,7 @@ def render_prompts(
     max_prompt_tokens: int,
     system: str | None = None,
     skip_refused: bool = False,
+    variables: Mapping[str, Any] | None = None,
 ) -> RenderedPrompts:
     """Render each record's chat up to the assistant's first token.
 
@@ -60,6 +61,7 @@ def render_prompts(
         max_prompt_tokens: longer prompts are left out, never cut; their ids are logged.
         system: replaces the record's own system message; None keeps it.
         skip_refused: leave out and count records that the template refuses, instead of raising.
+        variables: of the chat template (`enable_thinking`).
 
     Returns:
         The prompts, and how many were too long.
@@ -74,7 +76,7 @@ def render_prompts(
     refused: list[str] = []
     for record in records:
         try:
-            token_ids = _token_ids(record, renderer, system)
+            token_ids = _token_ids(record, renderer, system, variables or {})
         except ModelError:
             if not skip_refused:
                 raise
@@ -105,10 +107,12 @@ def with_system(messages: Sequence[Message], system: str | None) -> list[Message
     return [{"role": "system", "content": system}, *rest]
 
 
-def _token_ids(record: Record, renderer: ChatRenderer, system: str | None) -> TokenIds:
+def _token_ids(
+    record: Record, renderer: ChatRenderer, system: str | None, variables: Mapping[str, Any]
+) -> TokenIds:
     from jinja2 import TemplateError
 
-    options = ChatOptions(tools=record.tools)
+    options = ChatOptions(tools=record.tools, variables=variables)
     try:
         return renderer.prompt_ids(with_system(record.messages, system), options)
     except (TemplateError, TypeError) as error:

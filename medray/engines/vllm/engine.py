@@ -22,10 +22,11 @@ from medray.engines.base import Generated, GroupFailed, NamedArray
 from medray.engines.dialogue import Dialogues
 from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Sample
+from medray.engines.thoughts import Thoughts
 from medray.engines.vllm.sampler import Sampler, request_params
 from medray.errors import ModelError, StaleCacheError
 from medray.models.adapters.chain import adapter_chain
-from medray.models.tokenizer import named_stops
+from medray.models.tokenizer import load_tokenizer, named_stops
 from medray.system.cpu import EAGER, keep_heap
 from medray.types import GenerateSpec, Probe, Prompt, WeightManifest
 
@@ -94,14 +95,14 @@ class VllmEngine:
         self._asleep = False
         self._block_tokens = config.block
         self._backend = weight_transfer.BACKEND if backend == "object_store" else backend
-        stops = named_stops(model)
+        stops, thoughts = named_stops(model), Thoughts(load_tokenizer(model))
         try:
             self._engine = LLMEngine.from_engine_args(
                 _engine_args(model, config, max_model_len, seed, self._backend)
             )
         except (OSError, ValueError) as error:
             raise ModelError(f"vLLM cannot load model.path={model.path}: {reason(error)}") from None
-        self._sampler = Sampler(self._engine, stops, dialogues)
+        self._sampler = Sampler(self._engine, stops, dialogues, thoughts)
 
     @property
     def busy(self) -> bool:

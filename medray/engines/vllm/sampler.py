@@ -9,6 +9,7 @@ from medray.data.templates.registry import Stops, stops_of
 from medray.engines.base import Generated, GroupFailed
 from medray.engines.dialogue import Dialogues
 from medray.engines.requests import Group, Sample, first_stop
+from medray.engines.thoughts import Thoughts
 from medray.errors import EnvironmentFailed
 from medray.types import FinishReason, GenerateSpec, Prompt
 
@@ -17,12 +18,24 @@ class Sampler:
     """Samples groups on a `vllm.LLMEngine`; the engine's owner says under which version of the weights."""
 
     def __init__(
-        self, engine: Any, stops: Stops, dialogues: Dialogues[Sample] | None = None
+        self,
+        engine: Any,
+        stops: Stops,
+        dialogues: Dialogues[Sample] | None = None,
+        thoughts: Thoughts | None = None,
     ) -> None:
-        """`stops` end a response besides the job's own and the model's stop token; `dialogues` go on after it."""
+        """Sample on `engine`.
+
+        Args:
+            engine: a `vllm.LLMEngine`.
+            stops: end a response besides the job's own and the model's stop token.
+            dialogues: go on after a response.
+            thoughts: says what of a response is visible.
+        """
         self._engine = engine
         self._dialogues = dialogues
         self._stops = stops
+        self._thoughts = thoughts or Thoughts()
         self._next_request = 0
         self._running: dict[str, Sample] = {}
         self._suspended: list[Sample] = []
@@ -34,7 +47,7 @@ class Sampler:
 
     def submit(self, key: int, prompt: Prompt, seed: int, spec: GenerateSpec) -> None:
         """Begin to sample `spec.num_samples` responses to a prompt."""
-        for sample in Group(key, prompt, seed, spec).samples:
+        for sample in Group(key, prompt, seed, spec, thoughts=self._thoughts).samples:
             self._enter(sample)
 
     def step(self, version: int) -> list[Generated | GroupFailed]:
@@ -137,7 +150,7 @@ class Sampler:
         text = text[:at] if at >= 0 else text
         if reason == "stop" and self._goes_on(sample, text):
             return False
-        sample.finish(text, reason)
+        sample.finish(reason, text)
         return True
 
     def _goes_on(self, sample: Sample, text: str) -> bool:
@@ -166,7 +179,7 @@ class Sampler:
             elif said is not None and sample.hear(said):
                 self._enter(sample)
             else:
-                sample.finish(sample.turns[-1], "stop" if said is None else "length")
+                sample.finish("stop" if said is None else "length")
                 ended.append(sample)
         return ended, list(failed.values())
 
