@@ -1,8 +1,9 @@
-"""From the workers of Ray Train to the terminal of whoever started the job."""
+"""From the workers of Ray Train to the terminal that the job was started in."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -12,35 +13,45 @@ import ray
 
 from medray.observability.console.base import Console
 
+Call = tuple[str, tuple[Any, ...]]
+"""A method of the console and its arguments."""
 
-@ray.remote(num_cpus=0)
+
 class ConsoleRelay:
-    """Keeps what workers say until the driver asks for it, and the error that ends the run."""
+    """Keeps what workers report until the driver asks for it, and the error that ends the run.
+
+    An actor of its own rather than a `ray.util.queue.Queue`, whose `put` waits for an answer and which would be a
+    second process beside the one that keeps the error.
+    """
 
     def __init__(self) -> None:
-        self.news: list[tuple[str, tuple[Any, ...]]] = []
+        self.news: list[Call] = []
+        self.has_news = asyncio.Event()
         self.error: BaseException | None = None
 
-    def say(self, what: str, *arguments: Any) -> None:
+    async def say(self, what: str, *arguments: Any) -> None:
         """Call the console's method `what` with these arguments, later."""
         self.news.append((what, arguments))
+        self.has_news.set()
 
-    async def take(self, wait_s: float) -> list[tuple[str, tuple[Any, ...]]]:
-        """What was said since the last call; waits for news up to `wait_s` seconds."""
-        for _ in range(max(1, int(wait_s / 0.05))):
-            if self.news:
-                break
-            await asyncio.sleep(0.05)
+    async def take(self, wait_s: float) -> list[Call]:
+        """What was reported since the last call; waits for news up to `wait_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.has_news.wait(), wait_s)
+        self.has_news.clear()
         news, self.news = self.news, []
         return news
 
-    def fail(self, error: BaseException) -> None:
-        """The run cannot go on: a restart would meet the same error."""
+    async def fail(self, error: BaseException) -> None:
+        """End the run: a restart would meet the same error."""
         self.error = self.error or error
 
-    def failure(self) -> BaseException | None:
+    async def failure(self) -> BaseException | None:
         """The error that ends the run, if there is one."""
         return self.error
+
+
+RelayActor: Any = ray.remote(num_cpus=0)(ConsoleRelay)
 
 
 class RemoteConsole:
@@ -65,13 +76,13 @@ class RemoteConsole:
         self._relay.say.remote("evaluation", step, dict(metrics))
 
     def close(self) -> None:
-        """The console itself is closed by the driver."""
+        """Leave the console to the driver, which closes it."""
 
 
 @contextmanager
 def shown_on(console: Console) -> Iterator[Any]:
     """A relay whose news are shown on `console` while the block runs, all of them by its end."""
-    relay: Any = ConsoleRelay.remote()
+    relay = RelayActor.remote()
     over = Event()
 
     def show() -> None:
