@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from medray.data.templates.registry import Stops, stops_of
 from medray.engines.base import Generated, GroupFailed, NamedArray
 from medray.engines.dialogue import Dialogues, EnvironmentTurn
+from medray.engines.generation import Generation
 from medray.engines.kind import EngineStart
 from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Group, Sample, first_stop
@@ -27,7 +28,7 @@ from medray.models.tokenizer import load_tokenizer, model_stops
 from medray.types import Floats, GenerateSpec, Prompt, WeightManifest
 
 
-class SimpleEngine(ABC):
+class SimpleEngine(Generation, ABC):
     """Samples the groups it was given in their order; derive from it, and write `logits` and `load`."""
 
     def __init__(self, start: EngineStart) -> None:
@@ -111,21 +112,9 @@ class SimpleEngine(ABC):
         assert done is not None
         return [done]
 
-    def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
-    ) -> Iterator[Generated]:
-        """Sample the groups one after another.
-
-        Raises:
-            EnvironmentFailed: an environment did not answer.
-        """
-        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            self.submit(index, prompt, seed, spec)
-        while self.busy:
-            [done] = self.step()
-            if isinstance(done, GroupFailed):
-                raise done.error
-            yield done
+    def abort(self) -> None:
+        """Forget the groups in the queue."""
+        self._waiting.clear()
 
     def load_weights(
         self,
@@ -154,14 +143,14 @@ class SimpleEngine(ABC):
         """Keys of all groups in the queue: weights change only between two of them."""
         return tuple(group.key for group in self._waiting)
 
-    def reset_cache(self) -> None:  # noqa: B027 - right as it is for most engines
+    def reset_cache(self) -> None:
         """Do nothing: there is no cache."""
 
     def sleep(self) -> None:
         """Close the engine until weights are loaded; override it to release the model's memory."""
         self.version = -1
 
-    def wake(self) -> None:  # noqa: B027
+    def wake(self) -> None:
         """Do nothing; override it together with `sleep`."""
 
     def _complete(self, sample: Sample, spec: GenerateSpec) -> None:

@@ -163,6 +163,18 @@ def test_a_response_ends_at_a_stop_token_or_a_stop_string(tiny_model: Path) -> N
     assert stop not in cut.text
 
 
+def test_what_a_consumer_leaves_is_not_given_to_the_next(tiny_model: Path) -> None:
+    engine = TransformersEngine(start(tiny_model))
+    spec = GenerateSpec(SamplingContract(), 1, 2)
+    ids = np.arange(4, dtype=np.int32)
+    prompts = [Prompt(Record(str(i), ()), ids) for i in range(3)]
+    left = engine.generate(prompts, [0, 1, 2], spec)
+    next(left)
+    left.close()
+    assert not engine.busy
+    assert [done.index for done in engine.generate(prompts[:2], [0, 1], spec)] == [0, 1]
+
+
 def test_a_dialogue_goes_on_with_what_the_environment_says(tiny_model: Path) -> None:
     engine = TransformersEngine(start(tiny_model))
     dialogues = Dialogues(Again(), renderer_of(engine.tokenizer), max_turns=5)

@@ -20,7 +20,7 @@ from ray.train import (
     TrainingFailedError,
 )
 
-from medray.actors.training.remote_console import RemoteConsole
+from medray.actors.training.remote_console import ANSWER_S, RemoteConsole
 from medray.config.supervised import SupervisedJob
 from medray.errors import MedrayError, WorkerLost
 from medray.observability.console.base import Console
@@ -101,7 +101,7 @@ def run_workers(job: SupervisedJob, train: Train, data: Any, relay: Any) -> None
 
 
 def _work(job: SupervisedJob, train: Train, data: list[Any], relay: Any) -> None:
-    if ray.get(relay.failure.remote()) is not None:
+    if ray.get(relay.failure.remote(), timeout=ANSWER_S) is not None:
         return
     setup_from_environment()
     use_cpu(job.workers.learner.num_threads)
@@ -114,7 +114,7 @@ def _work(job: SupervisedJob, train: Train, data: list[Any], relay: Any) -> None
     try:
         train(job, ray.get(data[0]), host)
     except MedrayError as error:
-        ray.get(relay.fail.remote(error))
+        ray.get(relay.fail.remote(error), timeout=ANSWER_S)
         raise
 
 
@@ -125,7 +125,7 @@ def _forget_snapshots(folder: Path) -> None:
 
 
 def _raise_failure(relay: Any) -> None:
-    failure: Any = ray.get(relay.failure.remote())
+    failure: Any = ray.get(relay.failure.remote(), timeout=ANSWER_S)
     if failure is not None:
         raise failure
 

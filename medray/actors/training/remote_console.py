@@ -13,6 +13,7 @@ import ray
 
 from medray.observability.console.base import Console
 
+ANSWER_S = 60.0  # longest wait for the relay, which never computes
 Call = tuple[str, tuple[Any, ...]]
 """A method of the console and its arguments."""
 
@@ -88,7 +89,9 @@ def shown_on(console: Console) -> Iterator[Any]:
     def show() -> None:
         while True:
             last = over.is_set()  # asked before, so that the last news are taken after the end
-            for what, arguments in ray.get(relay.take.remote(0.0 if last else 1.0), timeout=60):
+            for what, arguments in ray.get(
+                relay.take.remote(0.0 if last else 1.0), timeout=ANSWER_S
+            ):
                 getattr(console, what)(*arguments)
             if last:
                 return
@@ -99,5 +102,5 @@ def shown_on(console: Console) -> Iterator[Any]:
         yield relay
     finally:
         over.set()
-        thread.join(timeout=60)
+        thread.join(timeout=ANSWER_S)
         ray.kill(relay)

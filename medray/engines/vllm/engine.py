@@ -10,7 +10,7 @@ tokens as part of the prompt. The update, the cache reset and the probe therefor
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from medray.config.model import ModelConfig
 from medray.config.rollout import EngineConfig
 from medray.engines.base import Generated, GroupFailed, NamedArray
 from medray.engines.dialogue import Dialogues
+from medray.engines.generation import Generation
 from medray.engines.proof import require_agreement, require_shape, require_whole
 from medray.engines.requests import Sample
 from medray.engines.thoughts import Thoughts
@@ -67,7 +68,7 @@ def prepare_environment(
     os.environ.update(settings)
 
 
-class VllmEngine:
+class VllmEngine(Generation):
     """A `RolloutEngine` over `vllm.v1.engine.llm_engine.LLMEngine`."""
 
     def __init__(
@@ -121,24 +122,9 @@ class VllmEngine:
         """Draw the next token of every running response; returns the groups that became whole or failed."""
         return self._sampler.step(self.version)
 
-    def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], spec: GenerateSpec
-    ) -> Iterator[Generated]:
-        """Sample `spec.num_samples` responses a prompt and yield prompts as they complete.
-
-        Raises:
-            EnvironmentFailed: an environment did not answer.
-        """
-        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            self.submit(index, prompt, seed, spec)
-        try:
-            while self.busy:
-                for done in self.step():
-                    if isinstance(done, GroupFailed):
-                        raise done.error
-                    yield done
-        finally:
-            self._sampler.abort()  # what is left where the consumer left early
+    def abort(self) -> None:
+        """Stop computing whatever is under way."""
+        self._sampler.abort()
 
     def reset_cache(self) -> None:
         """Forget cached prompts, so that what is computed depends on the coming order alone."""
