@@ -16,6 +16,7 @@ from medray.config.loader import dump_config
 from medray.config.ppo import PpoJob
 from medray.config.rl import RlJob
 from medray.data.loading.load import Dataset, load_dataset
+from medray.data.rendering.chat import ChatRenderer
 from medray.data.rendering.prompts import render_prompts
 from medray.errors import DataError, RestartBudgetExhausted, WorkerLost
 from medray.learners.schedule import warmup_note
@@ -220,5 +221,14 @@ def prepare_prompts(job: RlJob, dataset: Dataset) -> PromptSets:
             for reason, ids in side.skipped_ids().items()
         },
     }
-    summary = "; ".join([dataset.report.summary(), ", ".join(counts), *skipped])
+    notes: list[str] = []
+    if (
+        job.rollout.environment
+        and ChatRenderer(tokenizer, job.chat.variables).drops_earlier_thoughts
+    ):
+        notes.append(
+            "earlier thoughts stay in the context of a dialogue; the template drops them when the model is served "
+            "(to turn thinking off: chat.variables)"
+        )
+    summary = "; ".join([dataset.report.summary(), ", ".join(counts), *skipped, *notes])
     return PromptSets(train.prompts, held_out.prompts, summary, provenance)

@@ -138,6 +138,11 @@ def test_turns_of_an_environment_follow_the_variables() -> None:
     assert tokenizer.decode(list(off.token_ids)).endswith("<think>\n\n</think>\n\n")
 
 
+def test_templates_that_drop_earlier_thoughts_are_known() -> None:
+    assert ChatRenderer(_tokenizer("qwen3")).drops_earlier_thoughts
+    assert not ChatRenderer(_tokenizer("chatml")).drops_earlier_thoughts
+
+
 def test_tags_that_are_special_tokens_are_found_although_texts_leave_them_out() -> None:
     tokenizer = _tokenizer("qwen3_5", "<think>", "</think>")
     _, cut = _respond(tokenizer, CUT)

@@ -138,6 +138,17 @@ class ChatRenderer:
         """How the template takes thoughts and writes them."""
         return self._template(None, {}).thoughts
 
+    @property
+    def drops_earlier_thoughts(self) -> bool:
+        """Whether the template leaves the thoughts of earlier turns out of a dialogue that goes on."""
+        thought = "<think>\nHm.\n</think>\n\nYes."
+        turns = [("user", "Well?"), ("assistant", thought), ("user", "And?"), ("assistant", "No.")]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        try:
+            return self.render(messages, ChatOptions()).num_lost_thoughts > 0
+        except ModelError:  # it takes no such dialogue, so none goes on
+            return False
+
     def decode(self, token_ids: TokenIds) -> str:
         """The text of tokens, special ones included."""
         return self.tokenizer.decode(
