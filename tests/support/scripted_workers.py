@@ -32,6 +32,7 @@ from medray.types import (
     Prompt,
     Record,
     Response,
+    ResponseKl,
     RolloutGroup,
     WeightManifest,
 )
@@ -250,7 +251,7 @@ class ScriptedLearner(PlantActor):
         return self._own("save", 1.0, "")
 
     def _reference_logprobs(self, group: Ref) -> tuple[Ref, Ref]:
-        kl = (0.1,) * len(group.value.responses)
+        kl = (ResponseKl(0.1, 0.05, 0.0),) * len(group.value.responses)
         return self._own("reference_logprobs", 0.3, kl), Ref(True)
 
     def _own(
