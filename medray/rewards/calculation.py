@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from medray.medical.quantities.reading import find_quantities, normalised
 from medray.medical.quantities.units import factor_between
-from medray.rewards.extract import without_thinking
 from medray.rewards.numeric import NumericOptions, NumericReward
 from medray.rewards.text import marked_answer
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Prompt, Response
 
 _MONTH_FIRST = r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"
@@ -48,7 +48,7 @@ class CalculationReward(NumericReward):
         gold = _time_of(prompt.record.answer)
         if gold is None:
             return super().score(prompt, responses)
-        said = [_said(response.text, gold) for response in responses]
+        said = [_said(response.visible_text, gold) for response in responses]
         parts = {
             "right": tuple(float(time == gold) for time in said),
             "parsed": tuple(float(time is not None) for time in said),
@@ -73,7 +73,7 @@ def _time_of(answer: str) -> Time | None:
 
 def _said(text: str, gold: Time) -> Time | None:
     """The last date, or the last span of time in days, that a response names."""
-    visible = without_thinking(text)
+    visible = visible_text(text)
     marked = marked_answer(visible)
     answer = visible if marked is None else marked
     if isinstance(gold, datetime.date):

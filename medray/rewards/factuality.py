@@ -18,9 +18,9 @@ from pydantic import BaseModel, Field, model_validator
 from medray.config.base import Section
 from medray.config.judges import JudgeConfig
 from medray.errors import GraderError
-from medray.rewards.extract import without_thinking
 from medray.rewards.judges.client import Question, judge_of, log_provenance, template_hash
 from medray.rewards.text import tokens
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Message, Prompt, Record, Response
 
 TEMPLATE = """\
@@ -102,7 +102,7 @@ class FactualityReward:
             JudgeFailed: a verdict is missing.
         """
         evidence = evidence_of(prompt.record, self.options.evidence)
-        claims = [claims_of(response.text) for response in responses]
+        claims = [claims_of(response.visible_text) for response in responses]
         checked = list(dict.fromkeys(c for own in claims for c in own[: self.options.max_claims]))
         found = dict(zip(checked, self._verdicts(evidence, checked), strict=True))
         supported = tuple(_share(own, found, "supported") for own in claims)
@@ -151,7 +151,7 @@ def evidence_of(record: Record, key: str) -> str:
 def claims_of(text: str) -> tuple[str, ...]:
     """The different statements of an answer: its sentences, without thoughts, markup, questions and single words."""
     found: dict[str, None] = {}
-    for piece in _SENTENCE.split(without_thinking(text)):
+    for piece in _SENTENCE.split(visible_text(text)):
         claim = _MARKUP.sub("", piece).strip()
         if claim and not claim.endswith(("?", "？", ":", "：")) and len(tokens(claim)) > 2:
             found[claim] = None

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import field_validator, model_validator
 
 from medray.config.base import MayBeBlank, Section
-from medray.rewards.extract import without_thinking
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Prompt, Response
 
 # A template may have opened the thought in the prompt.
@@ -81,7 +81,7 @@ def has_form(text: str, form: str) -> bool:
     if form == "think_answer":
         return _THINK_ANSWER.fullmatch(text) is not None
     if form == "boxed":
-        return len(_BOXED.findall(without_thinking(text))) == 1
+        return len(_BOXED.findall(visible_text(text))) == 1
     thinking, final = list(_THINKING.finditer(text)), list(_FINAL.finditer(text))
     if len(thinking) != 1 or len(final) != 1 or text[: thinking[0].start()].strip():
         return False

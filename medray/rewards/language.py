@@ -13,7 +13,6 @@ from typing import Literal
 from pydantic import Field
 
 from medray.config.base import Section
-from medray.rewards.extract import without_thinking
 from medray.types import GroupScore, Prompt, Record, Response
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -46,7 +45,7 @@ class LanguageReward:
         wanted = self.options.language
         if wanted == "question":
             wanted = "zh" if han_share(asked(prompt.record)) >= 0.5 else "en"
-        texts = (r.text if self.options.thoughts else without_thinking(r.text) for r in responses)
+        texts = (r.text if self.options.thoughts else r.visible_text for r in responses)
         shares = tuple(_share(text, wanted) for text in texts)
         return GroupScore(
             tuple(float(share >= self.options.min_share) for share in shares), {"share": shares}

@@ -8,7 +8,6 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medray.config.base import Section
-from medray.rewards.extract import without_thinking
 from medray.rewards.text import tokens
 from medray.types import GroupScore, Prompt, Response
 
@@ -50,7 +49,7 @@ class LengthReward:
     def _length(self, response: Response) -> int:
         if self.options.unit == "tokens":
             return response.num_sampled
-        return len(tokens(without_thinking(response.text)))
+        return len(tokens(response.visible_text))
 
     def _fit(self, length: float) -> float:
         outside = max(self.options.min - length, length - self.options.max, 0.0)

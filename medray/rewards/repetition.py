@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from medray.config.base import Section
-from medray.rewards.extract import without_thinking
 from medray.rewards.text import tokens
 from medray.types import GroupScore, Prompt, Response
 
@@ -36,7 +35,7 @@ class RepetitionReward:
 
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """The share of each response; 1 for one shorter than n words."""
-        texts = (r.text if self.options.thoughts else without_thinking(r.text) for r in responses)
+        texts = (r.text if self.options.thoughts else r.visible_text for r in responses)
         return GroupScore(tuple(distinct_share(tokens(text), self.options.n) for text in texts))
 
 

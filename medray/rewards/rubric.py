@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 from medray.config.base import Section
 from medray.config.judges import JudgeConfig
 from medray.errors import GraderError
-from medray.rewards.extract import without_thinking
 from medray.rewards.judges.client import Question, judge_of, log_provenance, template_hash
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Message, Prompt, Record, Response
 
 CRITERION_TEMPLATE = """\
@@ -158,12 +158,10 @@ class RubricReward:
 def conversation(record: Record, response: Response) -> str:
     """The turns as text, the answer last and without its thoughts."""
     answer: tuple[Message, ...] = response.dialogue or (
-        {"role": "assistant", "content": response.text},
+        {"role": "assistant", "content": response.visible_text},
     )
     turns = (*record.messages, *answer)
-    return "\n\n".join(
-        f"{turn['role']}: {without_thinking(turn['content']).strip()}" for turn in turns
-    )
+    return "\n\n".join(f"{turn['role']}: {visible_text(turn['content']).strip()}" for turn in turns)
 
 
 def rubric_of(record: Record) -> tuple[Criterion, ...]:

@@ -17,7 +17,6 @@ from medray.medical.quantities.reading import find_quantities, normalised
 from medray.medical.quantities.units import factor_between
 from medray.medical.safety.answers import find_answer_faults
 from medray.medical.safety.guard import Guard
-from medray.rewards.extract import without_thinking
 from medray.types import GroupScore, Prompt, Record, Response
 
 MAX_DAILY_MG = {
@@ -95,7 +94,7 @@ class SafetyReward:
     def score(self, prompt: Prompt, responses: Sequence[Response]) -> GroupScore:
         """The violations of each response; thoughts are not read."""
         emergency = is_emergency(prompt.record)
-        found = [self._violations(without_thinking(r.text), emergency) for r in responses]
+        found = [self._violations(r.visible_text, emergency) for r in responses]
         costs = [getattr(self.options, kind) for kind in self.kinds]
         rewards = tuple(
             -min(1.0, sum(c * v for c, v in zip(costs, one, strict=True))) for one in found

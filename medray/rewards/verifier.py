@@ -14,11 +14,11 @@ from pydantic import BaseModel, Field, model_validator
 from medray.config.base import Section
 from medray.config.judges import JudgeConfig
 from medray.errors import GraderError
-from medray.rewards.extract import without_thinking
 from medray.rewards.format import has_form
 from medray.rewards.judges.client import Question, judge_of, log_provenance, template_hash
 from medray.rewards.math import gold_text
 from medray.rewards.text import final_text, tokens
+from medray.thoughts import visible_text
 from medray.types import GroupScore, Message, Prompt, Record, Response
 
 TEMPLATE = """\
@@ -104,7 +104,7 @@ class VerifierReward:
         reference = gold_text(prompt.record.answer)
         if not reference:
             raise GraderError(f"record {prompt.record.id} has no reference answer to compare with")
-        answers = [final_answer(response.text) for response in responses]
+        answers = [final_answer(response.visible_text) for response in responses]
         formed = [self._is_formed(r.text, a) for r, a in zip(responses, answers, strict=True)]
         asked = [i for i, is_formed in enumerate(formed) if is_formed]
         verdicts = self._equivalent(prompt.record, reference, [answers[i] for i in asked])
@@ -146,7 +146,7 @@ class VerifierReward:
 def final_answer(text: str) -> str:
     """The answer of a response: marked, after HuatuoGPT-o1's last heading, or all of its visible text."""
     _, heading, rest = text.rpartition("## Final Response")
-    return final_text(rest if heading else without_thinking(text)).strip()
+    return final_text(rest if heading else visible_text(text)).strip()
 
 
 def exactly_same(answer: str, reference: str, threshold: float) -> bool:

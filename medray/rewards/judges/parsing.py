@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from medray.rewards.extract import without_thinking
+from medray.thoughts import visible_text
 
 V = TypeVar("V", bound=BaseModel)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)(?:```|\Z)", re.DOTALL)
@@ -26,7 +26,7 @@ def parse_verdict(text: str, form: type[V], check: Callable[[V], None] | None = 
     """
     from json_repair import repair_json
 
-    visible = without_thinking(text)
+    visible = visible_text(text)
     fenced = _FENCE.findall(visible)
     bare = fenced[-1] if fenced else visible
     if "{" not in bare:
