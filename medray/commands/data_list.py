@@ -13,6 +13,8 @@ WHOLE = {
     "icd10-text": "documents made from the ICD-10-CM list; reads no file [pt]",
     "icd10-preference": "pairs made from the ICD-10-CM list; reads no file [preference, kto, sft, rl]",
     "icd10-steps": "solutions with labelled steps made from the ICD-10-CM list; reads no file [process, rl]",
+    "calculators": "calculations made with MedCalc-Bench's calculators; reads no file [rl]",
+    "calculators-zh": "the same with notes and questions in Chinese; reads no file [rl]",
     "auto": "the schema that the first rows of each file show",
     "pubmedqa": "PubMedQA's own file, an object keyed by PMIDs [rl, sft]",
 }

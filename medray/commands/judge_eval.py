@@ -33,14 +33,16 @@ def judge_eval_command(
     """
     from medray.config.grpo import GrpoJob
     from medray.config.loader import load_config
+
+    job, labelled = load_config(GrpoJob, config, overrides or []), _read(rows)
     from medray.rewards.judges.agreement import agreement
     from medray.rewards.mixture import build_rewards
 
-    rewards = build_rewards(load_config(GrpoJob, config, overrides or []).rewards)
+    rewards = build_rewards(job.rewards)
     verdicts: list[bool] = []
     labels: list[bool] = []
     failures: list[str] = []
-    for where, row in _read(rows):
+    for where, row in labelled:
         group, label = _group(row, where)
         try:
             parts = rewards.score(group).parts
@@ -69,7 +71,7 @@ def _read(path: Path) -> list[tuple[str, dict[str, Any]]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
+        raise DataError(f"ROWS={path}: {error.strerror}") from None
     found: list[tuple[str, dict[str, Any]]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

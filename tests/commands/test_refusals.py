@@ -60,6 +60,8 @@ CASES: list[tuple[str, str]] = [
     ("fetch-model absent", "no model named 'absent'"),
     ("check-config grpo absent.yaml", NO_FILE),
     ("tune absent.yaml", NO_FILE),
+    ("judge-eval absent.yaml rows.jsonl", NO_FILE),
+    (f"judge-eval {GRPO} /absent", "ROWS=/absent: No such file"),
     (f"tune {GRPO} model.path=/absent", f"model.path={NO_MODEL}"),
     (f"tune {GRPO} model.path=model data.kind=auto data.path=/absent", f"data.path={NO_DATA}"),
     ("doctor --config absent.yaml", NO_FILE),
@@ -112,7 +114,8 @@ def of_jobs() -> list[tuple[str, str]]:
     """The same for the scripts of jobs/: a file, a model or rows are missing, or there are no settings at all."""
     cases: list[tuple[str, str]] = []
     for job in JOBS:
-        script = "jobs/prepare_data.py" if job == "prepare" else f"jobs/{job}.py"
+        name = "prepare_data" if job == "prepare" else job.replace("-", "_")
+        script = f"jobs/{name}.py"
         cases += [
             (f"{script} --config absent.yaml", NO_FILE),
             (script, "name the settings: --config"),

@@ -145,7 +145,7 @@ def dead_cluster(s: SetUp) -> None:
 def no_gpu(s: SetUp) -> None:
     config = {
         "model": {"path": str(s.model), "device": "cuda"},
-        "workers": {"learner": {"gpus": 1}},
+        "workers": {"learner": {"gpus": 1}, "rollout": {"gpus": 1}},
     }
     (s.folder / "grpo_gpu.yaml").write_text(json.dumps(config))
     s.options += ["--config", str(s.folder / "grpo_gpu.yaml")]

@@ -80,7 +80,7 @@ def test_a_process_of_its_own_says_nothing_else(settings: Settings) -> None:
 @pytest.mark.ray
 def test_gpus_that_the_cluster_lacks(settings: Settings) -> None:
     """Only this shows an error that a running cluster raises, and its exit code."""
-    overrides = ("model.device=cuda", "workers.learner.gpus=1")
+    overrides = ("model.device=cuda", "workers.learner.gpus=1", "workers.rollout.gpus=1")
     code, output = run_job(settings, *overrides, timeout_s=120)
     assert code == 3, output
     [line] = output.strip().splitlines()
