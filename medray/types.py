@@ -176,7 +176,7 @@ class GroupMeta:
     worker: str
     num_cached_tokens: int = 0
     newest_version: int = -1  # -1: all tokens are of policy_version
-    num_heard_tokens: tuple[
+    num_environment_tokens: tuple[
         int, ...
     ] = ()  # [G] of each response, tokens the policy did not choose; (): none
     truncated: tuple[bool, ...] = ()  # [G] whether the length limit ended each response; (): none
@@ -188,8 +188,8 @@ class GroupMeta:
         return replace(
             self,
             num_response_tokens=tuple(self.num_response_tokens[g] for g in kept),
-            num_heard_tokens=tuple(self.num_heard_tokens[g] for g in kept)
-            if self.num_heard_tokens
+            num_environment_tokens=tuple(self.num_environment_tokens[g] for g in kept)
+            if self.num_environment_tokens
             else (),
             truncated=tuple(self.truncated[g] for g in kept) if self.truncated else (),
         )
@@ -202,10 +202,10 @@ class GroupMeta:
     @property
     def sampled_lengths(self) -> tuple[int, ...]:
         """Those tokens of each response [G]: what a response's length is where the policy answers for it."""
-        if not self.num_heard_tokens:
+        if not self.num_environment_tokens:
             return self.num_response_tokens
-        pairs = zip(self.num_response_tokens, self.num_heard_tokens, strict=True)
-        return tuple(total - heard for total, heard in pairs)
+        pairs = zip(self.num_response_tokens, self.num_environment_tokens, strict=True)
+        return tuple(total - theirs for total, theirs in pairs)
 
     @property
     def num_tokens(self) -> int:

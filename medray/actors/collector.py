@@ -99,7 +99,7 @@ class Collector:
         self.failure = rollouts.failure
         key = "deadlines.update_s"
         self._kls = Pending("reference", deadlines.update_s, key)
-        self._lessons = Pending("teacher", deadlines.update_s, key)
+        self._teacher_scores = Pending("teacher", deadlines.update_s, key)
         self._lock = threading.RLock()
         self._polling = threading.Lock()
 
@@ -152,7 +152,7 @@ class Collector:
     def _advance(self, timeout_s: float) -> None:
         with self.failure.shared():
             with self._lock:
-                scoring = [*self._kls.refs(), *self._lessons.refs()]
+                scoring = [*self._kls.refs(), *self._teacher_scores.refs()]
                 refs = [*self.rollouts.refs(), *self.graders.refs(), *scoring]
             # `_lock` is released during the wait, so other threads can submit meanwhile.
             ready = ready_of(refs, timeout_s)
@@ -164,7 +164,7 @@ class Collector:
                 for ticket, kl in self._kls.take(ready).items():
                     self._open[ticket].group.reference_kl = kl
                     self._has(ticket, "reference")
-                for ticket in self._lessons.take(ready):
+                for ticket in self._teacher_scores.take(ready):
                     self._has(ticket, "teacher")
 
     def collect(
@@ -222,7 +222,9 @@ class Collector:
             group.values = self.critic.values(ticket, group.tokens)
         if self.teacher is not None:
             done, group.teacher_tokens = self.teacher.teach(ticket, group.tokens)
-            self._lessons.add(done, ticket, self.teacher.name_of(ticket), f"prompt {prompt_id}")
+            self._teacher_scores.add(
+                done, ticket, self.teacher.name_of(ticket), f"prompt {prompt_id}"
+            )
             missing.add("teacher")
 
     def _has(self, ticket: int, part: Part) -> None:

@@ -90,7 +90,7 @@ class DirectSync:
     def __call__(self, version: int) -> float:
         """Open the transaction on all engines, send the weights, and verify them on every engine."""
         if not self.connected:
-            self.learners.connect(list(self.rollouts.workers.values()))
+            self.learners.connect(list(self.rollouts.handles.values()))
             self.connected = True
         self.rollouts.begin_sync(self.learners.probe())
         return self.rollouts.end_sync(self.learners.send(version))

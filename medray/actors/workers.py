@@ -143,7 +143,7 @@ class Workers:
             ranks |= {actor_name(self.critics.name, r): a for r, a in enumerate(self.critics.ranks)}
         ranks |= {actor_name("reference", i): a for i, a in enumerate(self.references)}
         ranks |= {actor_name("teacher", i): a for i, a in enumerate(self.teachers)}
-        return ranks | self.rollouts.workers | self.graders.workers
+        return ranks | self.rollouts.handles | self.graders.handles
 
     @classmethod
     @contextmanager

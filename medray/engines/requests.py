@@ -75,7 +75,7 @@ class Sample:
         self.dialogue.append({"role": "assistant", "content": visible})
         self.turn_start, self.text, self.said = len(self.tokens), "", text
 
-    def hear(self, said: EnvironmentTurn) -> bool:
+    def add_turn(self, said: EnvironmentTurn) -> bool:
         """Add the other side's turn, and the stop token where the policy's lacks it; False when there is no room."""
         tokens = list(said.token_ids)
         if not self.tokens or self.tokens[-1] != said.stop_token:

@@ -169,7 +169,7 @@ class SimpleEngine(Generation, ABC):
             if len(sample.turns) >= self._dialogues.max_turns or sample.tokens_left <= 0:
                 return sample.finish("stop")
             said = self._said(self._dialogues, sample)
-            if said is None or not sample.hear(said):
+            if said is None or not sample.add_turn(said):
                 return sample.finish("stop" if said is None else "length")
 
     def _said(self, dialogues: Dialogues[Sample], sample: Sample) -> EnvironmentTurn | None:

@@ -118,7 +118,7 @@ def test_the_interview_hears_no_thoughts() -> None:
         heard.append(sample.turns)
         reply = patient.reply(case, sample.turns)
         assert reply is not None
-        assert sample.hear(environment_turn(renderer_of(tokenizer), case, reply))
+        assert sample.add_turn(environment_turn(renderer_of(tokenizer), case, reply))
     sample.finish("length", _say(sample, tokenizer, "Diagnosis: influenza"))
     assert heard[-1] == ["Any cough?", "And fever?"]
     assert sample.response is not None

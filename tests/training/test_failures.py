@@ -348,8 +348,8 @@ def test_no_message_has_an_empty_name(ray: ScriptedRay) -> None:
     """All workers failed to take the weights, and nothing is on its way to them."""
     job = _job(deadlines={"start_s": 20})
     _, workers = _start(ray, job, _well)
-    for member in workers.rollouts.members:
-        member.state = type(member.state).STALE
+    for worker in workers.rollouts.workers:
+        worker.state = type(worker.state).STALE
     with pytest.raises(
         DeadlineExceeded, match=r"no answer from rollout-0 \(stale\), rollout-1 \(stale\) within"
     ):

@@ -258,7 +258,7 @@ def test_overlong_penalty_moves_advantages_and_is_reported() -> None:
 def test_length_is_what_the_policy_said() -> None:
     """Of 4 and 3 tokens the environment said 2 and 0: lengths 2 and 3, of which only the 3 costs (4 - 2 - 3) / 2."""
     [group] = FakeWorkers(_split).collect(_prompts(1), [0], train_spec(_job()))
-    meta = replace(group.meta, num_response_tokens=(4, 3), num_heard_tokens=(2, 0))
+    meta = replace(group.meta, num_response_tokens=(4, 3), num_environment_tokens=(2, 0))
     group.on_sampled(group.tokens, meta)
     config = _job(overlong={"share": 0.5}).algorithm
     assert overlong_penalty(group, config, 4).tolist() == [0.0, -0.5]

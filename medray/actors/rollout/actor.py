@@ -1,7 +1,7 @@
 """One rollout engine as a Ray actor.
 
 One thread serves: it steps the engine and hands out groups as they become whole. Everything else that is asked of
-the actor comes as a letter, which that thread opens between two steps, so weights can change and prompts can join
+the actor is queued as a call, which that thread makes between two steps, so weights can change and prompts can join
 while responses are under way.
 """
 
@@ -42,14 +42,14 @@ class Loaded:
     untouched: tuple[int, ...] = ()
 
 
-@ray.remote(concurrency_groups={"mail": 1}, runtime_env={"env_vars": ONE_ARENA})  # pyright: ignore[reportCallIssue]
+@ray.remote(concurrency_groups={"calls": 1}, runtime_env={"env_vars": ONE_ARENA})  # pyright: ignore[reportCallIssue]
 class RolloutActor(MonitoredActor):
     """Holds a `RolloutEngine`; hands out metadata and keeps the tokens in the object store."""
 
     def __init__(self, job: RlJob, index: int) -> None:
         self.job = job
         self.name = f"rollout-{index}"
-        self.mail = CallQueue()
+        self.calls = CallQueue()
         self.asked: dict[int, Request] = {}
         self.kept: tuple[Ref, ...] = ()  # what the engine holds of weights that no version changes
 
@@ -125,22 +125,22 @@ class RolloutActor(MonitoredActor):
             WeightSyncError: something was asked under weights that the engine does not hold.
         """
         while True:
-            self.mail.open(wait=not self.engine.busy)
+            self.calls.run(wait=not self.engine.busy)
             if self.engine.busy:
                 for done in self.engine.step():
                     yield from self._hand_out(done)
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def peak_memory(self) -> dict[str, int]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Bytes at their peak, asked while the other thread serves."""
         return own_peak()
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def submit(self, requests: Sequence[Request], version: int) -> None:
         """Have groups sampled, to begin under weights `version`."""
-        self.mail.post(lambda: self._submit(requests, version))
+        self.calls.post(lambda: self._submit(requests, version))
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def load(self, published: PublishedWeights) -> Loaded:
         """Take `published` as one verified transaction."""
         return self._call(lambda: self._load(published))
@@ -157,28 +157,28 @@ class RolloutActor(MonitoredActor):
         self.kept = published.kept
         return Loaded(gap, self.engine.untouched())
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction whose tensors another process sends (nccl, ipc)."""
         self._call(lambda: self._direct.begin_update(probe))
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def transfer(self, method: str, *arguments: Any) -> None:
         """One call of the engine's own weight-transfer protocol, made by the sender."""
         self._call(lambda: self._direct.transfer(method, *arguments))
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def end_sync(self, manifest: WeightManifest) -> float:
         """Close the transaction; returns the probe's gap in nats."""
         return self._call(lambda: self._direct.end_update(manifest, tolerance=self.job.tolerance))
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def sleep(self) -> None:
         """Free the accelerator for the learner that shares it."""
         self.kept = ()
         self._call(lambda: self.engine.sleep())
 
-    @ray.method(concurrency_group="mail")
+    @ray.method(concurrency_group="calls")
     def wake(self) -> None:
         """Take the accelerator's memory back."""
         self._call(lambda: self.engine.wake())
@@ -187,9 +187,9 @@ class RolloutActor(MonitoredActor):
     def _direct(self) -> DirectEngine:
         return cast(DirectEngine, self.engine)  # jobs whose kind has no sender() are refused
 
-    def _call(self, letter: Any) -> Any:
+    def _call(self, call: Any) -> Any:
         deadlines = self.job.deadlines
-        return self.mail.call(letter, deadline_s=deadlines.start_s + deadlines.sync_s)
+        return self.calls.call(call, deadline_s=deadlines.start_s + deadlines.sync_s)
 
     def _submit(self, requests: Sequence[Request], version: int) -> None:
         if self.engine.version != version:
@@ -218,7 +218,7 @@ class RolloutActor(MonitoredActor):
             worker=self.name,
             num_cached_tokens=done.num_cached_tokens,
             newest_version=done.newest_version,
-            num_heard_tokens=tuple(len(r.token_ids) - r.num_sampled for r in done.responses),
+            num_environment_tokens=tuple(len(r.token_ids) - r.num_sampled for r in done.responses),
             truncated=tuple(r.finish_reason == "length" for r in done.responses),
         )
         yield RolloutGroup(prompt, done.responses, done.oldest_version, self.name)

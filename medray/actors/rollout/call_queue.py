@@ -1,4 +1,4 @@
-"""Calls into a thread that is busy with something else: it opens them whenever it comes to a good place."""
+"""Calls into a thread that is busy with something else, which makes them at a good place of its own."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ T = TypeVar("T")
 
 
 class CallQueue:
-    """Letters are opened in the order they were posted, by the one thread that owns what they touch."""
+    """Calls are made in the order they were queued, by the one thread that owns what they touch."""
 
     def __init__(self) -> None:
-        self._letters: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any] | None]] = (
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any] | None]] = (
             queue.SimpleQueue()
         )
 
-    def post(self, letter: Callable[[], Any]) -> None:
-        """Leave a letter; an error in it is raised where it is opened."""
-        self._letters.put((letter, None))
+    def post(self, call: Callable[[], Any]) -> None:
+        """Queue a call that nobody waits for; its error is raised in the thread that makes it."""
+        self._calls.put((call, None))
 
-    def call(self, letter: Callable[[], T], *, deadline_s: float) -> T:
-        """Leave a letter and wait for what it returns or raises.
+    def call(self, call: Callable[[], T], *, deadline_s: float) -> T:
+        """Queue a call and wait for what it returns or raises.
 
         Raises:
-            TimeoutError: it was not opened and read in time.
+            TimeoutError: it was not made in time.
         """
         answer: Future[T] = Future()
-        self._letters.put((letter, answer))
+        self._calls.put((call, answer))
         return answer.result(timeout=deadline_s)
 
-    def open(self, *, wait: bool) -> None:
-        """Read every letter there is; with `wait`, at least one."""
-        while wait or not self._letters.empty():
+    def run(self, *, wait: bool) -> None:
+        """Make every call there is; with `wait`, at least one."""
+        while wait or not self._calls.empty():
             wait = False
-            letter, answer = self._letters.get()
+            call, answer = self._calls.get()
             if answer is None:
-                letter()
+                call()
                 continue
             try:
-                answer.set_result(letter())
+                answer.set_result(call())
             except Exception as error:
                 answer.set_exception(error)

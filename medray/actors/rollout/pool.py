@@ -53,7 +53,7 @@ class RolloutPool:
         """`failure`: of the run, which ends every wait; one of the pool's own where it is None."""
         self._spawn = spawn
         self.failure = failure or RunFailure()
-        self.members = [RolloutWorker(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
+        self.workers = [RolloutWorker(f"rollout-{i}", i, spawn(i)) for i in range(num_workers)]
         self.deadlines = job.deadlines
         self.incidents = incidents
         self.restarts = RestartBudget(job.workers.max_restarts, incidents)
@@ -74,21 +74,21 @@ class RolloutPool:
         self._silence = Silence()
         self._lock = threading.RLock()
         self.scaler = Scaler(
-            self.members,
+            self.workers,
             job.out,
             incidents,
             recruit=self._recruit if self.can_revive else None,
-            dismiss=lambda member: ray.kill(member.handle),
+            dismiss=lambda worker: ray.kill(worker.handle),
         )
 
     @property
-    def workers(self) -> dict[str, Any]:
+    def handles(self) -> dict[str, Any]:
         """Handles of the workers that are up."""
-        return {m.name: m.handle for m in self.members if m.state in (State.STALE, State.SERVING)}
+        return {m.name: m.handle for m in self.workers if m.state in (State.STALE, State.SERVING)}
 
     def start(self) -> dict[str, Ref]:
         """Have every worker load its model and then serve; refs of the former by name."""
-        return {m.name: m.start() for m in self.members}
+        return {m.name: m.start() for m in self.workers}
 
     # Sampling --------------------------------------------------------------------------------
 
@@ -118,8 +118,8 @@ class RolloutPool:
     def refs(self) -> list[Any]:
         """What to wait for: one of these is ready when `take` has something to do."""
         with self._lock:
-            streams = [m.stream for m in self.members if m.stream is not None]
-            return streams + [m.coming for m in self.members if m.coming is not None]
+            streams = [m.stream for m in self.workers if m.stream is not None]
+            return streams + [m.coming for m in self.workers if m.coming is not None]
 
     def take(self, ready: Iterable[Any]) -> list[GroupHandle]:
         """Groups that have become whole or were dropped, in no particular order; deaths are dealt with on the way.
@@ -135,31 +135,31 @@ class RolloutPool:
         """
         with self._lock, self.failure.shared():
             self._settle()
-            streams = {m.stream: m for m in self.members if m.stream is not None}
+            streams = {m.stream: m for m in self.workers if m.stream is not None}
             found = self._receive([streams[stream] for stream in ready if stream in streams])
             self.follow_scale()
             self._dispatch()
             self._require_progress()
         return found
 
-    def _receive(self, members: Iterable[RolloutWorker]) -> list[GroupHandle]:
+    def _receive(self, workers: Iterable[RolloutWorker]) -> list[GroupHandle]:
         """The next group of each of these workers, but of those that turn out to be gone."""
         groups: dict[str, tuple[RolloutWorker, Ref]] = {}
         notes: dict[str, Ref] = {}
-        for member in members:
+        for worker in workers:
             try:
-                group, notes[member.name] = member.next()
-                groups[member.name] = member, group
+                group, notes[worker.name] = worker.next()
+                groups[worker.name] = worker, group
             except (WorkerLost, RayTaskError) as error:
-                self._fail(member, error)
+                self._fail(worker, error)
         found: list[GroupHandle] = []
         for name, note in fetch_all(notes, doing="generate").items():
-            member, group = groups[name]
+            worker, group = groups[name]
             if isinstance(note, Exception):
-                self._fail(member, note)
+                self._fail(worker, note)
                 continue
             ticket, meta = note
-            handle = member.release(ticket)
+            handle = worker.release(ticket)
             self._silence.heard(name)
             self._silence.heard(ALL)
             if isinstance(meta, EnvironmentFailed):
@@ -183,15 +183,15 @@ class RolloutPool:
         self._queue.appendleft(group)
         self._began.pop(group.ticket, None)
 
-    def _fail(self, member: RolloutWorker, error: Exception) -> None:
+    def _fail(self, worker: RolloutWorker, error: Exception) -> None:
         """Bury a worker that died or broke; other errors are raised."""
         if isinstance(error, WorkerLost):
-            self._mark_dead(member, "generate", error)
+            self._mark_dead(worker, "generate", error)
         elif isinstance(error, RayTaskError):
             reason = str(error).strip().splitlines()[-1]
-            self._blame(member, reason)
-            ray.kill(member.handle)
-            self._mark_dead(member, "generate", WorkerLost(f"generate: {member.name}: {reason}"))
+            self._blame(worker, reason)
+            ray.kill(worker.handle)
+            self._mark_dead(worker, "generate", WorkerLost(f"generate: {worker.name}: {reason}"))
         else:
             raise error
 
@@ -201,30 +201,30 @@ class RolloutPool:
             return
         given: dict[int, list[GroupHandle]] = {}
         leaving = {m.index for m in self.scaler.leaving()}
-        members = {
-            m.index: m for m in self.members if m.state is State.SERVING and m.index not in leaving
+        workers = {
+            m.index: m for m in self.workers if m.state is State.SERVING and m.index not in leaving
         }
         # One group more than there are seats for, so that none is ever empty. Many workers with much before them get
         # a few at a time: a call costs the driver the same for one as for four.
         size = self._queue[0].request.spec.num_samples
         enough = math.inf if self.seats is None else self.seats + size
-        is_long = len(members) >= MANY and len(self._queue) >= AT_A_TIME * len(members)
+        is_long = len(workers) >= MANY and len(self._queue) >= AT_A_TIME * len(workers)
         full = enough + size * (AT_A_TIME - 1 if is_long else 0)
-        loads = [(m.num_samples, index) for index, m in members.items() if m.num_samples < enough]
+        loads = [(m.num_samples, index) for index, m in workers.items() if m.num_samples < enough]
         heapq.heapify(loads)
         while self._queue and loads and loads[0][0] < full:
             load, index = loads[0]
             size = self._queue[0].request.spec.num_samples
             group = self._queue.popleft()
-            if not members[index].held:
-                self._silence.heard(members[index].name)
-            members[index].hold(group)
+            if not workers[index].held:
+                self._silence.heard(workers[index].name)
+            workers[index].hold(group)
             self._began[group.ticket] = self.version
             heapq.heapreplace(loads, (load + size, index))
             given.setdefault(index, []).append(group)
         for index, groups in given.items():
             requests = [group.request for group in groups]
-            members[index].handle.submit.remote(requests, self.version)
+            workers[index].handle.submit.remote(requests, self.version)
 
     def _require_progress(self) -> None:
         """Raise if a worker with groups, or where none has any the whole pool, was silent for the deadline.
@@ -233,13 +233,13 @@ class RolloutPool:
         """
         self._require_loads()
         limit = self.deadlines.generate_s
-        busy = [m.name for m in self.members if m.held] or ([ALL] if self._asked else [])
+        busy = [m.name for m in self.workers if m.held] or ([ALL] if self._asked else [])
         silent = self._silence.late(dict.fromkeys(busy, limit))
         if not silent:
             return
-        late = [m for m in self.members if m.name in silent]
+        late = [m for m in self.workers if m.name in silent]
         texts = [f"{m.name} ({len(m.held)} prompts)" for m in late]
-        texts += [f"{m.name} ({m.state.value})" for m in self.members if m.coming is not None]
+        texts += [f"{m.name} ({m.state.value})" for m in self.workers if m.coming is not None]
         raise DeadlineExceeded(
             f"generate: no group from {', '.join(texts) or 'any worker'} for {limit:g} s (deadlines.generate_s)",
             tuple(m.name for m in late),
@@ -247,7 +247,7 @@ class RolloutPool:
 
     def _require_loads(self) -> None:
         limit, now = self.deadlines.sync_s, time.monotonic()
-        loading = [m for m in self.members if m.state is State.STALE and m.coming is not None]
+        loading = [m for m in self.workers if m.state is State.STALE and m.coming is not None]
         if late := [m.name for m in loading if now - m.since > limit]:
             raise DeadlineExceeded(
                 f"weight sync {self.version}: no answer from {', '.join(late)} within {limit:g} s (deadlines.sync_s)",
@@ -268,18 +268,18 @@ class RolloutPool:
             with self._lock:
                 before, self._gap = self._gap, 0.0
                 self.newest, self.version = ray.put(published), published.version
-                for member in self._up():
-                    member.state = State.STALE
-                    self._give_weights(member)
+                for worker in self._up():
+                    worker.state = State.STALE
+                    self._give_weights(worker)
             if self.in_flight and not first:
                 return before
             self._await_loads()
             return self._gap
 
-    def _give_weights(self, member: RolloutWorker) -> None:
+    def _give_weights(self, worker: RolloutWorker) -> None:
         assert self.newest is not None
-        member.taking = self.version
-        member.wait_for(member.handle.load.remote(self.newest))
+        worker.taking = self.version
+        worker.wait_for(worker.handle.load.remote(self.newest))
 
     def _await_loads(self) -> None:
         """Wait until every worker that is up has the newest weights, and one serves.
@@ -292,10 +292,10 @@ class RolloutPool:
             with self._lock:
                 self._settle()
                 loading = [
-                    m for m in self.members if m.state is State.STALE and m.coming is not None
+                    m for m in self.workers if m.state is State.STALE and m.coming is not None
                 ]
-                starting = [m for m in self.members if m.state is State.STARTING]
-                served = self.newest is None or any(m.state is State.SERVING for m in self.members)
+                starting = [m for m in self.workers if m.state is State.STARTING]
+                served = self.newest is None or any(m.state is State.SERVING for m in self.workers)
             if not loading and served:
                 return
             waiting = loading or starting
@@ -305,7 +305,7 @@ class RolloutPool:
             key = "sync_s" if loading else "start_s"
             limit: float = getattr(self.deadlines, key)
             if time.monotonic() - began > limit:
-                late = waiting or self.members
+                late = waiting or self.workers
                 texts = ", ".join(f"{m.name} ({m.state.value})" for m in late)
                 raise DeadlineExceeded(
                     f"weight sync {self.version}: no answer from {texts} within {limit:g} s (deadlines.{key})",
@@ -315,110 +315,112 @@ class RolloutPool:
 
     def begin_sync(self, probe: Probe) -> None:
         """Open a transaction on every worker, for tensors that the learner will send."""
-        self._all("begin_sync", probe, doing="open weight sync")
+        self._all(lambda worker: worker.begin_sync.remote(probe), "open weight sync")
 
     def end_sync(self, manifest: WeightManifest) -> float:
         """Have every worker prove and serve the weights it was sent; the largest gap in nats."""
-        gaps = self._all("end_sync", manifest, doing=f"weight sync {manifest.version}")
+        gaps = self._all(
+            lambda worker: worker.end_sync.remote(manifest), f"weight sync {manifest.version}"
+        )
         with self._lock:
             self.version = manifest.version
-            for member in self._up():
-                member.state = State.SERVING
+            for worker in self._up():
+                worker.state = State.SERVING
         return max(gaps.values())
 
     def sleep(self) -> None:
         """Free the accelerators that learner and engines share."""
         if not self.asleep:
-            self._all("sleep", doing="sleep")
+            self._all(lambda worker: worker.sleep.remote(), "sleep")
             self.asleep = True
 
     def wake(self) -> None:
         """Take the accelerators' memory back."""
         if self.asleep:
-            self._all("wake", doing="wake")
+            self._all(lambda worker: worker.wake.remote(), "wake")
             self.asleep = False
 
     # Joining and leaving ---------------------------------------------------------------------
 
     def follow_scale(self) -> None:
         """Take up and let go of workers as `medray scale` asks for."""
-        self.scaler.follow(busy={m.name for m in self.members if m.held})
+        self.scaler.follow(busy={m.name for m in self.workers if m.held})
 
     def _recruit(self, index: int) -> RolloutWorker:
         """A new worker, on its way up."""
-        member = RolloutWorker(f"rollout-{index}", index, self._spawn(index), State.STARTING)
-        member.wait_for(member.start())
-        return member
+        worker = RolloutWorker(f"rollout-{index}", index, self._spawn(index), State.STARTING)
+        worker.wait_for(worker.start())
+        return worker
 
     # Death and return ------------------------------------------------------------------------
 
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
         """Replace a worker that died while the job starts: the ref of its new start, None where none has the name."""
         with self._lock:
-            for member in self.members:
-                if member.name == name:
-                    self._mark_dead(member, "start", loss)
-                    return member.coming
+            for worker in self.workers:
+                if worker.name == name:
+                    self._mark_dead(worker, "start", loss)
+                    return worker.coming
         return None
 
-    def _blame(self, member: RolloutWorker, reason: str) -> None:
+    def _blame(self, worker: RolloutWorker, reason: str) -> None:
         """Count a failure against every group that was in flight where it happened."""
-        for group in member.held.values():
+        for group in worker.held.values():
             prompt_id = group.prompt.record.id
             text = f"{MAX_FAILURES} workers failed with prompt {prompt_id} in flight: {reason}"
             self._failures.again(group.ticket, RestartBudgetExhausted(f"generate: {text}"))
 
-    def _mark_dead(self, member: RolloutWorker, doing: str, loss: WorkerLost) -> None:
+    def _mark_dead(self, worker: RolloutWorker, doing: str, loss: WorkerLost) -> None:
         """Record a death, put its groups first in the queue, and start the replacement."""
         if not self.can_revive:
             raise loss
-        self.restarts.use(member.name, doing, loss)
-        lost = len(member.held)
+        self.restarts.use(worker.name, doing, loss)
+        lost = len(worker.held)
         cost = f"{lost} groups sampled again" if lost else "nothing"
-        self.incidents.add("death", member.name, doing, cost)
-        for group in reversed(member.lose()):
+        self.incidents.add("death", worker.name, doing, cost)
+        for group in reversed(worker.lose()):
             self._queue_first(group)
         self._silence.heard(ALL)
-        member.to(State.DEAD)
-        member.handle = self._spawn(member.index)
-        member.to(State.STARTING)
-        member.taking, member.returning = -1, True
-        member.wait_for(member.start())
+        worker.to(State.DEAD)
+        worker.handle = self._spawn(worker.index)
+        worker.to(State.STARTING)
+        worker.taking, worker.returning = -1, True
+        worker.wait_for(worker.start())
 
     def _settle(self) -> None:
         """Take note of starts and loads that have ended, without waiting for any."""
-        coming = {m.coming: m for m in self.members if m.coming is not None}
+        coming = {m.coming: m for m in self.workers if m.coming is not None}
         for ref in ready_of(list(coming), 0):
-            member = coming[ref]
-            member.coming = None
-            doing = "start" if member.state is State.STARTING else f"weight sync {member.taking}"
+            worker = coming[ref]
+            worker.coming = None
+            doing = "start" if worker.state is State.STARTING else f"weight sync {worker.taking}"
             try:
-                answer = fetch(ref, name=member.name, doing=doing)
+                answer = fetch(ref, name=worker.name, doing=doing)
             except WorkerLost as loss:
-                self._mark_dead(member, doing, loss)
+                self._mark_dead(worker, doing, loss)
                 continue
-            if member.state is State.STARTING:
-                member.to(State.STALE)
+            if worker.state is State.STARTING:
+                worker.to(State.STALE)
             else:
-                self._began |= {t: member.taking for t in answer.untouched if t in self._began}
-                if member.taking == self.version:
+                self._began |= {t: worker.taking for t in answer.untouched if t in self._began}
+                if worker.taking == self.version:
                     self._gap = max(self._gap, answer.gap)
-                    self._serve(member)
-            if member.state is State.STALE and self.newest is not None:
-                self._give_weights(member)
+                    self._serve(worker)
+            if worker.state is State.STALE and self.newest is not None:
+                self._give_weights(worker)
 
-    def _serve(self, member: RolloutWorker) -> None:
-        member.to(State.SERVING)
-        if member.returning:
-            member.returning = False
-            self.incidents.add("restart", member.name, f"weights {self.version}", "nothing")
+    def _serve(self, worker: RolloutWorker) -> None:
+        worker.to(State.SERVING)
+        if worker.returning:
+            worker.returning = False
+            self.incidents.add("restart", worker.name, f"weights {self.version}", "nothing")
 
     def _up(self) -> list[RolloutWorker]:
         up = (State.STALE, State.SERVING)
-        return [m for m in self.members if m.state in up and m.coming is None]
+        return [m for m in self.workers if m.state in up and m.coming is None]
 
-    def _all(self, method: str, *arguments: Any, doing: str) -> dict[str, Any]:
-        calls = {m.name: getattr(m.handle, method).remote(*arguments) for m in self._up()}
+    def _all(self, call: Callable[[Any], Ref], doing: str) -> dict[str, Any]:
+        calls = {m.name: call(m.handle) for m in self._up()}
         return gather(
             calls,
             deadline_s=self.deadlines.sync_s,

@@ -20,7 +20,7 @@ class Scaler:
 
     def __init__(
         self,
-        members: list[RolloutWorker],
+        workers: list[RolloutWorker],
         folder: str | Path,
         incidents: Incidents,
         *,
@@ -30,18 +30,18 @@ class Scaler:
         """Take charge of the pool's list of workers, which it appends to and removes from.
 
         Args:
-            members: the pool's own list, shared.
+            workers: the pool's own list, shared.
             folder: run folder, where requests are read and states are reported.
             incidents: where joins, leaves and refusals are recorded.
             recruit: starts the worker of an index; None where workers cannot join a run (their weights come by a
                 process group that is fixed at start).
             dismiss: ends an idle worker.
         """
-        self.members = members
+        self.workers = workers
         self.folder = Path(folder)
         self.incidents = incidents
         self.wanted = Wanted(self.folder)
-        self.num_workers = len(members)
+        self.num_workers = len(workers)
         self._recruit = recruit
         self._dismiss = dismiss
         self._reported: list[tuple[str, State]] = []
@@ -55,10 +55,10 @@ class Scaler:
         requested = self.wanted.rollouts()
         if requested is not None:
             self._change(requested)
-        for member in [m for m in self.leaving() if m.name not in busy]:
-            self.members.remove(member)
-            self._dismiss(member)
-            self.incidents.add("scale", member.name, "leave", "nothing")
+        for worker in [m for m in self.leaving() if m.name not in busy]:
+            self.workers.remove(worker)
+            self._dismiss(worker)
+            self.incidents.add("scale", worker.name, "leave", "nothing")
         self._report()
 
     def _change(self, requested: int) -> None:
@@ -67,23 +67,23 @@ class Scaler:
             self.incidents.add("scale", "rollouts", f"asked for {requested}", refusal)
             return
         self.num_workers = requested
-        taken = {m.index for m in self.members}
+        taken = {m.index for m in self.workers}
         for index in range(requested):
             if index not in taken:
-                self.members.append(self._recruit(index))
+                self.workers.append(self._recruit(index))
                 self.incidents.add("scale", f"rollout-{index}", "join", "nothing")
 
     def leaving(self) -> list[RolloutWorker]:
         """Workers beyond the requested number, as long as others serve."""
-        beyond = [m for m in self.members if m.index >= self.num_workers]
+        beyond = [m for m in self.workers if m.index >= self.num_workers]
         if beyond and any(
-            m.state is State.SERVING and m.index < self.num_workers for m in self.members
+            m.state is State.SERVING and m.index < self.num_workers for m in self.workers
         ):
             return beyond
         return []
 
     def _report(self) -> None:
-        states = [(m.name, m.state) for m in self.members]
+        states = [(m.name, m.state) for m in self.workers]
         if states != self._reported:
             self._reported = states
             report_workers(

@@ -50,7 +50,7 @@ class RewardPool:
     ) -> None:
         self._spawn = spawn
         self.name = name
-        self.members = [Grader(f"{name}-{i}", i, spawn(i)) for i in range(num_graders)]
+        self.graders = [Grader(f"{name}-{i}", i, spawn(i)) for i in range(num_graders)]
         self.deadlines = job.deadlines
         self.incidents = incidents
         self.restarts = RestartBudget(job.workers.max_restarts, incidents)
@@ -61,27 +61,22 @@ class RewardPool:
         self._lock = threading.RLock()
 
     @property
-    def graders(self) -> list[Any]:
-        """Handles of the grader processes, replacements included."""
-        return [member.handle for member in self.members]
-
-    @property
-    def workers(self) -> dict[str, Any]:
-        """Handles of the processes, by name."""
-        return {member.name: member.handle for member in self.members}
+    def handles(self) -> dict[str, Any]:
+        """Handles of the processes, replacements included, by name."""
+        return {grader.name: grader.handle for grader in self.graders}
 
     def start(self) -> dict[str, Ref]:
         """Have every process build its rewards; refs to what each says of itself, by name."""
-        return {name: grader.start.remote() for name, grader in self.workers.items()}
+        return {name: grader.start.remote() for name, grader in self.handles.items()}
 
     def revive(self, name: str, loss: WorkerLost) -> Ref | None:
         """Replace a process that died while the job starts: the ref of its new start, None where none has the name."""
         with self._lock:
-            for member in self.members:
-                if member.name == name:
-                    self._restart(member, "start", loss)
+            for grader in self.graders:
+                if grader.name == name:
+                    self._restart(grader, "start", loss)
                     self.incidents.add("death", name, "start", "nothing")
-                    return member.coming
+                    return grader.coming
         return None
 
     def submit(self, groups: Sequence[GroupHandle]) -> None:
@@ -93,8 +88,8 @@ class RewardPool:
     def refs(self) -> list[Ref]:
         """What to wait for: one of these is ready when `take` has something to do."""
         with self._lock:
-            starting = [m.coming for m in self.members if m.coming is not None]
-            return starting + [ref for member in self.members for ref in member.held]
+            starting = [m.coming for m in self.graders if m.coming is not None]
+            return starting + [ref for grader in self.graders for ref in grader.held]
 
     def take(self, ready: Iterable[Ref]) -> dict[int, GroupScore | None]:
         """Scores that have come, by ticket, None for a group that was dropped.
@@ -111,43 +106,43 @@ class RewardPool:
         known = list(ready)
         scores: dict[int, GroupScore | None] = {}
         with self._lock:
-            for member in self.members:
-                if member.coming in known:
-                    scores |= self._settle(member)
-                for ref in [ref for ref in known if ref in member.held]:
-                    if ref in member.held:  # no death among those before it
-                        scores |= self._receive(member, ref)
+            for grader in self.graders:
+                if grader.coming in known:
+                    scores |= self._settle(grader)
+                for ref in [ref for ref in known if ref in grader.held]:
+                    if ref in grader.held:  # no death among those before it
+                        scores |= self._receive(grader, ref)
             self._require_progress()
         return scores
 
     def results(self) -> dict[int, GroupScore | None]:
         """Wait for everything submitted; scores by ticket."""
         scores: dict[int, GroupScore | None] = {}
-        while any(member.held for member in self.members):
+        while any(grader.held for grader in self.graders):
             scores |= self.take(ready_of(self.refs(), 1.0))
         return scores
 
     def _send(self, group: GroupHandle) -> None:
-        member = min(self.members, key=lambda m: (m.coming is not None, len(m.held)))
-        if not member.held:
-            self._silence.heard(member.name)
+        grader = min(self.graders, key=lambda m: (m.coming is not None, len(m.held)))
+        if not grader.held:
+            self._silence.heard(grader.name)
         # One call a group: the first that is not answered is the one that is being graded, so that whoever hangs or
         # dies is known with its prompt.
-        member.held[member.handle.score.remote(group.tokens)] = group
+        grader.held[grader.handle.score.remote(group.tokens)] = group
 
-    def _receive(self, member: Grader, ref: Ref) -> dict[int, GroupScore | None]:
+    def _receive(self, grader: Grader, ref: Ref) -> dict[int, GroupScore | None]:
         """What a grader answered, by ticket; a group that it could not grade is on its way to one again."""
-        group = member.held[ref]
+        group = grader.held[ref]
         try:
-            answer = self._fetch(member, ref)
+            answer = self._fetch(grader, ref)
         except WorkerLost as loss:
-            return self._on_death(member, "grade", loss)
-        del member.held[ref]
-        self._silence.heard(member.name)
+            return self._on_death(grader, "grade", loss)
+        del grader.held[ref]
+        self._silence.heard(grader.name)
         if isinstance(answer, GraderError):
             again = self._errors.again(group.ticket, answer)
             cost = f"prompt {group.prompt.record.id}: {answer}"
-            self.incidents.add("retry" if again else "drop", member.name, "grade", cost)
+            self.incidents.add("retry" if again else "drop", grader.name, "grade", cost)
             if again:
                 self._send(group)
                 return {}
@@ -156,32 +151,32 @@ class RewardPool:
         self._deaths.forget(group.ticket)
         return {group.ticket: answer}
 
-    def _fetch(self, member: Grader, ref: Ref) -> GroupScore | GraderError:
-        if member.coming is not None:  # one that could not start fails in all that is asked of it
-            self._started(member)
-        [answer] = fetch(ref, name=member.name, doing="grade")
+    def _fetch(self, grader: Grader, ref: Ref) -> GroupScore | GraderError:
+        if grader.coming is not None:  # one that could not start fails in all that is asked of it
+            self._started(grader)
+        [answer] = fetch(ref, name=grader.name, doing="grade")
         return answer
 
-    def _settle(self, member: Grader) -> dict[int, GroupScore | None]:
+    def _settle(self, grader: Grader) -> dict[int, GroupScore | None]:
         """Note that a replacement has started, or died."""
         try:
-            self._started(member)
+            self._started(grader)
         except WorkerLost as loss:
-            return self._on_death(member, "start", loss)
+            return self._on_death(grader, "start", loss)
         return {}
 
-    def _started(self, member: Grader) -> None:
-        fetch(member.coming, name=member.name, doing="start")
-        member.coming = None
-        self._silence.heard(member.name)
+    def _started(self, grader: Grader) -> None:
+        fetch(grader.coming, name=grader.name, doing="start")
+        grader.coming = None
+        self._silence.heard(grader.name)
 
     def _on_death(
-        self, member: Grader, doing: str, loss: WorkerLost
+        self, grader: Grader, doing: str, loss: WorkerLost
     ) -> dict[int, GroupScore | None]:
         """Replace a grader and have its groups graded again, the one it died of last; returns that if it is dropped."""
-        lost = list(member.held.values())
+        lost = list(grader.held.values())
         dropped: dict[int, GroupScore | None] = {}
-        if lost and member.coming is None:
+        if lost and grader.coming is None:
             suspect = lost.pop(0)
             if self._deaths.again(suspect.ticket, self._deadly(suspect, loss)):
                 # Behind the others: one whose answer was lost on the way is graded before the next death.
@@ -189,11 +184,11 @@ class RewardPool:
             else:
                 dropped[suspect.ticket] = None
                 cost = f"prompt {suspect.prompt.record.id}: {MAX_DEATHS} graders died of it"
-                self.incidents.add("drop", member.name, doing, cost)
-        member.held.clear()
-        self._restart(member, doing, loss)
+                self.incidents.add("drop", grader.name, doing, cost)
+        grader.held.clear()
+        self._restart(grader, doing, loss)
         cost = f"{prompt_ids(lost)} graded again" if lost else "nothing"
-        self.incidents.add("death", member.name, doing, cost)
+        self.incidents.add("death", grader.name, doing, cost)
         self.submit(lost)
         return dropped
 
@@ -205,18 +200,18 @@ class RewardPool:
     def _about(self, group: GroupHandle) -> str:
         return f"prompt {group.prompt.record.id}, reward {self._rewards}"
 
-    def _restart(self, member: Grader, doing: str, loss: WorkerLost) -> None:
-        self.restarts.use(member.name, doing, loss)
+    def _restart(self, grader: Grader, doing: str, loss: WorkerLost) -> None:
+        self.restarts.use(grader.name, doing, loss)
         ray.kill(
-            member.handle
+            grader.handle
         )  # where a result was lost, it lives and holds the place of its replacement
-        member.handle = self._spawn(member.index)
-        member.coming = member.handle.start.remote()
-        self._silence.heard(member.name)
+        grader.handle = self._spawn(grader.index)
+        grader.coming = grader.handle.start.remote()
+        self._silence.heard(grader.name)
 
     def _require_progress(self) -> None:
         """Raise if a grader that has groups gave none back for the deadline, or a replacement did not start."""
-        busy = {m.name: m for m in self.members if m.held}
+        busy = {m.name: m for m in self.graders if m.held}
         d = self.deadlines
         limits = {n: d.grade_s if m.coming is None else d.start_s for n, m in busy.items()}
         late = self._silence.late(limits)
@@ -225,9 +220,9 @@ class RewardPool:
         texts = [self._silent(busy[name]) for name in late]
         raise DeadlineExceeded("; ".join(texts), tuple(late))
 
-    def _silent(self, member: Grader) -> str:
-        if member.coming is not None:
-            return f"start: no answer from {member.name} for {self.deadlines.start_s:g} s (deadlines.start_s)"
-        about = self._about(next(iter(member.held.values())))
+    def _silent(self, grader: Grader) -> str:
+        if grader.coming is not None:
+            return f"start: no answer from {grader.name} for {self.deadlines.start_s:g} s (deadlines.start_s)"
+        about = self._about(next(iter(grader.held.values())))
         limit = f"{self.deadlines.grade_s:g} s (deadlines.grade_s)"
-        return f"grade: no answer from {member.name} ({about}) for {limit}"
+        return f"grade: no answer from {grader.name} ({about}) for {limit}"

@@ -31,9 +31,9 @@ class RewardPools:
         self._terms = [term for configs in roles for term in terms_of(configs)]
 
     @property
-    def workers(self) -> dict[str, Any]:
+    def handles(self) -> dict[str, Any]:
         """Handles of the pools' own processes."""
-        return {name: actor for pool in self.pools for name, actor in pool.workers.items()}
+        return {name: actor for pool in self.pools for name, actor in pool.handles.items()}
 
     def start(self) -> dict[str, Ref]:
         """Have every process build its rewards; refs to what each says of itself, by name."""

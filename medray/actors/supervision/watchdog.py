@@ -195,19 +195,23 @@ class Watchdog:
             f"stack: {self.incidents.path}"
         )
         if not is_daemon:
-            self._on_node(place, "kill")
+            self._kill(place)
 
     def _inspect(self, place: ProcessLocation) -> tuple[str, str]:
         """Return the state in words, and the stack."""
         if place.node == self.home.node:
             return STATES.get(state_of(place.process), "gone"), stack_of(place.process)
-        states = self._ask(self._probe_on(place).look.remote({"": place.process})) or {}
-        return STATES.get(states.get("", ""), "gone"), self._on_node(place, "stack") or "no stack"
+        probe = self._probe_on(place)
+        states = self._ask(probe.look.remote({"": place.process})) or {}
+        return STATES.get(states.get("", ""), "gone"), self._ask(
+            probe.stack.remote(place.process)
+        ) or "no stack"
 
-    def _on_node(self, place: ProcessLocation, what: str) -> Any:
+    def _kill(self, place: ProcessLocation) -> None:
         if place.node == self.home.node:
-            return kill(place.process) if what == "kill" else stack_of(place.process)
-        return self._ask(getattr(self._probe_on(place), what).remote(place.process))
+            kill(place.process)
+        else:
+            self._ask(self._probe_on(place).kill.remote(place.process))
 
     def _ask(self, ref: Ref) -> Any:
         try:

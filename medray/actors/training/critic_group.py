@@ -80,7 +80,9 @@ class CriticGroup:
     ) -> dict[str, Ref]:
         """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
         with self._lock:
-            calls = step_calls(self.ranks, "fit", self.name, items, metas, place)
+            calls = step_calls(
+                self.ranks, lambda rank, *own: rank.fit.remote(*own, place), self.name, items, metas
+            )
         # The same ranks may hold the policy and be called for its step, too.
         return {f"{name} (critic's step)": ref for name, ref in calls.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medray.actors.groups import TrainItem
@@ -18,23 +18,21 @@ from medray.types import GroupMeta, Probe, StepTotals, WeightManifest
 
 def step_calls(
     ranks: Sequence[Any],
-    method: str,
+    call: Callable[[Any, Sequence[Any], StepTotals], Ref],
     name: str,
     items: Sequence[Any],
     metas: Sequence[GroupMeta],
-    place: int,
 ) -> dict[str, Ref]:
-    """Call `method` on every rank with its share of `items` and the step's denominators.
+    """Have every rank take its share of `items` with the step's denominators.
 
     Shares are such that ranks have about the same number of tokens.
 
     Args:
         ranks: actors of one model.
-        method: what takes (items, totals, place).
+        call: calls the method of a rank that takes its items and the totals.
         name: what the ranks are called in messages.
         items: one a group.
         metas: sizes of the groups, in the same order.
-        place: which of the job's optimizer steps this is (0-based).
     """
     totals = StepTotals(
         num_tokens=sum(m.num_sampled_tokens for m in metas),
@@ -43,7 +41,7 @@ def step_calls(
     )
     shares = balance([m.num_tokens for m in metas], len(ranks))
     return {
-        f"{name} rank {r}": getattr(rank, method).remote([items[i] for i in share], totals, place)
+        f"{name} rank {r}": call(rank, [items[i] for i in share], totals)
         for r, (rank, share) in enumerate(zip(ranks, shares, strict=True))
     }
 
@@ -82,7 +80,9 @@ class LearnerGroup:
         self, items: Sequence[TrainItem], metas: Sequence[GroupMeta], place: int
     ) -> dict[str, Ref]:
         """Start one optimizer step over `items`; one call a rank, each to give its `Meters`."""
-        return step_calls(self.ranks, "update", "learner", items, metas, place)
+        return step_calls(
+            self.ranks, lambda rank, *own: rank.update.remote(*own, place), "learner", items, metas
+        )
 
     def publish(self, version: int, form: Form = "merged") -> PublishedWeights:
         """Put the weights into the object store under `version`, adapted ones in this form."""

@@ -176,7 +176,7 @@ class Sampler:
             if isinstance(said, EnvironmentFailed):
                 failed[id(group)] = GroupFailed(group.key, said)
                 self._give_up(group)
-            elif said is not None and sample.hear(said):
+            elif said is not None and sample.add_turn(said):
                 self._enter(sample)
             else:
                 sample.finish("stop" if said is None else "length")

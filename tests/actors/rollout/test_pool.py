@@ -77,7 +77,7 @@ def test_seeds_stay_with_their_prompts_whoever_dies(tmp_path: Path) -> None:
     pool = _pool(tmp_path, num_workers=3)
     groups = pool.submit([prompt(f"p{i}") for i in range(12)], list(range(12)), SPEC)
     tickets = [group.ticket for group in groups]
-    ray.kill(pool.members[1].handle)
+    ray.kill(pool.workers[1].handle)
     found = {s.ticket: s for s in _take(pool, 12)}
     assert sorted(found) == tickets
     for i, ticket in enumerate(tickets):
@@ -137,7 +137,7 @@ def _starting(folder: Path, **workers: Any) -> tuple[RolloutPool, dict[str, Ref]
     job = GrpoJob.model_validate({"out": str(folder), "workers": workers})
     pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 0, 1), 2, job, Incidents(folder))
     starting = pool.start()
-    ray.kill(pool.workers["rollout-0"])
+    ray.kill(pool.handles["rollout-0"])
     return pool, starting
 
 
@@ -154,7 +154,7 @@ def test_a_worker_that_dies_while_it_starts_is_replaced(tmp_path: Path) -> None:
 
     pool.load(weights(1))
 
-    assert sorted(pool.workers) == ["rollout-0", "rollout-1"]
+    assert sorted(pool.handles) == ["rollout-0", "rollout-1"]
     assert len(_sample(pool, ["a", "b", "c"])) == 3
     lines = pool.incidents.path.read_text().splitlines()
     rows = [json.loads(line) for line in lines]
@@ -192,7 +192,7 @@ def test_weights_in_flight_keep_nobody_waiting(tmp_path: Path) -> None:
 def test_a_group_that_waits_at_its_worker_grows_no_older(tmp_path: Path) -> None:
     pool = _pool(tmp_path, num_workers=1, max_lag=1)
     slow, *waiting = pool.submit([prompt(n) for n in ("slow", "a", "b")], [0, 1, 2], SPEC)
-    ray.wait([pool.workers["rollout-0"].start.remote()], timeout=10)  # it has begun on the first
+    ray.wait([pool.handles["rollout-0"].start.remote()], timeout=10)  # it has begun on the first
     pool.load(weights(2))
     pool.load(weights(3))  # once the second version is there
 
@@ -224,7 +224,7 @@ def test_a_replacement_has_its_own_time_to_start(tmp_path: Path) -> None:
     pool = RolloutPool(lambda i: ScriptedRollout.remote(i, 10, 5), 1, job, Incidents(tmp_path))
     gather(pool.start(), deadline_s=60, doing="start")
     pool.load(weights(1))
-    [handle] = pool.workers.values()
+    [handle] = pool.handles.values()
     death = threading.Timer(9, ray.kill, [handle])
     death.start()
 

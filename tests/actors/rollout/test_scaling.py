@@ -21,20 +21,20 @@ class Pool:
     """A pool's side of scaling: its list of workers, and what it was told to do with them."""
 
     def __init__(self, count: int) -> None:
-        self.members = [RolloutWorker(f"rollout-{i}", i, None, State.SERVING) for i in range(count)]
+        self.workers = [RolloutWorker(f"rollout-{i}", i, None, State.SERVING) for i in range(count)]
         self.dismissed: list[str] = []
 
     def recruit(self, index: int) -> RolloutWorker:
         return RolloutWorker(f"rollout-{index}", index, None, State.STARTING)
 
-    def dismiss(self, member: RolloutWorker) -> None:
-        self.dismissed.append(member.name)
+    def dismiss(self, worker: RolloutWorker) -> None:
+        self.dismissed.append(worker.name)
 
 
 def scaler(folder: Path, count: int = 2, *, may_join: bool = True) -> tuple[Scaler, Pool]:
     pool = Pool(count)
     made = Scaler(
-        pool.members,
+        pool.workers,
         folder,
         Incidents(folder),
         recruit=pool.recruit if may_join else None,
@@ -51,7 +51,7 @@ def test_new_workers_start_and_are_reported(tmp_path: Path) -> None:
     ask_for(tmp_path, 4)
     made.follow(busy=set())
 
-    assert [(m.name, m.state) for m in pool.members[2:]] == [
+    assert [(m.name, m.state) for m in pool.workers[2:]] == [
         ("rollout-2", State.STARTING), ("rollout-3", State.STARTING),
     ]  # fmt: skip
     told = read_workers(tmp_path)
@@ -69,12 +69,12 @@ def test_a_worker_leaves_after_its_work(tmp_path: Path) -> None:
 
     made.follow(busy=set())
     assert pool.dismissed == ["rollout-1", "rollout-2"]
-    assert [m.name for m in pool.members] == ["rollout-0"]
+    assert [m.name for m in pool.workers] == ["rollout-0"]
 
 
 def test_nobody_leaves_before_one_that_stays_serves(tmp_path: Path) -> None:
     made, pool = scaler(tmp_path, 2)
-    pool.members[0].state = State.STARTING
+    pool.workers[0].state = State.STARTING
     ask_for(tmp_path, 1)
 
     made.follow(busy=set())
@@ -88,7 +88,7 @@ def test_without_the_object_store_nothing_changes(tmp_path: Path) -> None:
 
     made.follow(busy=set())
 
-    assert len(pool.members) == 2
+    assert len(pool.workers) == 2
     assert "refused" in (tmp_path / "incidents.jsonl").read_text()
 
 

@@ -63,7 +63,7 @@ def test_a_frozen_grader_is_named_killed_and_replaced(
         return actor
 
     pool = RewardPool(spawn, 1, job, watchdog.incidents)
-    pid = ray.get(pool.graders[0].location.remote(), timeout=60).process.pid
+    pid = ray.get(pool.graders[0].handle.location.remote(), timeout=60).process.pid
     watchdog.start()
     [group] = random_groups(1)
     pool.submit([sampled(0, group, ray.put(group))])

@@ -166,7 +166,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
     job = tiny_job(tiny_model, tmp_path)
     pool = _graders(job, tmp_path)
     groups = random_groups(6)
-    ray.kill(pool.graders[1])
+    ray.kill(pool.graders[1].handle)
     pool.submit(_sampled(groups))
     scores = pool.results()
     assert sorted(scores) == list(range(6))
@@ -178,7 +178,7 @@ def test_a_killed_grader_is_replaced_and_its_groups_are_graded_once_each(
 def test_a_grader_that_dies_while_it_starts_is_replaced(tiny_model: Path, tmp_path: Path) -> None:
     job = tiny_job(tiny_model, tmp_path)
     pool = _graders(job, tmp_path)
-    ray.kill(pool.graders[1])
+    ray.kill(pool.graders[1].handle)
     loss = WorkerLost("start: grader-1 died")
 
     assert pool.revive("rollout-1", loss) is None
