@@ -25,7 +25,7 @@ class _Log:
     def __init__(self, log: list[str], answers: dict[str, Any]) -> None:
         self.log = log
         self.answers = answers
-        self.workers = {"rollout-0": "handle"}
+        self.handles = {"rollout-0": "handle"}
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> Any:

@@ -35,7 +35,7 @@ class RankRewards:
         self._groups: dict[int, GroupHandle] = {}  # under way, by ticket
 
     @property
-    def workers(self) -> dict[str, Any]:
+    def handles(self) -> dict[str, Any]:
         """No processes of their own."""
         return {}
 
