@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from medray.config.cluster import SyncConfig
 from medray.config.rollout import VLLM, EngineConfig
 from medray.config.workers import RlWorkers, WorkerGroup
-
-
-class _Role(Protocol):
-    @property
-    def gpus(self) -> float: ...
 
 
 def check_engine_gpus(engine: EngineConfig, rollout: WorkerGroup, device: str) -> None:
@@ -41,18 +35,18 @@ def check_engine_gpus(engine: EngineConfig, rollout: WorkerGroup, device: str) -
         )
 
 
-def check_model_gpus(devices: Mapping[str, str], workers: Mapping[str, _Role]) -> None:
+def check_model_gpus(devices: Mapping[str, str], workers: RlWorkers) -> None:
     """Every process that holds a model on a GPU reserves one, or a share of one.
 
     Args:
         devices: by role, "cpu" or "cuda".
-        workers: by role, what each of its processes reserves.
+        workers: what each process of a role reserves.
 
     Raises:
         ValueError: a process would see no GPU, or would leave GPUs idle.
     """
     for role, device in devices.items():
-        gpus = workers[role].gpus
+        gpus: float = getattr(workers, role).gpus
         if device == "cuda" and gpus == 0:
             raise ValueError(f"the {role} on cuda needs workers.{role}.gpus > 0")
         if gpus > 1:

@@ -184,9 +184,7 @@ class RlJob(Section):
                 "workers.colocate shares GPUs: set model.device=cuda or workers.colocate=false"
             )
         check_engine_gpus(self.rollout.engine, workers.rollout, device)
-        check_model_gpus(
-            self.model_devices, {role: getattr(workers, role) for role in self.model_devices}
-        )
+        check_model_gpus(self.model_devices, workers)
         check_colocation(workers, self.rollout.engine, self.sync)
         return self
 

@@ -78,10 +78,13 @@ class Pending:
         return found
 
     def _require_progress(self) -> None:
-        first: dict[str, _Call] = {}  # what each actor is at
-        for call in self._calls.values():
-            first.setdefault(call.actor, call)
-        if late := self._silence.late(dict.fromkeys(first, self.deadline_s)):
+        late = self._silence.late(
+            lambda: {actor: self.deadline_s for actor, num in self._num_calls.items() if num}
+        )
+        if late:
+            first: dict[str, _Call] = {}  # what each actor is at
+            for call in self._calls.values():
+                first.setdefault(call.actor, call)
             texts = ", ".join(f"{actor} ({first[actor].about})" for actor in late)
             raise DeadlineExceeded(
                 f"{self.doing}: no answer from {texts} for {self.deadline_s:g} s ({self.key})",

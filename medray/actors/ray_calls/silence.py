@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 LOOK_S = 1.0  # longest time between two looks
 
@@ -19,14 +19,15 @@ class Silence:
         """Set a worker's clock back: it answered, or is given work while it has none."""
         self._heard[worker] = time.monotonic()
 
-    def late(self, limits: Mapping[str, float]) -> list[str]:
+    def late(self, busy: Callable[[], Mapping[str, float]]) -> list[str]:
         """Workers that were silent for longer than their limit; looks at most once a second.
 
         Args:
-            limits: seconds, for each worker that has something to answer.
+            busy: returns the limit, in seconds, of each worker that has something to answer; called where it is time to
+                look, since this is asked at every result.
         """
         now = time.monotonic()
-        if not limits or now < self._look_again:
+        if now < self._look_again or not (limits := busy()):
             return []
         shortest = min(limits.values())
         if (

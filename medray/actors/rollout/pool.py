@@ -233,8 +233,7 @@ class RolloutPool:
         """
         self._require_loads()
         limit = self.deadlines.generate_s
-        busy = [m.name for m in self.workers if m.held] or ([ALL] if self._asked else [])
-        silent = self._silence.late(dict.fromkeys(busy, limit))
+        silent = self._silence.late(lambda: dict.fromkeys(self._busy(), limit))
         if not silent:
             return
         late = [m for m in self.workers if m.name in silent]
@@ -244,6 +243,10 @@ class RolloutPool:
             f"generate: no group from {', '.join(texts) or 'any worker'} for {limit:g} s (deadlines.generate_s)",
             tuple(m.name for m in late),
         )
+
+    def _busy(self) -> list[str]:
+        """Whose clocks run: those of workers with groups, or the pool's while groups wait for any worker."""
+        return [m.name for m in self.workers if m.held] or ([ALL] if self._asked else [])
 
     def _require_loads(self) -> None:
         limit, now = self.deadlines.sync_s, time.monotonic()

@@ -211,14 +211,15 @@ class RewardPool:
 
     def _require_progress(self) -> None:
         """Raise if a grader that has groups gave none back for the deadline, or a replacement did not start."""
-        busy = {m.name: m for m in self.graders if m.held}
         d = self.deadlines
-        limits = {n: d.grade_s if m.coming is None else d.start_s for n, m in busy.items()}
-        late = self._silence.late(limits)
-        if not late:
-            return
-        texts = [self._silent(busy[name]) for name in late]
-        raise DeadlineExceeded("; ".join(texts), tuple(late))
+        late = self._silence.late(
+            lambda: {
+                m.name: d.grade_s if m.coming is None else d.start_s for m in self.graders if m.held
+            }
+        )
+        if late:
+            texts = [self._silent(m) for m in self.graders if m.name in late]
+            raise DeadlineExceeded("; ".join(texts), tuple(late))
 
     def _silent(self, grader: Grader) -> str:
         if grader.coming is not None:
